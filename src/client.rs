@@ -1,0 +1,210 @@
+//! The kube::Client of an operator inside a cluster: one CA, a token that rotates, deadlines, and
+//! nothing that kube's own Config would link. Called by main; must never log a token.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tower::BoxError;
+
+use crate::settings::Settings;
+use crate::telemetry::metrics::Metrics;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An API server that takes a request and says nothing for so long is taken for gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Idle connections other than the watches' are closed after this time.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A peer that vanished without a word is noticed after about a minute, without a wake-up of ours.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How long a token is used before its file is looked at again. The kubelet replaces it when a
+/// fifth of its life is left.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+
+/// Why no client could be made: one line for a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ClientError(String);
+
+/// A client for the cluster that this process runs in, or that the kubeconfig names.
+#[cfg_attr(not(feature = "kubeconfig"), allow(clippy::unused_async))] // one signature for both builds
+pub async fn connect(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
+    #[cfg(feature = "kubeconfig")]
+    if settings.kubeconfig.is_some() || settings.context.is_some() || !settings.service_account.exists() {
+        return from_kubeconfig(settings).await;
+    }
+    in_cluster(settings, metrics)
+}
+
+#[cfg(feature = "kubeconfig")]
+async fn from_kubeconfig(settings: &Settings) -> Result<kube::Client, ClientError> {
+    use kube::config::{KubeConfigOptions, Kubeconfig};
+    let refused = |error: &dyn std::fmt::Display| ClientError(format!("kubeconfig: {error}"));
+    let kubeconfig = match &settings.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig.map_err(|error| refused(&error))?, &options).await;
+    kube::Client::try_from(config.map_err(|error| refused(&error))?).map_err(|error| refused(&error))
+}
+
+/// Reads the ServiceAccount's folder; where the API server is, Kubernetes says in the environment.
+fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
+    let folder = &settings.service_account;
+    let authority = api_server()?;
+    let https = https(&folder.join("ca.crt"))?;
+    let token = Token::new(folder.join("token"));
+    token.header().map_err(|error| ClientError(format!("{}: {error}", token.file.display())))?;
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .build(https);
+    let server = Arc::new(Server { authority, token, http, metrics });
+    let service = tower::service_fn(move |request| {
+        let server = server.clone();
+        async move { server.send(request).await }
+    });
+    Ok(kube::Client::new(service, "default"))
+}
+
+fn api_server() -> Result<Authority, ClientError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let missing = |name: &str| {
+        ClientError(format!(
+            "{name} is not set: this program runs in a pod, where Kubernetes sets it (a build with the feature kubeconfig runs anywhere)"
+        ))
+    };
+    let host = variable("KUBERNETES_SERVICE_HOST").ok_or_else(|| missing("KUBERNETES_SERVICE_HOST"))?;
+    let port = variable("KUBERNETES_SERVICE_PORT").ok_or_else(|| missing("KUBERNETES_SERVICE_PORT"))?;
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host,
+    };
+    format!("{host}:{port}").parse().map_err(|_| {
+        ClientError(format!("KUBERNETES_SERVICE_HOST={host} and KUBERNETES_SERVICE_PORT={port} make no address"))
+    })
+}
+
+/// HTTPS by the cluster's own CA and no other; TLS 1.3, which every API server in support speaks.
+fn https(ca: &Path) -> Result<HttpsConnector<HttpConnector>, ClientError> {
+    let refused = |problem: &dyn std::fmt::Display| ClientError(format!("{}: {problem}", ca.display()));
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| refused(&error))? {
+        roots.add(certificate.map_err(|error| refused(&error))?).map_err(|error| refused(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(refused(&"holds no certificate (expected: the cluster's CA as PEM)"));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| refused(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // Connections live for minutes and there are few: a cache of sessions would cost more than it saves.
+    tls.resumption = rustls::client::Resumption::disabled();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(Duration::from_secs(10)));
+    tcp.set_keepalive_retries(Some(3));
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(tcp))
+}
+
+struct Server {
+    authority: Authority,
+    token: Token,
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>,
+    metrics: Arc<Metrics>,
+}
+
+impl Server {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let mut parts = request.uri().clone().into_parts();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(self.authority.clone());
+        *request.uri_mut() = Uri::from_parts(parts)?;
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, self.token.header()?);
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let method = request.method().clone();
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await;
+        let code = match &answer {
+            Ok(Ok(response)) => Some(response.status()),
+            _ => None,
+        };
+        self.metrics.requested(&method, code);
+        if code == Some(StatusCode::UNAUTHORIZED) {
+            self.token.forget();
+        }
+        Ok(answer.map_err(|_| format!("the API server did not answer within {} s", ANSWER_TIMEOUT.as_secs()))??)
+    }
+}
+
+const USER_AGENT: &str = concat!("inference-operator/", env!("CARGO_PKG_VERSION"));
+
+/// The ServiceAccount's token, read again from time to time and after a refusal.
+struct Token {
+    file: PathBuf,
+    read: Mutex<Option<(Instant, HeaderValue)>>,
+}
+
+impl Token {
+    fn new(file: PathBuf) -> Token {
+        Token { file, read: Mutex::new(None) }
+    }
+
+    fn header(&self) -> Result<HeaderValue, BoxError> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, header)) = &*read
+            && at.elapsed() < TOKEN_LIFE
+        {
+            return Ok(header.clone());
+        }
+        let token = std::fs::read_to_string(&self.file)?;
+        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| "holds characters that no token has")?;
+        header.set_sensitive(true);
+        *read = Some((Instant::now(), header.clone()));
+        Ok(header)
+    }
+
+    fn forget(&self) {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_again_after_a_refusal() {
+        let file = std::env::temp_dir().join(format!("inference-operator-token-{}", std::process::id()));
+        std::fs::write(&file, "one\n").expect("written");
+        let token = Token::new(file.clone());
+        assert_eq!(token.header().expect("read"), "Bearer one");
+        std::fs::write(&file, "two\n").expect("written");
+        assert_eq!(token.header().expect("kept"), "Bearer one");
+        token.forget();
+        assert_eq!(token.header().expect("read"), "Bearer two");
+        std::fs::remove_file(file).expect("removed");
+    }
+}

@@ -1,0 +1,272 @@
+//! The loop: watches -> fleet -> queue -> reconcile. Called by main with its context and its end;
+//! knows WHEN something is to be done, and never names a field of a Deployment.
+
+pub mod fleet;
+pub mod queue;
+pub mod reasons;
+pub mod record;
+pub mod watch;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use kube::runtime::watcher::Event;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::error::{Error, Remedy};
+use crate::projection::{Child, Deployment, InferenceService, Service};
+use crate::reconcile::deployment::MANAGED_BY;
+use crate::reconcile::{Context, Done, Next, reconcile};
+use crate::telemetry::metrics::Metrics;
+use fleet::{Fleet, List, Slot};
+use queue::{Jitter, Queue, backoff};
+use reasons::Reasons;
+use record::{ChildKind, Departed};
+use watch::Watch;
+
+/// How long a changed Deployment is left alone before it is read: its controller changes it several
+/// times in a row.
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+
+/// Looks that have nothing to say double their wait so many times.
+const LOOKS_DOUBLE: u8 = 3;
+
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What a reconcile is given to finish when the operator is told to end.
+const DRAIN: Duration = Duration::from_secs(4);
+
+type Flight = BoxFuture<'static, (Slot, Departed, Duration, Result<Done, Error>)>;
+
+struct Controller {
+    context: Arc<Context>,
+    metrics: Arc<Metrics>,
+    fleet: Fleet,
+    queue: Queue,
+    flights: FuturesUnordered<Flight>,
+    jitter: Jitter,
+    /// The first lists of all three watches have been read.
+    synced: Synced,
+}
+
+#[derive(Default)]
+struct Synced {
+    inference_services: bool,
+    deployments: bool,
+    services: bool,
+}
+
+impl Synced {
+    fn all(&self) -> bool {
+        self.inference_services && self.deployments && self.services
+    }
+}
+
+/// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter.
+pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdown: impl Future<Output = ()>) {
+    let namespace = context.settings.namespace.as_deref();
+    let labels = format!("app.kubernetes.io/managed-by={MANAGED_BY}");
+    let client = || context.client.clone();
+    let mut inference_services = Watch::<InferenceService>::new(client(), namespace, "", seed ^ 1);
+    let mut deployments = Watch::<Child<Deployment>>::new(client(), namespace, &labels, seed ^ 2);
+    let mut services = Watch::<Child<Service>>::new(client(), namespace, &labels, seed ^ 3);
+    let mut controller = Controller::new(context.clone(), metrics, seed);
+    let mut shutdown = pin!(shutdown);
+    let mut sweep = tokio::time::interval_at(Instant::now() + context.settings.resync, context.settings.resync);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    loop {
+        // The children's lists are joined with what the InferenceServices say: those come first.
+        let listed = controller.synced.inference_services;
+        let due = controller.next_departure();
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(flight) = controller.flights.next() => controller.land(flight),
+            event = inference_services.next() => controller.observe(event),
+            event = deployments.next(), if listed => controller.observe_child(ChildKind::Deployment, event, |child| &child.identity),
+            event = services.next(), if listed => controller.observe_child(ChildKind::Service, event, |child| &child.identity),
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            _ = sweep.tick() => controller.sweep(),
+        }
+        controller.depart();
+        controller.tell();
+    }
+    controller.drain().await;
+}
+
+impl Controller {
+    fn new(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64) -> Controller {
+        Controller {
+            fleet: Fleet::new(context.configuration),
+            context,
+            metrics,
+            queue: Queue::default(),
+            flights: FuturesUnordered::new(),
+            jitter: Jitter::new(seed),
+            synced: Synced::default(),
+        }
+    }
+
+    // === what the watches bring ===
+
+    fn observe(&mut self, event: Event<InferenceService>) {
+        match event {
+            Event::Init => self.fleet.list_begins(List::InferenceServices),
+            Event::InitApply(object) => {
+                let slot = self.fleet.observe(object, true);
+                self.queue(slot);
+            }
+            Event::Apply(object) => {
+                let slot = self.fleet.observe(object, false);
+                self.queue(slot);
+            }
+            Event::Delete(object) => self.fleet.remove(&object.identity.namespace, &object.identity.name),
+            Event::InitDone => {
+                self.fleet.list_ends(List::InferenceServices);
+                self.synced.inference_services = true;
+            }
+        }
+    }
+
+    fn observe_child<K>(
+        &mut self,
+        kind: ChildKind,
+        event: Event<Child<K>>,
+        identity: fn(&Child<K>) -> &crate::projection::Identity,
+    ) {
+        let news = match event {
+            Event::Init => {
+                self.fleet.list_begins(List::Children(kind));
+                None
+            }
+            Event::InitApply(child) => self.fleet.observe_child(kind, identity(&child), true),
+            Event::Apply(child) => self.fleet.observe_child(kind, identity(&child), false),
+            Event::Delete(child) => self.fleet.observe_child_gone(kind, identity(&child)),
+            Event::InitDone => {
+                let vanished = self.fleet.list_ends(List::Children(kind));
+                for slot in vanished {
+                    self.queue(slot);
+                }
+                self.note_sync(kind);
+                None
+            }
+        };
+        if let Some(slot) = news {
+            self.queue(slot);
+        }
+    }
+
+    fn note_sync(&mut self, kind: ChildKind) {
+        let before = self.synced.all();
+        match kind {
+            ChildKind::Deployment => self.synced.deployments = true,
+            ChildKind::Service => self.synced.services = true,
+        }
+        if self.synced.all() && !before {
+            self.fleet.children_are_listed();
+            self.sweep();
+            tracing::info!(inference_services = self.fleet.len(), not_settled = self.queue.len(), "in sync");
+        }
+    }
+
+    // === what is due ===
+
+    /// Queues what is not settled, for the time that its reasons ask for.
+    fn queue(&mut self, slot: Slot) {
+        let Some(record) = self.fleet.get(slot) else { return };
+        if record.is_settled() || record.state.in_flight || !self.synced.all() {
+            return;
+        }
+        let mut wait = Duration::ZERO;
+        // Only the Deployment's status can have changed: let its controller finish.
+        if record.reasons.without(Reasons::PROGRESS | Reasons::STATUS).is_none() {
+            wait = LOOK_AFTER * (1 << record.looks.min(LOOKS_DOUBLE));
+        }
+        if record.failures > 0 {
+            wait = wait.max(backoff(record.failures, LONGEST_BACKOFF, self.jitter.draw()));
+        }
+        self.queue.push(slot, Instant::now() + wait);
+    }
+
+    /// A safety net under all of the above: whatever is not settled and not queued is queued.
+    fn sweep(&mut self) {
+        let lost: Vec<Slot> = self
+            .fleet
+            .iter()
+            .filter(|(slot, record)| !record.is_settled() && !record.state.in_flight && !self.queue.contains(*slot))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in lost {
+            self.queue(slot);
+        }
+    }
+
+    /// When the next reconcile can begin; None: not before something else happens.
+    fn next_departure(&self) -> Option<Instant> {
+        self.queue.next_due().filter(|_| self.flights.len() < self.context.settings.concurrency)
+    }
+
+    fn depart(&mut self) {
+        while self.flights.len() < self.context.settings.concurrency {
+            let Some(slot) = self.queue.pop(Instant::now()) else { return };
+            let Some(task) = self.fleet.depart(slot) else { continue };
+            let context = self.context.clone();
+            let departed = Departed::from(&task);
+            self.flights.push(Box::pin(async move {
+                let began = Instant::now();
+                let result = reconcile(&context, task).await;
+                (slot, departed, began.elapsed(), result)
+            }));
+        }
+    }
+
+    fn land(&mut self, (slot, departed, took, result): (Slot, Departed, Duration, Result<Done, Error>)) {
+        self.metrics.reconciled(outcome(&result), took);
+        match result {
+            Ok(done) => self.fleet.land(slot, &departed, Ok(done)),
+            Err(error) => {
+                if let Some(record) = self.fleet.get(slot) {
+                    let (namespace, name) = (self.fleet.namespace(record), &*record.name);
+                    if matches!(error, Error::Gone) {
+                        tracing::debug!(namespace, name, "{error}");
+                    } else {
+                        tracing::warn!(namespace, name, "{error}; trying again");
+                    }
+                }
+                self.fleet.land(slot, &departed, Err(&error))
+            }
+        };
+        self.queue(slot);
+    }
+
+    /// What is in flight gets the time to land: a write whose answer nobody reads is done again.
+    async fn drain(&mut self) {
+        if self.flights.is_empty() {
+            return;
+        }
+        tracing::info!(in_flight = self.flights.len(), "finishing what is in flight");
+        let landed = tokio::time::timeout(DRAIN, async { while self.flights.next().await.is_some() {} }).await;
+        if landed.is_err() {
+            tracing::warn!(in_flight = self.flights.len(), "not finished in time; the next start takes it up");
+        }
+    }
+
+    fn tell(&self) {
+        self.metrics.turned(self.synced.all(), self.queue.len(), &self.fleet.tally().phases);
+    }
+}
+
+/// The values of controller-runtime's label `result`.
+fn outcome(result: &Result<Done, Error>) -> &'static str {
+    match result {
+        Ok(Done { next: Next::Settled, .. }) => "success",
+        Ok(Done { next: Next::Look, .. }) => "requeue_after",
+        Ok(Done { next: Next::Refused(error), .. }) if error.remedy() == Remedy::User => "success",
+        Ok(Done { next: Next::Refused(_), .. }) | Err(_) => "error",
+    }
+}

@@ -1,0 +1,47 @@
+//! Why an InferenceService is not settled: a set of reasons, empty when there is nothing to do. Set
+//! by the fleet from what the watches bring, read by reconcile.
+
+use std::ops::{BitOr, BitOrAssign};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(u8);
+
+impl Reasons {
+    pub const NONE: Reasons = Reasons(0);
+    /// The spec, the configuration or the status is not one that was acted on.
+    pub const SPEC: Reasons = Reasons(1);
+    /// The Deployment's spec changed, or it vanished, or it has not been looked at.
+    pub const DEPLOYMENT: Reasons = Reasons(1 << 1);
+    /// The Service changed, vanished, or has not been looked at.
+    pub const SERVICE: Reasons = Reasons(1 << 2);
+    /// The children are written and the status is not.
+    pub const STATUS: Reasons = Reasons(1 << 3);
+    /// The Deployment's resourceVersion went on and its generation did not: how far is it?
+    pub const PROGRESS: Reasons = Reasons(1 << 4);
+    pub const ALL: Reasons = Reasons(0b111);
+
+    pub fn contains(self, other: Reasons) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn without(self, other: Reasons) -> Reasons {
+        Reasons(self.0 & !other.0)
+    }
+}
+
+impl BitOr for Reasons {
+    type Output = Reasons;
+    fn bitor(self, other: Reasons) -> Reasons {
+        Reasons(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Reasons {
+    fn bitor_assign(&mut self, other: Reasons) {
+        self.0 |= other.0;
+    }
+}

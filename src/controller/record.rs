@@ -1,0 +1,282 @@
+//! What is remembered of one InferenceService, and how each thing that is seen changes it. Kept by
+//! the fleet; pure; must stay small, because there is one for every InferenceService of the cluster.
+
+use crate::api::{InferenceServiceSpec, Phase};
+use crate::controller::reasons::Reasons;
+use crate::error::Remedy;
+use crate::projection::{Identity, InferenceService};
+use crate::reconcile::status::{self, Reading, Stamps, Summary};
+use crate::reconcile::{Done, Next, Task};
+use crate::uid::Uid;
+
+#[derive(Debug)]
+pub struct Record {
+    pub name: Box<str>,
+    /// Interned by the fleet.
+    pub namespace: u32,
+    /// Failed attempts in a row.
+    pub failures: u8,
+    /// Looks at the Deployment in a row that had nothing new to say.
+    pub looks: u8,
+    pub state: State,
+    pub reasons: Reasons,
+    pub uid: Uid,
+    pub resource_version: u64,
+    pub generation: i64,
+    /// The children as last looked at; a resourceVersion here that was only seen and not looked at
+    /// has its reason set.
+    pub stamps: Stamps,
+    pub summary: Option<Summary>,
+    /// Kept until it is acted on, and only for so many at a time.
+    pub spec: Option<Box<Result<InferenceServiceSpec, String>>>,
+}
+
+/// Marks that are not reasons for work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub in_flight: bool,
+    /// Deleted while in flight: removed when it lands.
+    pub gone: bool,
+    /// Has a deletionTimestamp: its children belong to the garbage collector.
+    pub deleting: bool,
+    /// Named by the list that is being read or was read last, one mark a kind.
+    pub listed: [bool; 3],
+}
+
+/// The two kinds of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildKind {
+    Deployment,
+    Service,
+}
+
+impl ChildKind {
+    fn reason(self) -> Reasons {
+        match self {
+            ChildKind::Deployment => Reasons::DEPLOYMENT,
+            ChildKind::Service => Reasons::SERVICE,
+        }
+    }
+}
+
+impl Record {
+    /// `trust`: the status may say that nothing is to be done, because the lists of children that
+    /// are yet to come will confirm it.
+    pub fn new(namespace: u32, object: InferenceService, configuration: u64, trust: bool) -> Record {
+        let mut record = Record {
+            name: object.identity.name.clone().into_boxed_str(),
+            namespace,
+            failures: 0,
+            looks: 0,
+            state: State { listed: [true; 3], ..State::default() },
+            reasons: Reasons::NONE,
+            uid: object.identity.uid,
+            resource_version: 0,
+            generation: 0,
+            stamps: Stamps::default(),
+            summary: None,
+            spec: None,
+        };
+        record.observe(object, configuration);
+        if !trust {
+            record.reasons |= Reasons::ALL;
+        }
+        record
+    }
+
+    /// The settled predicate: is there nothing to do until something changes?
+    pub fn is_settled(&self) -> bool {
+        self.reasons.is_none() || self.state.deleting || self.state.gone
+    }
+
+    /// Takes in the InferenceService as a list, an event or an answer shows it.
+    pub fn observe(&mut self, object: InferenceService, configuration: u64) {
+        let identity = &object.identity;
+        if identity.uid != self.uid {
+            // Made anew under the same name; what is in flight for the old one still has to land.
+            let in_flight = self.state.in_flight;
+            *self = Record::new(self.namespace, object, configuration, false);
+            self.state.in_flight = in_flight;
+            return;
+        }
+        self.state.gone = false;
+        self.state.deleting = identity.deleting;
+        let first = self.resource_version == 0;
+        self.resource_version = identity.resource_version;
+
+        let reading = object.status.as_ref().map(|status| status::read(status, configuration));
+        match reading {
+            Some(reading) if reading.trusted => self.observe_status(&reading, first),
+            // The times of its conditions are kept; a checksum of 0 equals no other.
+            untrusted => {
+                self.summary = untrusted.map(|reading| Summary { checksum: 0, ..reading.summary });
+                self.reasons |= Reasons::ALL;
+            }
+        }
+        let observed = reading.filter(|_| first).map_or(self.generation, |reading| reading.observed_generation);
+        if observed != identity.generation {
+            self.reasons |= Reasons::SPEC;
+            self.failures = 0;
+        }
+        self.generation = identity.generation;
+        self.spec = if self.reasons.contains(Reasons::SPEC) { Some(Box::new(object.spec)) } else { None };
+    }
+
+    fn observe_status(&mut self, reading: &Reading, first: bool) {
+        if first {
+            self.stamps = reading.stamps;
+            if reading.unfinished {
+                self.reasons |= Reasons::ALL;
+            }
+        } else if !self.state.in_flight && self.summary != Some(reading.summary) {
+            // Somebody put back a status that was true once.
+            self.reasons |= Reasons::PROGRESS | Reasons::STATUS;
+        }
+        self.summary = Some(reading.summary);
+    }
+
+    /// Takes in a child as its watch shows it. Returns whether that is news.
+    /// `listed`: part of a list, which is right even where it goes back in time.
+    pub fn observe_child(&mut self, kind: ChildKind, child: &Identity, listed: bool) -> bool {
+        let known = *self.version(kind);
+        if !child.is_controlled_by(self.uid) {
+            // Somebody else's, or ours no longer. Only the latter is news.
+            return known != 0
+                && child.resource_version > known
+                && self.mark(kind.reason(), kind, child.resource_version);
+        }
+        if listed {
+            self.state.listed[kind as usize + 1] = true;
+        }
+        let news = if listed { child.resource_version != known } else { child.resource_version > known };
+        let same_spec = kind == ChildKind::Deployment && child.generation == self.stamps.deployment_generation;
+        let reason = if same_spec { Reasons::PROGRESS } else { kind.reason() };
+        news && self.mark(reason, kind, child.resource_version)
+    }
+
+    /// The child was deleted, or lost the label that the watch selects by.
+    pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Identity) -> bool {
+        let known = *self.version(kind);
+        known != 0 && child.resource_version >= known && self.mark(kind.reason(), kind, child.resource_version)
+    }
+
+    /// A complete list did not name the child.
+    pub fn child_vanished(&mut self, kind: ChildKind) -> bool {
+        let known = *self.version(kind);
+        // One more than known, so that the answer of a read that came before does not count.
+        known != 0 && self.mark(kind.reason(), kind, known + 1)
+    }
+
+    fn mark(&mut self, reason: Reasons, kind: ChildKind, resource_version: u64) -> bool {
+        *self.version(kind) = resource_version;
+        self.reasons |= reason;
+        true
+    }
+
+    fn version(&mut self, kind: ChildKind) -> &mut u64 {
+        match kind {
+            ChildKind::Deployment => &mut self.stamps.deployment,
+            ChildKind::Service => &mut self.stamps.service,
+        }
+    }
+
+    /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
+    pub fn depart(&mut self, namespace: String) -> Task {
+        self.state.in_flight = true;
+        Task {
+            namespace,
+            name: self.name.to_string(),
+            uid: self.uid,
+            generation: self.generation,
+            reasons: std::mem::take(&mut self.reasons),
+            stamps: self.stamps,
+            summary: self.summary,
+            spec: self.spec.take().map(|spec| *spec),
+        }
+    }
+
+    /// Work is done; `departed` is how it began.
+    pub fn land(&mut self, departed: &Departed, done: Done, configuration: u64) {
+        let looked_only = departed.reasons == Reasons::PROGRESS;
+        self.land_children(departed, &done);
+        if done.generation > self.generation {
+            self.generation = done.generation;
+        }
+        if done.generation < self.generation {
+            self.reasons |= Reasons::SPEC;
+        } else if done.generation == self.generation && departed.generation != done.generation {
+            self.reasons = self.reasons.without(Reasons::SPEC);
+        }
+        let wrote = done.written.is_some();
+        if let Some(object) = done.written
+            && object.identity.resource_version >= self.resource_version
+            && object.identity.uid == self.uid
+        {
+            self.observe(*object, configuration);
+            self.state.in_flight = false;
+            self.summary = done.summary;
+        }
+        self.state.in_flight = false;
+        self.looks = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
+            self.looks.saturating_add(1)
+        } else {
+            0
+        };
+        match done.next {
+            Next::Settled => self.failures = 0,
+            Next::Look => {
+                self.failures = 0;
+                self.reasons |= Reasons::STATUS;
+            }
+            Next::Refused(error) if error.remedy() == Remedy::User => self.failures = 0,
+            Next::Refused(_) => self.fail(departed),
+        }
+    }
+
+    fn land_children(&mut self, departed: &Departed, done: &Done) {
+        for kind in [ChildKind::Deployment, ChildKind::Service] {
+            if kind == ChildKind::Service && !departed.reasons.contains(Reasons::SERVICE) {
+                continue;
+            }
+            let (before, after) = match kind {
+                ChildKind::Deployment => (departed.stamps.deployment, done.stamps.deployment),
+                ChildKind::Service => (departed.stamps.service, done.stamps.service),
+            };
+            let version = self.version(kind);
+            if *version == before || after >= *version {
+                *version = after;
+                self.reasons = self.reasons.without(kind.reason());
+                if kind == ChildKind::Deployment {
+                    self.reasons = self.reasons.without(Reasons::PROGRESS);
+                }
+            }
+        }
+        self.stamps.deployment_generation = done.stamps.deployment_generation;
+    }
+
+    /// Work failed: its reasons are still there.
+    pub fn fail(&mut self, departed: &Departed) {
+        self.state.in_flight = false;
+        self.reasons |= departed.reasons;
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    pub fn phase(&self) -> Option<Phase> {
+        self.summary.map(|summary| summary.phase)
+    }
+}
+
+/// How a task began, kept until it lands.
+#[derive(Clone, Copy, Debug)]
+pub struct Departed {
+    pub uid: Uid,
+    pub generation: i64,
+    pub reasons: Reasons,
+    pub stamps: Stamps,
+}
+
+impl From<&Task> for Departed {
+    fn from(task: &Task) -> Self {
+        Departed { uid: task.uid, generation: task.generation, reasons: task.reasons, stamps: task.stamps }
+    }
+}

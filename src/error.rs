@@ -1,0 +1,113 @@
+//! Everything that can go wrong with one InferenceService, in words for the person who reads them.
+//! Made by reconcile; decides by its kind alone whether time mends it or the user must.
+
+use std::time::Duration;
+
+pub const API_SERVER_REFUSED: &str = "ApiServerRefused";
+pub const NAME_TAKEN: &str = "NameTaken";
+
+/// Why an InferenceService could not be brought to its spec.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}", describe(.0))]
+    Kube(#[from] kube::Error),
+
+    #[error("spec.{0} is missing")]
+    MissingField(&'static str),
+
+    #[error("invalid GPU type: {found} (expected: {expected})")]
+    InvalidGpuType { found: String, expected: String },
+
+    #[error("invalid spec: {0}")]
+    InvalidSpec(String),
+
+    #[error(
+        "invalid name: {0} (expected: at most 63 lower-case letters, digits and '-', starting with a letter and not \
+         ending with '-', because the Service has the same name)"
+    )]
+    InvalidName(String),
+
+    /// An object of the child's name that this InferenceService does not control.
+    #[error("{kind} {namespace}/{name} exists and {owner}; delete or rename it, or rename the InferenceService")]
+    NameTaken { kind: &'static str, namespace: String, name: String, owner: String },
+
+    /// A child that waits for its own deletion; it is made anew when it is gone.
+    #[error("{kind} {namespace}/{name} is being deleted; it is made again when it is gone")]
+    Terminating { kind: &'static str, namespace: String, name: String },
+
+    /// The InferenceService that was worked on is not there any more; a watch event will say so too.
+    #[error("the InferenceService is gone")]
+    Gone,
+
+    #[error("not finished within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+impl Error {
+    /// The condition's reason: one CamelCase word.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::Kube(_) => API_SERVER_REFUSED,
+            Error::MissingField(_) => "MissingField",
+            Error::InvalidGpuType { .. } => "InvalidGpuType",
+            Error::InvalidSpec(_) => "InvalidSpec",
+            Error::InvalidName(_) => "InvalidName",
+            Error::NameTaken { .. } => NAME_TAKEN,
+            Error::Terminating { .. } => "Terminating",
+            Error::Gone => "Gone",
+            Error::Timeout(_) => "Timeout",
+        }
+    }
+
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
+                Remedy::User
+            }
+            Error::NameTaken { .. } => Remedy::UserElsewhere,
+            // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes,
+            // 401 a token that is read again, 408 and 429 a server that is busy. What remains of
+            // the 4xx is a "no" with a reason that the user should see: quota, admission, rights.
+            Error::Kube(kube::Error::Api(status))
+                if (400..500).contains(&status.code) && !matches!(status.code, 401 | 404 | 408 | 409 | 429) =>
+            {
+                Remedy::TimeButTellTheUser
+            }
+            Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::Timeout(_) => Remedy::Time,
+        }
+    }
+}
+
+/// Who mends an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The user, by changing the spec: wait for that.
+    User,
+    /// The user, but on an object that no watch shows: look again at a slow pace.
+    UserElsewhere,
+    /// Time; try again, and say in the status what the API server says.
+    TimeButTellTheUser,
+    /// Time; try again.
+    Time,
+}
+
+/// kube's error without its layers: what the API server said, or why it could not be asked.
+pub fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            format!("{} ({})", status.message.chars().take(1024).collect::<String>(), status.code)
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(inner) = source {
+                let inner_text = inner.to_string();
+                if !text.contains(&inner_text) {
+                    text = format!("{text}: {inner_text}");
+                }
+                source = inner.source();
+            }
+            text
+        }
+    }
+}

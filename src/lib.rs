@@ -1,0 +1,15 @@
+//! inference-operator: turns each InferenceService into a Deployment and a Service and keeps its
+//! status true. ARCHITECTURE.md shows the way that data takes through these modules.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod client;
+pub mod controller;
+pub mod error;
+pub mod gpu;
+pub mod projection;
+pub mod reconcile;
+pub mod settings;
+pub mod telemetry;
+pub mod uid;

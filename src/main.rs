@@ -1,0 +1,96 @@
+//! Start-up and shutdown, nothing else.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use inference_operator::settings::{self, Invocation, Settings};
+use inference_operator::telemetry::metrics::Metrics;
+use inference_operator::{client, controller, reconcile, telemetry};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code for a wrong command line, as getopt's users expect it.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    match settings::parse(std::env::args_os().skip(1), environment) {
+        Ok(Invocation::Run(settings)) => start(*settings),
+        Ok(Invocation::Help) => {
+            print!("{}", settings::help());
+            ExitCode::SUCCESS
+        }
+        Ok(Invocation::Version) => {
+            println!("inference-operator {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("inference-operator: {problem}");
+            ExitCode::from(WRONG_USAGE)
+        }
+    }
+}
+
+fn start(settings: Settings) -> ExitCode {
+    telemetry::log::start(settings.log_level);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            tracing::error!("cannot start: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let metrics = Arc::new(Metrics::default());
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if let Some(address) = settings.telemetry_address {
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| format!("telemetry address {address}: {error}"))?;
+        tokio::spawn(telemetry::http::serve(listener, metrics.clone(), settings.resync));
+    }
+    let client = client::connect(&settings, metrics.clone()).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = settings.namespace.as_deref().unwrap_or("all"),
+        gpu_types = settings.catalogue.expected(),
+        "starting"
+    );
+    let context = reconcile::Context::new(client, settings, now);
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to end");
+    };
+    controller::run(context, metrics, seed(), shutdown).await;
+    Ok(())
+}
+
+/// Seconds since the epoch.
+fn now() -> u32 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Operators that are started by the same power cut must not retry in step.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::from(since.subsec_nanos()) << 32 | u64::from(std::process::id())
+}

@@ -1,0 +1,295 @@
+//! One InferenceService from start to end: look, validate, build, apply, status. Called by the
+//! controller with what the fleet knows; knows WHAT is to be done and never WHEN.
+
+pub mod apply;
+pub mod deployment;
+pub mod service;
+pub mod status;
+pub mod validate;
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::api::{InferenceServiceSpec, Phase};
+use crate::controller::reasons::Reasons;
+use crate::error::{Error, Remedy};
+use crate::projection::{Deployment, Identity, InferenceService, Service};
+use crate::settings::Settings;
+use crate::telemetry::events;
+use crate::uid::Uid;
+use status::{Assessment, Stamps, Subject, Summary};
+
+/// What every reconcile is handed.
+pub struct Context {
+    pub client: kube::Client,
+    pub settings: Settings,
+    /// See `configuration`.
+    pub configuration: u64,
+    /// Seconds since the epoch; handed in, so that a test can own the clock.
+    pub now: fn() -> u32,
+}
+
+impl Context {
+    pub fn new(client: kube::Client, settings: Settings, now: fn() -> u32) -> Arc<Self> {
+        Arc::new(Context { client, configuration: configuration(&settings), settings, now })
+    }
+}
+
+/// What the fleet knows about one InferenceService when work on it begins.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub namespace: String,
+    pub name: String,
+    pub uid: Uid,
+    pub generation: i64,
+    pub reasons: Reasons,
+    pub stamps: Stamps,
+    /// What the status says; None: nothing that can be relied on.
+    pub summary: Option<Summary>,
+    /// The spec, where the fleet still has it.
+    pub spec: Option<Result<InferenceServiceSpec, String>>,
+}
+
+/// What was done, for the fleet to remember.
+#[derive(Debug)]
+pub struct Done {
+    /// The generation of the spec that was acted on.
+    pub generation: i64,
+    pub stamps: Stamps,
+    pub summary: Option<Summary>,
+    /// The answer to the status write, where there was one.
+    pub written: Option<Box<InferenceService>>,
+    pub next: Next,
+}
+
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing is left to do until something changes.
+    Settled,
+    /// The Deployment controller is about to change the Deployment: look then, and write the
+    /// status once and not twice.
+    Look,
+    /// The error is in the status; try again as its remedy says.
+    Refused(Error),
+}
+
+/// Brings one InferenceService to its spec. An error is one that time mends and that the status
+/// does not speak of.
+pub async fn reconcile(context: &Context, task: Task) -> Result<Done, Error> {
+    let deadline = context.settings.deadline;
+    tokio::time::timeout(deadline, converge(context, task)).await.map_err(|_| Error::Timeout(deadline))?
+}
+
+async fn converge(context: &Context, mut task: Task) -> Result<Done, Error> {
+    let mut children = look(context, &task).await?;
+    let refusal = if must_apply(&task, &children) {
+        let spec = dereference(context, &mut task).await?;
+        match bring(context, &task, &spec, &mut children).await {
+            Ok(()) => None,
+            Err(error) if error.remedy() == Remedy::Time => return Err(error),
+            Err(error) => Some(error),
+        }
+    } else {
+        None
+    };
+    conclude(context, &task, &children, refusal).await
+}
+
+/// The children as they are now; a Service that nobody has touched is not read.
+struct Children {
+    deployment: Option<Deployment>,
+    service: Option<Service>,
+}
+
+async fn look(context: &Context, task: &Task) -> Result<Children, Error> {
+    let deployment = apply::get::<Deployment>(&context.client, task);
+    if task.reasons.contains(Reasons::SERVICE) {
+        let (deployment, service) = tokio::try_join!(deployment, apply::get::<Service>(&context.client, task))?;
+        Ok(Children { deployment, service })
+    } else {
+        Ok(Children { deployment: deployment.await?, service: None })
+    }
+}
+
+/// Has anything changed but the Deployment's status? Pure.
+fn must_apply(task: &Task, children: &Children) -> bool {
+    let accepted = |deployment: &Deployment| {
+        let identity = &deployment.identity;
+        identity.is_controlled_by(task.uid)
+            && !identity.deleting
+            && identity.generation == task.stamps.deployment_generation
+            && identity.managed_by.as_deref() == Some(deployment::MANAGED_BY)
+    };
+    task.reasons.contains(Reasons::SPEC)
+        || task.reasons.contains(Reasons::SERVICE)
+        || task.summary.is_none_or(|summary| summary.phase == Phase::Failed)
+        || !children.deployment.as_ref().is_some_and(accepted)
+}
+
+/// The spec from the fleet, or read again.
+async fn dereference(context: &Context, task: &mut Task) -> Result<Result<InferenceServiceSpec, String>, Error> {
+    if let Some(spec) = task.spec.take() {
+        return Ok(spec);
+    }
+    let object = apply::get::<InferenceService>(&context.client, task).await?.ok_or(Error::Gone)?;
+    if object.identity.uid != task.uid || object.identity.deleting {
+        return Err(Error::Gone);
+    }
+    task.generation = object.identity.generation;
+    Ok(object.spec)
+}
+
+/// Validate, build, apply: after it the children are as the spec says.
+async fn bring(
+    context: &Context,
+    task: &Task,
+    spec: &Result<InferenceServiceSpec, String>,
+    children: &mut Children,
+) -> Result<(), Error> {
+    let Settings { catalogue, server, .. } = &context.settings;
+    let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalogue)?;
+    let known_deployment = own("Deployment", task, children.deployment.as_ref().map(|child| &child.identity))?;
+    let known_service = own("Service", task, children.service.as_ref().map(|child| &child.identity))?;
+    let client = &context.client;
+
+    let desired = deployment::build(&valid, server);
+    let applied: Deployment = apply::apply(client, task, desired, known_deployment).await?;
+    own("Deployment", task, Some(&applied.identity))?;
+    children.deployment = Some(applied);
+
+    if task.reasons.contains(Reasons::SERVICE) {
+        let applied: Service = apply::apply(client, task, service::build(&valid, server), known_service).await?;
+        own("Service", task, Some(&applied.identity))?;
+        children.service = Some(applied);
+    }
+    Ok(())
+}
+
+/// The uid of a child that this InferenceService controls; None where there is no child. Anything
+/// else of that name is not ours to change. Pure.
+fn own(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Option<Uid>, Error> {
+    let Some(child) = child else { return Ok(None) };
+    let (namespace, name) = (task.namespace.clone(), task.name.clone());
+    if child.is_controlled_by(task.uid) {
+        return if child.deleting { Err(Error::Terminating { kind, namespace, name }) } else { Ok(Some(child.uid)) };
+    }
+    match &child.controller {
+        // Of an InferenceService that had this name before: the garbage collector is on its way.
+        Some(owner) if owner.kind == crate::api::KIND && owner.name == task.name => {
+            Err(Error::Terminating { kind, namespace, name })
+        }
+        Some(owner) => {
+            let owner = format!("is controlled by {} {}", owner.kind, owner.name);
+            Err(Error::NameTaken { kind, namespace, name, owner })
+        }
+        None => Err(Error::NameTaken { kind, namespace, name, owner: "has no controller".into() }),
+    }
+}
+
+/// Computes the status, and writes it where it differs from what it says already.
+async fn conclude(context: &Context, task: &Task, children: &Children, refusal: Option<Error>) -> Result<Done, Error> {
+    let own = |identity: &Identity| identity.is_controlled_by(task.uid);
+    let deployment = children.deployment.as_ref().filter(|child| own(&child.identity));
+    let service = children.service.as_ref().filter(|child| own(&child.identity));
+    let stamps = stamps(task, deployment, service);
+    let ready_replicas = deployment.map_or(0, |deployment| deployment.status.ready_replicas);
+    let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
+    let subject = Subject {
+        namespace: &task.namespace,
+        name: &task.name,
+        endpoint: &endpoint,
+        generation: task.generation,
+        configuration: context.configuration,
+    };
+    let mut done =
+        Done { generation: task.generation, stamps, summary: task.summary, written: None, next: Next::Settled };
+    let assessment = match (&refusal, deployment) {
+        (Some(error), _) => status::refuse(error, ready_replicas > 0),
+        (None, Some(deployment)) => {
+            let unseen = deployment.status.observed_generation < deployment.identity.generation;
+            if unseen && !task.reasons.contains(Reasons::STATUS) {
+                done.next = Next::Look;
+                return Ok(done);
+            }
+            status::assess(deployment, was_ready(task, deployment), &subject)
+        }
+        // Taken away between the apply and now.
+        (None, None) => return Err(Error::Gone),
+    };
+    let alarm = assessment.clone();
+    let (status, summary) =
+        status::compose(assessment, ready_replicas, stamps, &subject, task.summary.as_ref(), (context.now)());
+    if task.summary.is_none_or(|before| before.checksum != summary.checksum) {
+        let written = apply::write_status(&context.client, task, &status).await?;
+        report(context, task, &alarm).await;
+        done.written = Some(Box::new(written));
+    }
+    done.summary = Some(summary);
+    done.next = refusal.map_or(Next::Settled, Next::Refused);
+    Ok(done)
+}
+
+/// Has this spec been Ready with this Deployment? Pure.
+fn was_ready(task: &Task, deployment: &Deployment) -> bool {
+    !task.reasons.contains(Reasons::SPEC)
+        && deployment.identity.generation == task.stamps.deployment_generation
+        && task.summary.is_some_and(|summary| matches!(summary.phase, Phase::Ready | Phase::Degraded))
+}
+
+/// What was not looked at is as it was.
+fn stamps(task: &Task, deployment: Option<&Deployment>, service: Option<&Service>) -> Stamps {
+    Stamps {
+        deployment: deployment.map_or(0, |child| child.identity.resource_version),
+        deployment_generation: deployment.map_or(0, |child| child.identity.generation),
+        service: match service {
+            Some(child) => child.identity.resource_version,
+            None if task.reasons.contains(Reasons::SERVICE) => 0,
+            None => task.stamps.service,
+        },
+    }
+}
+
+/// Logs what a person should look at, and makes an Event of it. Only ever called after the status
+/// was written, so that it is said once.
+async fn report(context: &Context, task: &Task, assessment: &Assessment) {
+    let Assessment { phase, reason, message, .. } = assessment;
+    match phase {
+        Phase::Failed | Phase::Degraded | Phase::Pending => {
+            tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
+            events::warn(context, task, assessment).await;
+        }
+        Phase::Ready | Phase::Progressing => {
+            tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
+        }
+    }
+}
+
+/// A hash over all that the settings put into children and status: over the children of one
+/// InferenceService of each GPU type. Anything that would build other children changes it, be it a
+/// flag or a new release, and then every InferenceService is brought up to date once. Pure.
+pub fn configuration(settings: &Settings) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = fnv::FnvHasher::default();
+    for gpu in settings.catalogue.types() {
+        for max_batch_size in [None, Some(1)] {
+            let valid = validate::Valid {
+                namespace: "namespace",
+                name: "name",
+                uid: Uid::default(),
+                model: "model",
+                replicas: 1,
+                gpu,
+                max_batch_size,
+            };
+            let children = json!([
+                deployment::build(&valid, &settings.server),
+                service::build(&valid, &settings.server),
+                service::endpoint("namespace", "name", settings),
+                deployment::selector("name"),
+            ]);
+            hasher.write(children.to_string().as_bytes());
+        }
+    }
+    hasher.finish()
+}

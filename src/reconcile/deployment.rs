@@ -1,0 +1,205 @@
+//! Second step of reconcile: the Deployment as it should be. Pure, and cannot fail: what could was
+//! refused by validate.
+
+use serde_json::{Value, json};
+
+use super::validate::Valid;
+use crate::api;
+use crate::settings::Server;
+
+pub const MANAGED_BY: &str = "inference-operator";
+
+/// The label of the pods that the Deployment, the Service and the scale subresource select by. One
+/// of our own, so that it never selects the pods of somebody who uses the recommended labels too.
+pub const SELECTOR_LABEL: &str = "ai.example.com/inferenceservice";
+
+/// What GPU nodes are tainted with by most set-ups; without the toleration no pod would land there.
+const GPU_RESOURCE: &str = "nvidia.com/gpu";
+
+/// Seconds between two probes.
+const PROBE_PERIOD: u32 = 10;
+
+/// Seconds on top of the model's load time in which the image may be pulled and a node be found.
+const PULL_SECONDS: u32 = 600;
+
+/// The Deployment for server-side apply: only the fields that this operator has an opinion on.
+pub fn build(valid: &Valid, server: &Server) -> Value {
+    let name = valid.name;
+    let load_seconds = server.load_seconds;
+    let mut container = json!({
+        "name": "server",
+        "image": server.image,
+        "args": arguments(valid, server),
+        "ports": [{"name": "http", "containerPort": server.port, "protocol": "TCP"}],
+        "resources": {"limits": {GPU_RESOURCE: "1"}},
+        "startupProbe": {
+            "httpGet": {"path": "/health", "port": "http"},
+            "periodSeconds": PROBE_PERIOD,
+            "failureThreshold": load_seconds.div_ceil(PROBE_PERIOD)
+        },
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": PROBE_PERIOD},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
+    });
+    if !server.command.is_empty() {
+        container["command"] = server.command.iter().map(|part| literal(part)).collect();
+    }
+    let mut pod = json!({
+        "automountServiceAccountToken": false,
+        "enableServiceLinks": false,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{
+            "matchExpressions": [{"key": "nvidia.com/gpu.product", "operator": "In", "values": products(valid)}]
+        }]}}},
+        "tolerations": [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
+        "containers": [container]
+    });
+    if let Some(runtime_class) = &server.runtime_class {
+        pod["runtimeClassName"] = json!(runtime_class);
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(valid),
+        "spec": {
+            "replicas": valid.replicas,
+            // A surge pod would wait for ever on a node with one GPU.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            "progressDeadlineSeconds": load_seconds + PULL_SECONDS,
+            "selector": {"matchLabels": {SELECTOR_LABEL: name}},
+            "template": {"metadata": {"labels": labels(name)}, "spec": pod}
+        }
+    })
+}
+
+/// What both children have in common: name, labels, and the InferenceService as controller.
+pub fn metadata(valid: &Valid) -> Value {
+    json!({
+        "name": valid.name,
+        "namespace": valid.namespace,
+        "labels": labels(valid.name),
+        // No blockOwnerDeletion: on clusters that guard it, it would need one more right.
+        "ownerReferences": [{
+            "apiVersion": api::API_VERSION, "kind": api::KIND,
+            "name": valid.name, "uid": valid.uid.to_string(), "controller": true
+        }]
+    })
+}
+
+pub fn selector(name: &str) -> String {
+    format!("{SELECTOR_LABEL}={name}")
+}
+
+fn labels(name: &str) -> Value {
+    json!({
+        "app.kubernetes.io/name": "inference-server",
+        "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/component": "model-server",
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+        SELECTOR_LABEL: name
+    })
+}
+
+/// A GPU that is shared by time-slicing has "-SHARED" behind its product name.
+fn products(valid: &Valid) -> Vec<String> {
+    let products = &valid.gpu.products;
+    products.iter().cloned().chain(products.iter().map(|product| format!("{product}-SHARED"))).collect()
+}
+
+fn arguments(valid: &Valid, server: &Server) -> Vec<String> {
+    server.arguments.iter().filter_map(|template| argument(template, valid, server)).collect()
+}
+
+/// Replaces the placeholders of one argument in a single pass, so that a model called
+/// "{port}" stays what it is. None where a placeholder has no value.
+fn argument(template: &str, valid: &Valid, server: &Server) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        text.push_str(&rest[..start]);
+        rest = &rest[start..];
+        if let Some(after) = rest.strip_prefix("{model}") {
+            text.push_str(valid.model);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("{port}") {
+            text.push_str(&server.port.to_string());
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("{maxBatchSize}") {
+            text.push_str(&valid.max_batch_size?.to_string());
+            rest = after;
+        } else {
+            text.push('{');
+            rest = &rest[1..];
+        }
+    }
+    text.push_str(rest);
+    Some(literal(&text))
+}
+
+/// Kubernetes expands $(NAME) in commands and arguments, and turns $$ into $.
+fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Catalogue;
+    use crate::settings::Settings;
+
+    fn built(model: &str, max_batch_size: Option<u32>, server: &Server) -> Value {
+        let catalogue = Catalogue::default();
+        let gpu = catalogue.get("L40S").expect("built in");
+        let valid = Valid {
+            namespace: "ns",
+            name: "demo",
+            uid: crate::uid::Uid::default(),
+            model,
+            replicas: 2,
+            gpu,
+            max_batch_size,
+        };
+        build(&valid, server)
+    }
+
+    fn arguments_of(deployment: &Value) -> Vec<&str> {
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("args");
+        arguments.iter().map(|argument| argument.as_str().expect("text")).collect()
+    }
+
+    #[test]
+    fn a_model_reaches_the_container_literally() {
+        let server = Settings::default().server;
+        for (model, expected) in [
+            ("a/b", "--model=a/b"),
+            ("-x --port=1", "--model=-x --port=1"),
+            ("$(HOME) $$ $", "--model=$$(HOME) $$$$ $$"),
+            ("{port}{maxBatchSize}{{model}", "--model={port}{maxBatchSize}{{model}"),
+            ("Zoë \"' \\ \n", "--model=Zoë \"' \\ \n"),
+        ] {
+            assert_eq!(arguments_of(&built(model, None, &server))[0], expected);
+        }
+    }
+
+    #[test]
+    fn an_argument_without_a_value_is_left_out() {
+        let server = Settings::default().server;
+        assert_eq!(arguments_of(&built("m", None, &server)), ["--model=m", "--port=8000"]);
+        assert_eq!(arguments_of(&built("m", Some(7), &server)), ["--model=m", "--max-num-seqs=7", "--port=8000"]);
+    }
+
+    #[test]
+    fn an_empty_command_keeps_the_one_of_the_image() {
+        let server = Server { command: vec![], ..Settings::default().server };
+        assert!(built("m", None, &server)["spec"]["template"]["spec"]["containers"][0].get("command").is_none());
+    }
+
+    #[test]
+    fn what_is_built_is_a_deployment() {
+        let server = Server { runtime_class: Some("nvidia".into()), ..Settings::default().server };
+        let value = built("m", Some(7), &server);
+        let typed: k8s_openapi::api::apps::v1::Deployment =
+            serde_json::from_value(value.clone()).expect("a Deployment");
+        // Whatever the typed Deployment does not know would be lost on the way back.
+        assert_eq!(serde_json::to_value(typed).expect("JSON"), value);
+    }
+}

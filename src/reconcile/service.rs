@@ -1,0 +1,54 @@
+//! Second step of reconcile: the Service as it should be. Pure, and cannot fail. It depends on the
+//! InferenceService's name alone, so a change of the spec never writes it.
+
+use serde_json::{Value, json};
+
+use super::deployment::{SELECTOR_LABEL, metadata};
+use super::validate::Valid;
+use crate::settings::{Server, Settings};
+
+/// The port of the Service, so that the endpoint needs none.
+const PORT: u16 = 80;
+
+/// The Service for server-side apply: only the fields that this operator has an opinion on.
+pub fn build(valid: &Valid, server: &Server) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(valid),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {SELECTOR_LABEL: valid.name},
+            "ports": [{"name": "http", "port": PORT, "targetPort": server.port, "protocol": "TCP"}]
+        }
+    })
+}
+
+/// The Service's URL inside the cluster.
+pub fn endpoint(namespace: &str, name: &str, settings: &Settings) -> String {
+    format!("http://{name}.{namespace}.svc.{}", settings.cluster_domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_a_service() {
+        let settings = Settings::default();
+        let gpu = settings.catalogue.get("L40S").expect("built in");
+        let valid = Valid {
+            namespace: "ns",
+            name: "demo",
+            uid: crate::uid::Uid::default(),
+            model: "m",
+            replicas: 1,
+            gpu,
+            max_batch_size: None,
+        };
+        let value = build(&valid, &settings.server);
+        let typed: k8s_openapi::api::core::v1::Service = serde_json::from_value(value.clone()).expect("a Service");
+        assert_eq!(serde_json::to_value(typed).expect("JSON"), value);
+        assert_eq!(endpoint("ns", "demo", &settings), "http://demo.ns.svc.cluster.local");
+    }
+}

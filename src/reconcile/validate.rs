@@ -1,0 +1,150 @@
+//! First step of reconcile: is this a spec that can be built? Everything that could fail later is
+//! refused here, so that building cannot fail. Pure.
+
+use crate::api::InferenceServiceSpec;
+use crate::error::Error;
+use crate::gpu::{Catalogue, GpuType};
+use crate::uid::Uid;
+
+/// An InferenceService that can be built.
+#[derive(Clone, Debug)]
+pub struct Valid<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: Uid,
+    pub model: &'a str,
+    pub replicas: i32,
+    pub gpu: &'a GpuType,
+    pub max_batch_size: Option<u32>,
+}
+
+/// The schema has checked most of this already; it is checked again for objects that were stored
+/// under another schema.
+pub fn validate<'a>(
+    namespace: &'a str,
+    name: &'a str,
+    uid: Uid,
+    spec: &'a Result<InferenceServiceSpec, String>,
+    catalogue: &'a Catalogue,
+) -> Result<Valid<'a>, Error> {
+    if !is_service_name(name) {
+        return Err(Error::InvalidName(name.chars().take(253).collect()));
+    }
+    let spec = spec.as_ref().map_err(|problem| missing_field(problem))?;
+    if spec.model.trim().is_empty() {
+        return Err(Error::MissingField("model"));
+    }
+    if spec.model.contains('\0') {
+        return Err(Error::InvalidSpec("model contains a NUL character, which no command line can carry".into()));
+    }
+    if spec.replicas < 0 {
+        return Err(Error::InvalidSpec(format!("replicas is {} (expected: 0 or more)", spec.replicas)));
+    }
+    if spec.max_batch_size == Some(0) {
+        return Err(Error::InvalidSpec("maxBatchSize is 0 (expected: 1 or more)".into()));
+    }
+    if spec.gpu_type.is_empty() {
+        return Err(Error::MissingField("gpuType"));
+    }
+    let gpu = catalogue.get(&spec.gpu_type).ok_or_else(|| Error::InvalidGpuType {
+        found: spec.gpu_type.chars().take(63).collect(),
+        expected: catalogue.expected(),
+    })?;
+    Ok(Valid {
+        namespace,
+        name,
+        uid,
+        model: &spec.model,
+        replicas: spec.replicas,
+        gpu,
+        max_batch_size: spec.max_batch_size,
+    })
+}
+
+/// serde says "missing field `model` at line 1 column 20"; a person wants the field.
+fn missing_field(problem: &str) -> Error {
+    for (wire_name, field) in [("`model`", "model"), ("`gpuType`", "gpuType")] {
+        if problem.starts_with("missing field") && problem.contains(wire_name) {
+            return Error::MissingField(field);
+        }
+    }
+    Error::InvalidSpec(problem.chars().take(256).collect())
+}
+
+/// A DNS label as RFC 1035 has it, which every Kubernetes version takes as a Service's name.
+fn is_service_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    name.len() <= 63
+        && bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.last().is_some_and(|&last| last != b'-')
+        && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::unnecessary_wraps)] // the shape that validate takes
+    fn spec(
+        model: &str,
+        replicas: i32,
+        gpu_type: &str,
+        max_batch_size: Option<u32>,
+    ) -> Result<InferenceServiceSpec, String> {
+        Ok(InferenceServiceSpec { model: model.into(), replicas, gpu_type: gpu_type.into(), max_batch_size })
+    }
+
+    fn refusal(name: &str, spec: &Result<InferenceServiceSpec, String>) -> String {
+        let catalogue = Catalogue::default();
+        validate("ns", name, Uid::default(), spec, &catalogue)
+            .map(|valid| valid.gpu.name.clone())
+            .map_err(|error| error.to_string())
+            .expect_err("refused")
+    }
+
+    #[test]
+    fn a_good_spec_is_valid_for_every_type_of_the_catalogue() {
+        let catalogue = Catalogue::default();
+        for gpu in catalogue.types() {
+            let spec = spec("m", 0, &gpu.name, Some(1));
+            assert_eq!(validate("ns", "a", Uid::default(), &spec, &catalogue).expect("valid").gpu, gpu);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_wrong_and_what_is_expected() {
+        assert_eq!(refusal("a", &spec("m", 1, "T4", None)), "invalid GPU type: T4 (expected: A100, H100, L40S)");
+        assert_eq!(refusal("a", &spec("m", 1, "a100", None)), "invalid GPU type: a100 (expected: A100, H100, L40S)");
+        assert_eq!(refusal("a", &spec(" ", 1, "A100", None)), "spec.model is missing");
+        assert_eq!(refusal("a", &spec("m", 1, "", None)), "spec.gpuType is missing");
+        assert_eq!(refusal("a", &spec("m", -1, "A100", None)), "invalid spec: replicas is -1 (expected: 0 or more)");
+        assert_eq!(
+            refusal("a", &spec("m", 1, "A100", Some(0))),
+            "invalid spec: maxBatchSize is 0 (expected: 1 or more)"
+        );
+        assert!(refusal("a", &spec("m\0", 1, "A100", None)).contains("NUL"));
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        for (json, expected) in [
+            (r#"{"gpuType": "A100"}"#, "spec.model is missing"),
+            (r#"{"model": "m"}"#, "spec.gpuType is missing"),
+            (
+                r#"{"model": 1, "gpuType": "A100"}"#,
+                "invalid spec: invalid type: integer `1`, expected a string at line 1 column 11",
+            ),
+        ] {
+            let spec = serde_json::from_str::<InferenceServiceSpec>(json).map_err(|error| error.to_string());
+            assert_eq!(refusal("a", &spec), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_service_can_have_is_refused() {
+        for name in ["", "1a", "a-", "-a", "a.b", "A", "a_b", &"a".repeat(64)] {
+            assert!(refusal(name, &spec("m", 1, "A100", None)).starts_with("invalid name: "), "{name}");
+        }
+        assert!(is_service_name("a") && is_service_name(&"a".repeat(63)) && is_service_name("a-1"));
+    }
+}

@@ -1,0 +1,369 @@
+//! Flags and environment -> Settings, checked once at start-up. Called by main; everything else is
+//! handed the finished Settings and never reads the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::gpu::Catalogue;
+
+/// All that the administrator of the operator decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Only this namespace; None: the whole cluster.
+    pub namespace: Option<String>,
+    pub catalogue: Catalogue,
+    pub server: Server,
+    pub cluster_domain: String,
+    /// How often what is not settled is looked for, and how often a taken name is looked at again.
+    pub resync: Duration,
+    /// How many InferenceServices are worked on at the same time.
+    pub concurrency: usize,
+    /// The time that one InferenceService may take.
+    pub deadline: Duration,
+    /// Where /metrics, /livez and /readyz are served; None: nowhere.
+    pub telemetry_address: Option<SocketAddr>,
+    pub log_level: tracing::level_filters::LevelFilter,
+    /// The folder with token, ca.crt and namespace of the operator's ServiceAccount.
+    pub service_account: PathBuf,
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+}
+
+/// What the serving container is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    pub image: String,
+    pub port: u16,
+    pub command: Vec<String>,
+    /// `{model}`, `{maxBatchSize}` and `{port}` are replaced; an argument with `{maxBatchSize}` is
+    /// left out where the spec does not set it.
+    pub arguments: Vec<String>,
+    /// Seconds that a model may take to load before the container is started again.
+    pub load_seconds: u32,
+    pub runtime_class: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        Settings {
+            namespace: None,
+            catalogue: Catalogue::default(),
+            server: Server {
+                image: "vllm/vllm-openai:v0.11.0".into(),
+                port: 8000,
+                command: strings(&["python3", "-m", "vllm.entrypoints.openai.api_server"]),
+                arguments: strings(&["--model={model}", "--max-num-seqs={maxBatchSize}", "--port={port}"]),
+                load_seconds: 1800,
+                runtime_class: None,
+            },
+            cluster_domain: "cluster.local".into(),
+            resync: Duration::from_secs(30),
+            concurrency: 8,
+            deadline: Duration::from_secs(30),
+            telemetry_address: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
+            log_level: tracing::level_filters::LevelFilter::INFO,
+            service_account: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
+            kubeconfig: None,
+            context: None,
+        }
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub enum Invocation {
+    Run(Box<Settings>),
+    Help,
+    Version,
+}
+
+struct Flag {
+    name: &'static str,
+    value: &'static str,
+    help: &'static str,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+const FLAGS: &[Flag] = &[
+    Flag {
+        name: "namespace",
+        value: "NAME",
+        help: "serve this namespace only (default: all)",
+        set: |settings, value| optional(value).map(|value| settings.namespace = value),
+    },
+    Flag {
+        name: "gpu-type",
+        value: "TYPE=PRODUCT[,PRODUCT...]",
+        help: "add a GPU type: the values of the node label nvidia.com/gpu.product that it stands for; may be repeated \
+               (in the environment: separated by ';')",
+        set: |settings, value| value.split(';').try_for_each(|entry| settings.catalogue.add(entry)),
+    },
+    Flag {
+        name: "server-image",
+        value: "IMAGE",
+        help: "image of the model server (default: vllm/vllm-openai:v0.11.0)",
+        set: |settings, value| required(value).map(|value| settings.server.image = value),
+    },
+    Flag {
+        name: "server-port",
+        value: "PORT",
+        help: "port that the model server listens on (default: 8000)",
+        set: |settings, value| within(value, 1, 65535).map(|value| settings.server.port = value),
+    },
+    Flag {
+        name: "server-command",
+        value: "JSON",
+        help: "command of the container as a JSON array of strings; [] keeps the image's own (default: \
+               [\"python3\",\"-m\",\"vllm.entrypoints.openai.api_server\"])",
+        set: |settings, value| strings(value).map(|value| settings.server.command = value),
+    },
+    Flag {
+        name: "server-arguments",
+        value: "JSON",
+        help: "arguments of the container as a JSON array of strings; {model}, {maxBatchSize} and {port} are replaced, \
+               an argument with {maxBatchSize} is left out where it is not set (default: \
+               [\"--model={model}\",\"--max-num-seqs={maxBatchSize}\",\"--port={port}\"])",
+        set: |settings, value| strings(value).map(|value| settings.server.arguments = value),
+    },
+    Flag {
+        name: "model-load-seconds",
+        value: "SECONDS",
+        help: "time that a model may take to load (default: 1800)",
+        set: |settings, value| within(value, 10, 86_400).map(|value| settings.server.load_seconds = value),
+    },
+    Flag {
+        name: "runtime-class",
+        value: "NAME",
+        help: "runtimeClassName of the pods, such as nvidia on k3s (default: none)",
+        set: |settings, value| optional(value).map(|value| settings.server.runtime_class = value),
+    },
+    Flag {
+        name: "cluster-domain",
+        value: "DOMAIN",
+        help: "DNS domain of the cluster, for status.endpoint (default: cluster.local)",
+        set: |settings, value| required(value).map(|value| settings.cluster_domain = value),
+    },
+    Flag {
+        name: "resync-seconds",
+        value: "SECONDS",
+        help: "how often to look again at what could not be finished (default: 30)",
+        set: |settings, value| within(value, 1, 3600).map(|value| settings.resync = Duration::from_secs(value)),
+    },
+    Flag {
+        name: "concurrency",
+        value: "COUNT",
+        help: "how many InferenceServices are worked on at the same time (default: 8)",
+        set: |settings, value| within(value, 1, 64).map(|value| settings.concurrency = value),
+    },
+    Flag {
+        name: "telemetry-address",
+        value: "ADDRESS",
+        help: "where /metrics, /livez and /readyz are served, or 'off' (default: 0.0.0.0:8080)",
+        set: |settings, value| {
+            settings.telemetry_address = match value {
+                "off" => None,
+                value => Some(value.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8080, or off")?),
+            };
+            Ok(())
+        },
+    },
+    Flag {
+        name: "log-level",
+        value: "LEVEL",
+        help: "error, warn, info, debug or trace (default: info)",
+        set: |settings, value| {
+            settings.log_level = value.parse().map_err(|_| "expected error, warn, info, debug or trace")?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "service-account",
+        value: "FOLDER",
+        help: "folder with the ServiceAccount's token and ca.crt (default: /var/run/secrets/kubernetes.io/serviceaccount)",
+        set: |settings, value| required(value).map(|value| settings.service_account = value.into()),
+    },
+    #[cfg(feature = "kubeconfig")]
+    Flag {
+        name: "kubeconfig",
+        value: "FILE",
+        help: "use this kubeconfig and not the ServiceAccount (default: where there is no ServiceAccount, what kubectl uses)",
+        set: |settings, value| required(value).map(|value| settings.kubeconfig = Some(value.into())),
+    },
+    #[cfg(feature = "kubeconfig")]
+    Flag {
+        name: "context",
+        value: "NAME",
+        help: "context of the kubeconfig (default: its current one)",
+        set: |settings, value| required(value).map(|value| settings.context = Some(value)),
+    },
+];
+
+const ENVIRONMENT_PREFIX: &str = "INFERENCE_OPERATOR_";
+
+impl Flag {
+    fn variable(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// Reads the command line (without the program's name) and the environment; a flag wins over its
+/// variable. The error is one line for stderr.
+pub fn parse(
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Invocation, String> {
+    let mut settings = Settings::default();
+    for flag in FLAGS {
+        let variable = flag.variable();
+        if let Some(value) = environment(&variable) {
+            (flag.set)(&mut settings, &value).map_err(|problem| format!("invalid {variable}={value:?}: {problem}"))?;
+        }
+    }
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        match argument {
+            lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(Invocation::Help),
+            lexopt::Arg::Short('V') | lexopt::Arg::Long("version") => return Ok(Invocation::Version),
+            lexopt::Arg::Long(name) => {
+                let flag = FLAGS
+                    .iter()
+                    .find(|flag| flag.name == name)
+                    .ok_or_else(|| format!("unknown flag --{name} (--help lists the flags)"))?;
+                let value = parser.value().map_err(|error| error.to_string())?;
+                let value = value.to_str().ok_or_else(|| format!("invalid --{}: not UTF-8", flag.name))?;
+                (flag.set)(&mut settings, value)
+                    .map_err(|problem| format!("invalid --{}={value:?}: {problem}", flag.name))?;
+            }
+            other => return Err(format!("{} (--help lists the flags)", other.unexpected())),
+        }
+    }
+    Ok(Invocation::Run(Box::new(settings)))
+}
+
+pub fn help() -> String {
+    use std::fmt::Write;
+    let mut text = String::from(
+        "inference-operator: turns each InferenceService into a Deployment and a Service\n\n\
+         Usage: inference-operator [FLAG]...\n\n\
+         Every flag is an environment variable too: --server-image is INFERENCE_OPERATOR_SERVER_IMAGE.\n\nFlags:\n",
+    );
+    for flag in FLAGS {
+        let _ = writeln!(text, "  --{} {}\n        {}", flag.name, flag.value, flag.help);
+    }
+    text.push_str("  -h, --help\n        print this\n  -V, --version\n        print the version\n");
+    text
+}
+
+// === values ===
+
+fn required(value: &str) -> Result<String, String> {
+    if value.trim().is_empty() { Err("expected a value that is not empty".into()) } else { Ok(value.to_owned()) }
+}
+
+#[allow(clippy::unnecessary_wraps)] // the same shape as its siblings
+fn optional(value: &str) -> Result<Option<String>, String> {
+    Ok(Some(value.trim()).filter(|value| !value.is_empty()).map(str::to_owned))
+}
+
+fn within<N: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Result<N, String> {
+    let expected = || format!("expected a whole number from {least} to {most}");
+    let number = value.parse::<u64>().ok().filter(|number| (least..=most).contains(number)).ok_or_else(expected)?;
+    N::try_from(number).map_err(|_| expected())
+}
+
+fn strings(value: &str) -> Result<Vec<String>, String> {
+    serde_json::from_str(value).map_err(|_| "expected a JSON array of strings, such as [\"--model={model}\"]".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, String> {
+        parse(arguments.iter().map(Into::into), |name| {
+            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn settings(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
+        match parsed(arguments, variables) {
+            Ok(Invocation::Run(settings)) => *settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_flags_the_defaults_hold() {
+        assert_eq!(settings(&[], &[]), Settings::default());
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable() {
+        let variables = [("INFERENCE_OPERATOR_CONCURRENCY", "3"), ("INFERENCE_OPERATOR_NAMESPACE", "edge")];
+        let settings = settings(&["--concurrency=5"], &variables);
+        assert_eq!((settings.concurrency, settings.namespace.as_deref()), (5, Some("edge")));
+    }
+
+    #[test]
+    fn a_gpu_type_is_added_to_the_catalogue() {
+        let settings = settings(
+            &["--gpu-type", "T4=Tesla-T4,NVIDIA-T4"],
+            &[("INFERENCE_OPERATOR_GPU_TYPE", "L4=NVIDIA-L4;A10=NVIDIA-A10")],
+        );
+        assert_eq!(settings.catalogue.expected(), "A100, H100, L40S, L4, A10, T4");
+    }
+
+    #[test]
+    fn a_wrong_value_says_what_was_wrong_where_and_what_is_expected() {
+        for (arguments, expected) in [
+            (&["--concurrency=0"][..], "invalid --concurrency=\"0\": expected a whole number from 1 to 64"),
+            (&["--server-port=99999"], "invalid --server-port=\"99999\": expected a whole number from 1 to 65535"),
+            (
+                &["--telemetry-address=8080"],
+                "invalid --telemetry-address=\"8080\": expected IP:PORT, such as 127.0.0.1:8080, or off",
+            ),
+            (
+                &["--gpu-type=T4"],
+                "invalid --gpu-type=\"T4\": expected TYPE=PRODUCT[,PRODUCT...], such as T4=Tesla-T4,NVIDIA-T4",
+            ),
+            (
+                &["--server-arguments=--model"],
+                "invalid --server-arguments=\"--model\": expected a JSON array of strings, such as [\"--model={model}\"]",
+            ),
+            (&["--colour"], "unknown flag --colour (--help lists the flags)"),
+        ] {
+            assert_eq!(parsed(arguments, &[]), Err(expected.to_owned()));
+        }
+        let variables = [("INFERENCE_OPERATOR_LOG_LEVEL", "loud")];
+        let expected = "invalid INFERENCE_OPERATOR_LOG_LEVEL=\"loud\": expected error, warn, info, debug or trace";
+        assert_eq!(parsed(&[], &variables), Err(expected.to_owned()));
+        assert!(parsed(&["stray"], &[]).is_err());
+        assert!(parsed(&["--concurrency"], &[]).is_err());
+    }
+
+    #[test]
+    fn every_default_in_the_help_is_the_default() {
+        let help = help();
+        let Settings {
+            server, cluster_domain, resync, concurrency, telemetry_address, log_level, service_account, ..
+        } = Settings::default();
+        let json = |list: &[String]| serde_json::to_string(list).expect("strings");
+        for default in [
+            server.image,
+            server.port.to_string(),
+            json(&server.command),
+            json(&server.arguments),
+            server.load_seconds.to_string(),
+            cluster_domain,
+            resync.as_secs().to_string(),
+            concurrency.to_string(),
+            telemetry_address.map(|address| address.to_string()).unwrap_or_default(),
+            log_level.to_string(),
+            service_account.display().to_string(),
+        ] {
+            assert!(help.contains(&format!("(default: {default})")), "{default}");
+        }
+    }
+}

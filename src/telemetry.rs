@@ -1,0 +1,7 @@
+//! What the operator tells about itself: log, metrics, Events, and the port that serves them.
+
+pub mod events;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod process;

@@ -1,0 +1,84 @@
+//! The telemetry port: /metrics, /livez and /readyz. Started by main; whoever talks to it, its
+//! connections, their time and their buffers are bounded.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::telemetry::metrics::Metrics;
+
+/// Connections at the same time; one more waits to be accepted.
+const CONNECTIONS: usize = 8;
+
+/// The life of one connection, whatever happens on it.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+
+/// The smallest buffer that hyper takes; longer headers are refused.
+const BUFFER: usize = 8192;
+
+/// The controller's loop goes round at least once a resync period.
+const PERIODS_TO_LIVE: u32 = 3;
+
+/// Serves for ever. `resync`: the resync period of the controller.
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, resync: Duration) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = connections.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: others need the time to give some back.
+                tracing::warn!("telemetry: cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let metrics = metrics.clone();
+        let service = service_fn(move |request| {
+            let answer = answer(&request, &metrics, resync);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        tokio::spawn(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(CONNECTION_TIME / 2)
+                .max_buf_size(BUFFER)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            // How a connection ends is the other side's affair.
+            let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
+    }
+    match request.uri().path() {
+        "/metrics" => text(StatusCode::OK, metrics.text()),
+        "/livez" if metrics.since_last_turn() <= resync * PERIODS_TO_LIVE => text(StatusCode::OK, "ok\n"),
+        "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "the controller's loop stands still\n"),
+        "/readyz" if metrics.in_sync() => text(StatusCode::OK, "ok\n"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not all watches are in sync yet\n"),
+        _ => text(StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let plain = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}

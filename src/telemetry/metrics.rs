@@ -1,0 +1,224 @@
+//! Counters and their Prometheus text, under the names that operators' dashboards know. Written by
+//! the client and the controller, read by the telemetry port; must never allocate where it counts.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use crate::api::Phase;
+use crate::telemetry::process;
+
+/// Upper bounds in milliseconds of controller_runtime_reconcile_time_seconds.
+const BUCKETS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
+
+const RESULTS: [&str; 4] = ["success", "requeue_after", "requeue", "error"];
+
+const METHODS: [&str; 3] = ["GET", "PATCH", "POST"];
+
+/// Codes that rest_client_requests_total tells apart; what is not here is counted as `OTHER`.
+const CODES: [u16; 13] = [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 503, 504];
+const OTHER: usize = CODES.len();
+/// client-go's word for a request without an answer.
+const NO_ANSWER: usize = CODES.len() + 1;
+
+pub struct Metrics {
+    started: Instant,
+    results: [AtomicU64; RESULTS.len()],
+    buckets: [AtomicU64; BUCKETS.len()],
+    time_microseconds: AtomicU64,
+    requests: [[AtomicU64; CODES.len() + 2]; METHODS.len()],
+    queue_depth: AtomicU32,
+    phases: [AtomicU32; Phase::ALL.len()],
+    in_sync: AtomicBool,
+    /// Milliseconds from the start to the latest turn of the controller's loop.
+    last_turn: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics {
+            started: Instant::now(),
+            results: Default::default(),
+            buckets: Default::default(),
+            time_microseconds: AtomicU64::default(),
+            requests: Default::default(),
+            queue_depth: AtomicU32::default(),
+            phases: Default::default(),
+            in_sync: AtomicBool::default(),
+            last_turn: AtomicU64::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// One reconcile ended. `result`: one of RESULTS.
+    pub fn reconciled(&self, result: &str, took: Duration) {
+        if let Some(position) = RESULTS.iter().position(|known| *known == result) {
+            self.results[position].fetch_add(1, Relaxed);
+        }
+        let bucket = BUCKETS.iter().position(|&bound| took <= Duration::from_millis(bound));
+        if let Some(bucket) = bucket {
+            self.buckets[bucket].fetch_add(1, Relaxed);
+        }
+        self.time_microseconds.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// One request was answered with `code`, or not at all.
+    pub fn requested(&self, method: &Method, code: Option<StatusCode>) {
+        let Some(method) = METHODS.iter().position(|known| *known == method.as_str()) else { return };
+        let code = match code {
+            Some(code) => CODES.iter().position(|known| *known == code.as_u16()).unwrap_or(OTHER),
+            None => NO_ANSWER,
+        };
+        self.requests[method][code].fetch_add(1, Relaxed);
+    }
+
+    /// The controller's loop went round once.
+    pub fn turned(&self, in_sync: bool, queue_depth: usize, phases: &[u32; Phase::ALL.len()]) {
+        self.last_turn.store(self.age(), Relaxed);
+        self.in_sync.store(in_sync, Relaxed);
+        self.queue_depth.store(u32::try_from(queue_depth).unwrap_or(u32::MAX), Relaxed);
+        for (gauge, count) in self.phases.iter().zip(phases) {
+            gauge.store(*count, Relaxed);
+        }
+    }
+
+    pub fn in_sync(&self) -> bool {
+        self.in_sync.load(Relaxed)
+    }
+
+    /// The time since the controller's loop last went round.
+    pub fn since_last_turn(&self) -> Duration {
+        Duration::from_millis(self.age().saturating_sub(self.last_turn.load(Relaxed)))
+    }
+
+    /// Milliseconds since the start.
+    fn age(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The Prometheus text exposition format, version 0.0.4.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(4096);
+        let out = &mut text;
+        process::write(out);
+        family(out, "controller_runtime_reconcile_total", "counter", "Reconciles by result.");
+        for (result, count) in RESULTS.iter().zip(&self.results) {
+            line(
+                out,
+                format_args!(
+                    "controller_runtime_reconcile_total{{controller=\"inferenceservice\",result=\"{result}\"}} {}",
+                    count.load(Relaxed)
+                ),
+            );
+        }
+        family(out, "controller_runtime_reconcile_errors_total", "counter", "Reconciles that failed.");
+        line(
+            out,
+            format_args!(
+                "controller_runtime_reconcile_errors_total{{controller=\"inferenceservice\"}} {}",
+                self.results[3].load(Relaxed)
+            ),
+        );
+        self.histogram(out);
+        family(out, "workqueue_depth", "gauge", "InferenceServices that wait for a reconcile.");
+        line(out, format_args!("workqueue_depth{{name=\"inferenceservice\"}} {}", self.queue_depth.load(Relaxed)));
+        family(out, "rest_client_requests_total", "counter", "Requests to the API server by method and code.");
+        for (method, codes) in METHODS.iter().zip(&self.requests) {
+            for (position, count) in codes.iter().enumerate().filter(|(_, count)| count.load(Relaxed) > 0) {
+                let code: &dyn std::fmt::Display = match position {
+                    OTHER => &"other",
+                    NO_ANSWER => &"<error>",
+                    known => &CODES[known],
+                };
+                let count = count.load(Relaxed);
+                line(out, format_args!("rest_client_requests_total{{method=\"{method}\",code=\"{code}\"}} {count}"));
+            }
+        }
+        family(out, "inference_operator_inferenceservices", "gauge", "InferenceServices by phase.");
+        for (phase, count) in Phase::ALL.iter().zip(&self.phases) {
+            line(
+                out,
+                format_args!(
+                    "inference_operator_inferenceservices{{phase=\"{}\"}} {}",
+                    phase.as_str(),
+                    count.load(Relaxed)
+                ),
+            );
+        }
+        text
+    }
+
+    fn histogram(&self, out: &mut String) {
+        const NAME: &str = "controller_runtime_reconcile_time_seconds";
+        family(out, NAME, "histogram", "Time of one reconcile.");
+        let mut total = 0;
+        for (bound, count) in BUCKETS.iter().zip(&self.buckets) {
+            total += count.load(Relaxed);
+            let (seconds, milliseconds) = (bound / 1000, bound % 1000);
+            line(
+                out,
+                format_args!(
+                    "{NAME}_bucket{{controller=\"inferenceservice\",le=\"{seconds}.{milliseconds:03}\"}} {total}"
+                ),
+            );
+        }
+        let count: u64 = self.results.iter().map(|count| count.load(Relaxed)).sum();
+        let sum = self.time_microseconds.load(Relaxed);
+        line(out, format_args!("{NAME}_bucket{{controller=\"inferenceservice\",le=\"+Inf\"}} {count}"));
+        line(
+            out,
+            format_args!("{NAME}_sum{{controller=\"inferenceservice\"}} {}.{:06}", sum / 1_000_000, sum % 1_000_000),
+        );
+        line(out, format_args!("{NAME}_count{{controller=\"inferenceservice\"}} {count}"));
+    }
+}
+
+/// The two comment lines before a family's samples.
+pub fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    line(out, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+}
+
+pub fn line(out: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = out.write_fmt(line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_told() {
+        let metrics = Metrics::default();
+        metrics.reconciled("success", Duration::from_millis(3));
+        metrics.reconciled("error", Duration::from_secs(40));
+        metrics.requested(&Method::GET, Some(StatusCode::OK));
+        metrics.requested(&Method::GET, Some(StatusCode::IM_A_TEAPOT));
+        metrics.requested(&Method::PATCH, None);
+        metrics.turned(true, 7, &[0, 1, 2, 3, 4]);
+        let text = metrics.text();
+        for line in [
+            "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1",
+            "controller_runtime_reconcile_errors_total{controller=\"inferenceservice\"} 1",
+            "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"0.002\"} 0",
+            "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"0.005\"} 1",
+            "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"30.000\"} 1",
+            "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"+Inf\"} 2",
+            "controller_runtime_reconcile_time_seconds_sum{controller=\"inferenceservice\"} 40.003000",
+            "controller_runtime_reconcile_time_seconds_count{controller=\"inferenceservice\"} 2",
+            "rest_client_requests_total{method=\"GET\",code=\"200\"} 1",
+            "rest_client_requests_total{method=\"GET\",code=\"other\"} 1",
+            "rest_client_requests_total{method=\"PATCH\",code=\"<error>\"} 1",
+            "workqueue_depth{name=\"inferenceservice\"} 7",
+            "inference_operator_inferenceservices{phase=\"Failed\"} 4",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
+        }
+        assert!(text.contains("\nprocess_resident_memory_bytes "));
+    }
+}
