@@ -123,7 +123,8 @@ fn must_apply(task: &Task, children: &Children) -> bool {
     };
     task.reasons.contains(Reasons::SPEC)
         || task.reasons.contains(Reasons::SERVICE)
-        || task.summary.is_none_or(|summary| summary.phase == Phase::Failed)
+        // A spec that was refused is read again, for what may have changed around it.
+        || task.summary.is_some_and(|summary| summary.phase == Phase::Failed) && !task.reasons.contains(Reasons::STATUS)
         || !children.deployment.as_ref().is_some_and(accepted)
 }
 

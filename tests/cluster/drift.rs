@@ -1,0 +1,131 @@
+//! Whoever changes a child, it comes back to what the spec says: while the operator runs, and after
+//! it was away.
+
+use std::time::Instant;
+
+use inference_operator::api::Phase;
+use serde_json::{Value, json};
+
+use crate::support::{Fixture, Operator, eventually, kubectl};
+
+/// A way to spoil a child: what is typed, and where in the children it shows.
+struct Drift {
+    name: &'static str,
+    kubectl: &'static [&'static str],
+}
+
+const DRIFTS: &[Drift] = &[
+    Drift { name: "image", kubectl: &["set", "image", "deployment/demo", "server=example.com/other"] },
+    Drift { name: "replicas", kubectl: &["scale", "deployment/demo", "--replicas=5"] },
+    Drift {
+        name: "affinity",
+        kubectl: &[
+            "patch",
+            "deployment/demo",
+            "--type=json",
+            "-p",
+            r#"[{"op":"remove","path":"/spec/template/spec/affinity"}]"#,
+        ],
+    },
+    Drift { name: "deployment-label", kubectl: &["label", "deployment/demo", "app.kubernetes.io/managed-by-"] },
+    Drift { name: "service-label", kubectl: &["label", "service/demo", "app.kubernetes.io/managed-by-"] },
+    Drift { name: "deployment-deleted", kubectl: &["delete", "deployment/demo"] },
+    Drift { name: "service-deleted", kubectl: &["delete", "service/demo"] },
+    Drift {
+        name: "service-port",
+        kubectl: &[
+            "patch",
+            "service/demo",
+            "--type=json",
+            "-p",
+            r#"[{"op":"replace","path":"/spec/ports/0/targetPort","value":9}]"#,
+        ],
+    },
+    Drift {
+        name: "service-selector",
+        kubectl: &[
+            "patch",
+            "service/demo",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"selector":{"ai.example.com/inferenceservice":"other"}}}"#,
+        ],
+    },
+];
+
+/// What the operator has an opinion on, in both children.
+async fn children(fixture: &Fixture) -> Result<Value, String> {
+    let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?;
+    let service = fixture.services.get("demo").await.map_err(|error| error.to_string())?;
+    let spec = service.spec.unwrap_or_default();
+    Ok(json!([
+        deployment.metadata.labels,
+        deployment.spec,
+        service.metadata.labels,
+        spec.ports,
+        spec.selector,
+        spec.type_,
+    ]))
+}
+
+async fn until_repaired(fixture: &Fixture, drift: &str, intended: &Value) {
+    eventually(&format!("{drift} is repaired"), || async {
+        let found = children(fixture).await?;
+        if found == *intended { Ok(()) } else { Err(format!("{found}\ninstead of\n{intended}")) }
+    })
+    .await;
+    fixture.until("demo", Phase::Ready).await;
+}
+
+#[tokio::test]
+async fn drift_is_repaired_while_the_operator_runs() {
+    let fixture = Fixture::new("drift").await;
+    let _operator = Operator::start("drift", &[]).await;
+    fixture.create("demo", 1).await;
+    fixture.until("demo", Phase::Ready).await;
+    let intended = children(&fixture).await.expect("children");
+    for drift in DRIFTS {
+        kubectl(&[&["-n", &fixture.namespace], drift.kubectl].concat());
+        let began = Instant::now();
+        until_repaired(&fixture, drift.name, &intended).await;
+        println!("{}: repaired and Ready after {} ms", drift.name, began.elapsed().as_millis());
+    }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn drift_is_repaired_after_the_operator_was_away() {
+    let fixture = Fixture::new("away").await;
+    let operator = Operator::start("away", &[]).await;
+    fixture.create("demo", 1).await;
+    fixture.until("demo", Phase::Ready).await;
+    let intended = children(&fixture).await.expect("children");
+    operator.kill();
+    for drift in DRIFTS {
+        kubectl(&[&["-n", &fixture.namespace], drift.kubectl].concat());
+        let operator = Operator::start("away", &[]).await;
+        until_repaired(&fixture, drift.name, &intended).await;
+        operator.kill();
+    }
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_status_that_somebody_else_writes_is_made_true_again() {
+    let fixture = Fixture::new("status").await;
+    let lie = r#"{"status":{"phase":"Failed","readyReplicas":7}}"#;
+    let operator = Operator::start("status", &[]).await;
+    fixture.create("demo", 1).await;
+    fixture.until("demo", Phase::Ready).await;
+    let patch = ["-n", &fixture.namespace, "patch", "isvc/demo", "--subresource=status", "--type=merge", "-p", lie];
+    kubectl(&patch);
+    let object = fixture.until("demo", Phase::Ready).await;
+    assert_eq!(object.status.expect("a status").ready_replicas, 1);
+
+    operator.kill();
+    kubectl(&patch);
+    let _operator = Operator::start("status", &[]).await;
+    let object = fixture.until("demo", Phase::Ready).await;
+    assert_eq!(object.status.expect("a status").ready_replicas, 1);
+    fixture.clean_up().await;
+}

@@ -1,0 +1,12 @@
+//! The promises of the operator, tried on a real control plane with the binary that ships, a
+//! ServiceAccount's own token and the real RBAC. scripts/test.sh starts both and runs this.
+
+mod support;
+
+mod bad_input;
+mod drift;
+mod faults;
+mod foreign;
+mod lifecycle;
+mod quiet;
+mod telemetry;

@@ -1,0 +1,98 @@
+//! The API server's audit log: what the operator really asked for.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+
+use serde::Deserialize;
+
+use super::shell::variable;
+
+const OPERATOR: &str = "system:serviceaccount:inference-operator:inference-operator";
+
+/// One request of the operator that the API server has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub verb: String,
+    /// With the subresource: `inferenceservices/status`.
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+    pub code: u16,
+}
+
+impl Request {
+    pub fn is(&self, verb: &str, resource: &str) -> bool {
+        self.verb == verb && self.resource == resource
+    }
+
+    /// Everything that can change the datastore.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
+}
+
+/// A place in the log, to count from.
+#[derive(Clone, Copy)]
+pub struct Mark(u64);
+
+pub fn mark() -> Mark {
+    Mark(std::fs::metadata(variable("AUDIT_LOG")).expect("an audit log").len())
+}
+
+/// What the operator has asked for since.
+pub fn since(mark: Mark) -> Vec<Request> {
+    let mut file = File::open(variable("AUDIT_LOG")).expect("an audit log");
+    file.seek(SeekFrom::Start(mark.0)).expect("seeks");
+    let lines = BufReader::new(file).lines().map(|line| line.expect("a line"));
+    // The last line may still be on its way.
+    let events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
+    events.filter(|event| event.user.username == OPERATOR).filter_map(Event::into_request).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    user: User,
+    object_ref: Option<ObjectRef>,
+    response_status: Option<ResponseStatus>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ResponseStatus {
+    code: Option<u16>,
+}
+
+impl Event {
+    /// A watch counts when it begins, everything else when it is answered.
+    fn into_request(self) -> Option<Request> {
+        let counts = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        if self.stage != counts {
+            return None;
+        }
+        let object = self.object_ref.unwrap_or_default();
+        let slash = if object.subresource.is_empty() { "" } else { "/" };
+        Some(Request {
+            verb: self.verb,
+            resource: format!("{}{slash}{}", object.resource, object.subresource),
+            namespace: object.namespace,
+            name: object.name,
+            code: self.response_status.and_then(|status| status.code).unwrap_or(0),
+        })
+    }
+}

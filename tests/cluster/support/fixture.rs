@@ -1,0 +1,137 @@
+//! One test's part of the cluster: a namespace of its own, the CRD and the RBAC in place, and
+//! nobody else at work on it meanwhile.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use inference_operator::api::{InferenceService, InferenceServiceSpec, Phase};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::shell::kubectl;
+use super::wait::eventually;
+
+/// Tests count the operator's requests, so only one runs at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+pub struct Fixture {
+    pub namespace: String,
+    pub client: Client,
+    pub inference_services: Api<InferenceService>,
+    pub deployments: Api<Deployment>,
+    pub services: Api<Service>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Fixture {
+    /// `name`: for people who look at the cluster while tests run.
+    pub async fn new(name: &str) -> Fixture {
+        let turn = ONE_AT_A_TIME.lock().await;
+        let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
+        for file in ["namespace", "crd", "rbac"] {
+            kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{manifests}/{file}.yaml")]);
+        }
+        kubectl(&["wait", "--for=condition=Established", "crd/inferenceservices.ai.example.com", "--timeout=30s"]);
+        let client = Client::try_default().await.expect("KUBECONFIG");
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("{name}-{}-{number}", std::process::id());
+        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
+        Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("created");
+        Fixture {
+            inference_services: Api::namespaced(client.clone(), &namespace),
+            deployments: Api::namespaced(client.clone(), &namespace),
+            services: Api::namespaced(client.clone(), &namespace),
+            namespace,
+            client,
+            _turn: turn,
+        }
+    }
+
+    /// Deletes all that the test made, so that it does not show in the next one's counts.
+    pub async fn clean_up(self) {
+        self.inference_services
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .expect("deleted");
+        eventually("all children are collected", || async {
+            let left = self.deployments.list_metadata(&ListParams::default()).await.expect("a list").items.len();
+            if left == 0 { Ok(()) } else { Err(format!("{left} Deployments left")) }
+        })
+        .await;
+        Api::<Namespace>::all(self.client.clone())
+            .delete(&self.namespace, &DeleteParams::background())
+            .await
+            .expect("deleted");
+    }
+
+    pub async fn create(&self, name: &str, replicas: i32) -> InferenceService {
+        self.create_from(name, spec("demo/model", replicas, "L40S")).await
+    }
+
+    pub async fn create_from(&self, name: &str, spec: InferenceServiceSpec) -> InferenceService {
+        let object = InferenceService::new(name, spec);
+        self.inference_services.create(&PostParams::default(), &object).await.expect("created")
+    }
+
+    /// Merges into the spec, as a user's edit would.
+    pub async fn change(&self, name: &str, spec: serde_json::Value) -> InferenceService {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.inference_services.patch(name, &PatchParams::default(), &patch).await.expect("patched")
+    }
+
+    /// Waits until the status speaks of the latest spec and its phase is `phase`.
+    pub async fn until(&self, name: &str, phase: Phase) -> InferenceService {
+        eventually(&format!("{name} is {phase:?}"), || async {
+            let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
+            let status = object.status.clone().unwrap_or_default();
+            if status.phase == phase && Some(status.observed_generation) == object.metadata.generation {
+                return Ok(object);
+            }
+            Err(format!("{status:?}"))
+        })
+        .await
+    }
+
+    pub async fn until_all(&self, count: usize, phase: Phase) {
+        eventually(&format!("all {count} are {phase:?}"), || async {
+            let list = self.inference_services.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let there = list.items.iter().filter(|object| {
+                object.status.as_ref().is_some_and(|status| {
+                    status.phase == phase && Some(status.observed_generation) == object.metadata.generation
+                })
+            });
+            let there = there.count();
+            if there == count { Ok(()) } else { Err(format!("{there} are")) }
+        })
+        .await;
+    }
+
+    /// Waits until the Deployment is as `right` wants it.
+    pub async fn until_deployment(
+        &self,
+        name: &str,
+        what: &str,
+        right: impl Fn(&Deployment) -> Result<(), String>,
+    ) -> Deployment {
+        eventually(&format!("Deployment {name}: {what}"), || async {
+            let object = self.deployments.get(name).await.map_err(|error| error.to_string())?;
+            right(&object).map(|()| object)
+        })
+        .await
+    }
+}
+
+pub fn spec(model: &str, replicas: i32, gpu_type: &str) -> InferenceServiceSpec {
+    InferenceServiceSpec { model: model.into(), replicas, gpu_type: gpu_type.into(), max_batch_size: None }
+}
+
+/// The condition Ready: status, reason and message.
+pub fn ready(object: &InferenceService) -> (String, String, String) {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready").expect("the condition Ready");
+    (ready.status.clone(), ready.reason.clone(), ready.message.clone())
+}

@@ -1,0 +1,13 @@
+//! What the cluster tests stand on: one noun a file.
+
+pub mod audit;
+pub mod fixture;
+pub mod operator;
+pub mod shell;
+pub mod wait;
+
+pub use audit::Request;
+pub use fixture::Fixture;
+pub use operator::Operator;
+pub use shell::{kubectl, kubectl_fails};
+pub use wait::eventually;

@@ -1,0 +1,112 @@
+//! The operator as a process: the edge build, with a ServiceAccount's token.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::shell::{kubectl, signal, variable};
+use super::wait::eventually;
+
+pub struct Operator {
+    child: Child,
+    pub folder: PathBuf,
+    port: u16,
+}
+
+impl Operator {
+    /// Starts it, with its own folder for token and log. Does not wait for anything.
+    pub fn spawn(name: &str, arguments: &[&str]) -> Operator {
+        let token = kubectl(&["create", "token", "-n", "inference-operator", "inference-operator"]);
+        Operator::spawn_with_token(name, &token, arguments)
+    }
+
+    pub fn spawn_with_token(name: &str, token: &str, arguments: &[&str]) -> Operator {
+        let folder = std::env::temp_dir().join(format!("inference-operator-test-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::copy(variable("CA"), folder.join("ca.crt")).expect("the CA");
+        fs::write(folder.join("token"), token).expect("the token");
+        let log = fs::File::create(folder.join("log")).expect("a log");
+        let port = free_port();
+        let child = Command::new(variable("OPERATOR"))
+            .args(["--telemetry-address", &format!("127.0.0.1:{port}")])
+            .args(["--service-account", folder.to_str().expect("UTF-8")])
+            .args(arguments)
+            .env("KUBERNETES_SERVICE_HOST", variable("APISERVER_HOST"))
+            .env("KUBERNETES_SERVICE_PORT", variable("APISERVER_PORT"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the operator starts: scripts/test.sh sets OPERATOR to its path");
+        Operator { child, folder, port }
+    }
+
+    /// Starts it and waits until its watches are in sync.
+    pub async fn start(name: &str, arguments: &[&str]) -> Operator {
+        let operator = Operator::spawn(name, arguments);
+        operator.ready().await;
+        operator
+    }
+
+    pub async fn ready(&self) {
+        eventually("the operator is ready", || async {
+            match self.get("/readyz").await {
+                Ok((200, _)) => Ok(()),
+                other => Err(format!("{other:?}; log:\n{}", self.log())),
+            }
+        })
+        .await;
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).expect("a log")
+    }
+
+    pub fn lines_with(&self, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// GET at the telemetry port: code and body.
+    pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let code = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        Ok((code, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+    }
+
+    /// SIGTERM; how it ended and how long that took.
+    pub fn stop(mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        signal("TERM", self.child.id());
+        (self.child.wait().expect("it ends"), began.elapsed())
+    }
+
+    /// SIGKILL, as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the operator's log ---\n{}", self.log());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}

@@ -1,0 +1,41 @@
+//! Commands as a person types them.
+
+use std::process::{Command, Output};
+
+/// A variable that scripts/test.sh hands over from the cluster's `env` file.
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with scripts/test.sh"))
+}
+
+fn output(arguments: &[&str]) -> Output {
+    Command::new(variable("KUBECTL")).args(arguments).output().expect("kubectl runs")
+}
+
+/// Runs kubectl as the cluster's administrator; its standard output.
+pub fn kubectl(arguments: &[&str]) -> String {
+    let output = output(arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Runs kubectl, which must fail; its standard error.
+pub fn kubectl_fails(arguments: &[&str]) -> String {
+    let output = output(arguments);
+    assert!(!output.status.success(), "kubectl {arguments:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Starts or stops a part of the control plane.
+pub fn cluster(arguments: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster.sh");
+    let name = variable("CLUSTER_NAME");
+    let output = Command::new(script).args(arguments).args(["--name", &name]).output().expect("cluster.sh runs");
+    assert!(output.status.success(), "cluster.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Sends a signal to a process, by its name as kill(1) takes it.
+pub fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "kill -{name} {pid}");
+}
