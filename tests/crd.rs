@@ -1,5 +1,7 @@
 //! The committed CRD is the one that the Rust types say.
 
+#![allow(clippy::expect_used)]
+
 use inference_operator::api::InferenceService;
 use kube::CustomResourceExt;
 

@@ -279,3 +279,6 @@ impl List {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,11 +102,8 @@ pub fn assess(deployment: &Deployment, was_ready: bool, subject: &Subject) -> As
         let message = "waiting for the Deployment controller to see the change".into();
         return say(Phase::Progressing, Abnormal::Reconciling, "DeploymentPending", message);
     }
-    // The same test as `kubectl rollout status`.
-    if status.updated_replicas >= desired
-        && status.replicas <= status.updated_replicas
-        && status.available_replicas >= desired
-    {
+    // What the Deployment controller itself calls complete (DeploymentComplete in its util package).
+    if status.updated_replicas == desired && status.replicas == desired && status.available_replicas >= desired {
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);
     }
     if let Some(failure) = condition("ReplicaFailure").filter(|condition| condition.status == "True") {
@@ -119,7 +116,7 @@ pub fn assess(deployment: &Deployment, was_ready: bool, subject: &Subject) -> As
         return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message);
     }
     let rolled_out = progressing.is_some_and(|condition| condition.reason == "NewReplicaSetAvailable");
-    if was_ready && rolled_out {
+    if was_ready && rolled_out && status.available_replicas < desired {
         let message = format!("{count}; {}", next_look("pod", subject));
         return say(Phase::Degraded, Abnormal::Reconciling, "ReplicasUnavailable", message);
     }
@@ -257,3 +254,6 @@ fn checksum(status: &InferenceServiceStatus, configuration: u64) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! The promises of the operator, tried on a real control plane with the binary that ships, a
 //! ServiceAccount's own token and the real RBAC. scripts/test.sh starts both and runs this.
 
+#![allow(clippy::expect_used)]
+
 mod support;
 
 mod bad_input;
 mod drift;
+mod dry_run;
 mod faults;
 mod foreign;
 mod lifecycle;

@@ -1,0 +1,343 @@
+//! What the fleet makes of what the watches bring: when an InferenceService is settled, and when
+//! it is not.
+
+#![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::controller::reasons::Reasons;
+use crate::projection::{Child, Deployment};
+use crate::reconcile::status::{self, Abnormal, Assessment, Stamps, Subject};
+use crate::reconcile::{Done, Next};
+
+const CONFIGURATION: u64 = 7;
+const UID: &str = "11111111-2222-4333-8444-555555555555";
+const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
+const STAMPS: Stamps = Stamps { deployment: 50, deployment_generation: 1, service: 60 };
+
+/// An InferenceService as the API server sends it; `status`: see `status_of`.
+fn object(uid: &str, resource_version: u64, generation: i64, status: Value) -> InferenceService {
+    let object = json!({
+        "metadata": {"namespace": "ns", "name": "demo", "uid": uid,
+                     "resourceVersion": resource_version.to_string(), "generation": generation},
+        "spec": {"model": "m", "gpuType": "A100"},
+        "status": status
+    });
+    serde_json::from_value(object).expect("an InferenceService")
+}
+
+/// The status that an operator with this configuration writes when the spec of `generation` is Ready.
+fn status_of(generation: i64, configuration: u64, phase: Phase, reason: &str) -> Value {
+    let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, configuration };
+    let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };
+    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, 1000);
+    serde_json::to_value(status).expect("JSON")
+}
+
+fn ready(resource_version: u64, generation: i64) -> InferenceService {
+    object(UID, resource_version, generation, status_of(generation, CONFIGURATION, Phase::Ready, "ReplicasReady"))
+}
+
+fn child(resource_version: u64, generation: i64, owner: &str) -> Identity {
+    let child: Child<Deployment> = serde_json::from_value(json!({"metadata": {
+        "namespace": "ns", "name": "demo", "uid": "22222222-2222-4333-8444-555555555555",
+        "resourceVersion": resource_version.to_string(), "generation": generation,
+        "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": owner, "controller": true}]
+    }}))
+    .expect("a child");
+    child.identity
+}
+
+/// After a restart: everything was listed, and is as the status says.
+fn settled() -> (Fleet, Slot) {
+    let mut fleet = Fleet::new(CONFIGURATION);
+    let slot = list(&mut fleet, ready(100, 1));
+    assert_eq!(reasons(&fleet, slot), Reasons::NONE);
+    (fleet, slot)
+}
+
+fn list(fleet: &mut Fleet, object: InferenceService) -> Slot {
+    fleet.list_begins(List::InferenceServices);
+    let slot = fleet.observe(object, true);
+    fleet.list_ends(List::InferenceServices);
+    for (kind, version) in [(ChildKind::Deployment, STAMPS.deployment), (ChildKind::Service, STAMPS.service)] {
+        fleet.list_begins(List::Children(kind));
+        fleet.observe_child(kind, &child(version, i64::from(kind == ChildKind::Deployment), UID), true);
+        fleet.list_ends(List::Children(kind));
+    }
+    fleet.children_are_listed();
+    slot
+}
+
+fn see(fleet: &mut Fleet, object: InferenceService) {
+    fleet.observe(object, false);
+}
+
+fn see_child(fleet: &mut Fleet, kind: ChildKind, child: &Identity) {
+    fleet.observe_child(kind, child, false);
+}
+
+fn list_child(fleet: &mut Fleet, kind: ChildKind, child: &Identity) {
+    fleet.observe_child(kind, child, true);
+}
+
+fn see_child_gone(fleet: &mut Fleet, kind: ChildKind, child: &Identity) {
+    fleet.observe_child_gone(kind, child);
+}
+
+/// What is done to the fleet, and the reasons that it leaves.
+type Case = (&'static str, fn(&mut Fleet), Reasons);
+
+fn reasons(fleet: &Fleet, slot: Slot) -> Reasons {
+    fleet.get(slot).expect("a record").reasons
+}
+
+fn done(generation: i64, stamps: Stamps, written: Option<InferenceService>) -> Done {
+    let summary = written
+        .as_ref()
+        .and_then(|object| object.status.as_ref())
+        .map(|status| status::read(status, CONFIGURATION).summary);
+    Done { generation, stamps, summary, written: written.map(Box::new), next: Next::Settled }
+}
+
+#[test]
+fn after_a_restart_what_is_as_its_status_says_is_settled() {
+    let (mut fleet, slot) = settled();
+    assert!(fleet.depart(slot).is_none());
+    assert_eq!(fleet.tally().phases[Phase::Ready as usize], 1);
+}
+
+#[test]
+fn after_a_restart_what_the_status_cannot_vouch_for_is_not_settled() {
+    let mut tampered = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+    tampered["readyReplicas"] = json!(9);
+    for (what, object, expected) in [
+        ("no status", object(UID, 100, 1, Value::Null), Reasons::ALL),
+        (
+            "a newer spec",
+            object(UID, 100, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady")),
+            Reasons::SPEC,
+        ),
+        ("another configuration", object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady")), Reasons::ALL),
+        ("a status that somebody changed", object(UID, 100, 1, tampered), Reasons::ALL),
+        ("a taken name", object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "NameTaken")), Reasons::ALL),
+        (
+            "a refused write",
+            object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Pending, "ApiServerRefused")),
+            Reasons::ALL,
+        ),
+        (
+            "a bad spec waits for its user",
+            object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")),
+            Reasons::NONE,
+        ),
+    ] {
+        let mut fleet = Fleet::new(CONFIGURATION);
+        let slot = list(&mut fleet, object);
+        assert_eq!(reasons(&fleet, slot), expected, "{what}");
+    }
+}
+
+#[test]
+fn each_change_has_its_reason() {
+    let cases: [Case; 13] = [
+        ("a spec", |fleet| see(fleet, object(UID, 101, 2, Value::Null)), Reasons::ALL),
+        ("an annotation", |fleet| see(fleet, ready(101, 1)), Reasons::NONE),
+        ("an event from the past", |fleet| see(fleet, object(UID, 99, 1, Value::Null)), Reasons::NONE),
+        ("made anew", |fleet| see(fleet, object(OTHER_UID, 101, 1, Value::Null)), Reasons::ALL),
+        (
+            "a Deployment's status",
+            |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 1, UID)),
+            Reasons::PROGRESS,
+        ),
+        (
+            "a Deployment's spec",
+            |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)),
+            Reasons::DEPLOYMENT,
+        ),
+        (
+            "a Deployment from the past",
+            |fleet| see_child(fleet, ChildKind::Deployment, &child(49, 2, UID)),
+            Reasons::NONE,
+        ),
+        (
+            "a list from the past",
+            |fleet| list_child(fleet, ChildKind::Deployment, &child(49, 1, UID)),
+            Reasons::PROGRESS,
+        ),
+        (
+            "a Deployment gone",
+            |fleet| see_child_gone(fleet, ChildKind::Deployment, &child(51, 1, UID)),
+            Reasons::DEPLOYMENT,
+        ),
+        (
+            "a Deployment that was gone before",
+            |fleet| see_child_gone(fleet, ChildKind::Deployment, &child(49, 1, UID)),
+            Reasons::NONE,
+        ),
+        (
+            "a Deployment that lost its owner",
+            |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 1, OTHER_UID)),
+            Reasons::DEPLOYMENT,
+        ),
+        ("a Service", |fleet| see_child(fleet, ChildKind::Service, &child(61, 0, UID)), Reasons::SERVICE),
+        ("a Service gone", |fleet| see_child_gone(fleet, ChildKind::Service, &child(61, 0, UID)), Reasons::SERVICE),
+    ];
+    for (what, change, expected) in cases {
+        let (mut fleet, slot) = settled();
+        change(&mut fleet);
+        assert_eq!(reasons(&fleet, slot), expected, "{what}");
+    }
+    // The same child of somebody we do not know is no news.
+    let (mut fleet, _) = settled();
+    let mut stranger = child(51, 1, UID);
+    stranger.name = "stranger".into();
+    assert_eq!(fleet.observe_child(ChildKind::Deployment, &stranger, false), None);
+}
+
+#[test]
+fn what_a_new_list_does_not_name_is_gone() {
+    let (mut fleet, slot) = settled();
+    fleet.list_begins(List::Children(ChildKind::Deployment));
+    assert_eq!(fleet.list_ends(List::Children(ChildKind::Deployment)), [slot]);
+    assert_eq!(reasons(&fleet, slot), Reasons::DEPLOYMENT);
+    fleet.list_begins(List::InferenceServices);
+    fleet.list_ends(List::InferenceServices);
+    assert!(fleet.is_empty());
+    assert_eq!(*fleet.tally(), Tally::default());
+}
+
+#[test]
+fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_answer() {
+    let after = Stamps { deployment: 70, deployment_generation: 1, service: 71 };
+    for echo_first in [true, false] {
+        let mut fleet = Fleet::new(CONFIGURATION);
+        fleet.children_are_listed();
+        let slot = fleet.observe(object(UID, 100, 1, Value::Null), false);
+        let task = fleet.depart(slot).expect("work");
+        let departed = Departed::from(&task);
+        let echo = |fleet: &mut Fleet| {
+            fleet.observe_child(ChildKind::Deployment, &child(70, 1, UID), false);
+            fleet.observe_child(ChildKind::Service, &child(71, 0, UID), false);
+            fleet.observe(ready(110, 1), false);
+        };
+        if echo_first {
+            echo(&mut fleet);
+        }
+        fleet.land(slot, &departed, Ok(done(1, after, Some(ready(110, 1)))));
+        if !echo_first {
+            echo(&mut fleet);
+        }
+        assert_eq!(reasons(&fleet, slot), Reasons::NONE, "echo first: {echo_first}");
+    }
+}
+
+#[test]
+fn what_changes_while_work_is_in_flight_is_not_lost() {
+    let cases: [Case; 5] = [
+        (
+            "a spec",
+            |fleet| see(fleet, object(UID, 105, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady"))),
+            Reasons::SPEC,
+        ),
+        ("a Deployment", |fleet| see_child(fleet, ChildKind::Deployment, &child(90, 2, UID)), Reasons::DEPLOYMENT),
+        (
+            "a Deployment gone",
+            |fleet| see_child_gone(fleet, ChildKind::Deployment, &child(90, 1, UID)),
+            Reasons::DEPLOYMENT,
+        ),
+        ("a Service", |fleet| see_child(fleet, ChildKind::Service, &child(90, 0, UID)), Reasons::SERVICE),
+        ("made anew", |fleet| see(fleet, object(OTHER_UID, 105, 1, Value::Null)), Reasons::ALL),
+    ];
+    for (what, change, expected) in cases {
+        let (mut fleet, slot) = settled();
+        fleet.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+        let task = fleet.depart(slot).expect("work");
+        let departed = Departed::from(&task);
+        change(&mut fleet);
+        assert!(fleet.depart(slot).is_none(), "{what}: never twice at once");
+        fleet.land(slot, &departed, Ok(done(1, Stamps { deployment: 80, ..STAMPS }, None)));
+        assert!(reasons(&fleet, slot).contains(expected), "{what}: {:?}", reasons(&fleet, slot));
+        assert!(fleet.depart(slot).is_some(), "{what}");
+    }
+}
+
+#[test]
+fn a_spec_that_an_answer_brings_is_not_lost() {
+    let (mut fleet, slot) = settled();
+    fleet.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+    let departed = Departed::from(&fleet.depart(slot).expect("work"));
+    let mut written = ready(110, 1);
+    written.identity.generation = 2;
+    fleet.land(slot, &departed, Ok(done(1, Stamps { deployment: 80, ..STAMPS }, Some(written))));
+    // Its event comes later and is older than the answer.
+    fleet.observe(object(UID, 109, 2, Value::Null), false);
+    assert_eq!(reasons(&fleet, slot), Reasons::SPEC);
+    assert_eq!(fleet.depart(slot).expect("work").generation, 2);
+}
+
+#[test]
+fn what_failed_keeps_its_reasons() {
+    let (mut fleet, slot) = settled();
+    fleet.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    let departed = Departed::from(&fleet.depart(slot).expect("work"));
+    fleet.land(slot, &departed, Err(&Error::Gone));
+    let record = fleet.get(slot).expect("a record");
+    assert_eq!((record.reasons, record.failures), (Reasons::SERVICE, 1));
+}
+
+#[test]
+fn one_that_is_deleted_in_flight_goes_when_it_lands() {
+    let (mut fleet, slot) = settled();
+    fleet.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    let departed = Departed::from(&fleet.depart(slot).expect("work"));
+    fleet.remove("ns", "demo");
+    assert_eq!(fleet.len(), 1);
+    assert!(!fleet.land(slot, &departed, Err(&Error::Gone)));
+    assert!(fleet.is_empty());
+}
+
+#[test]
+fn one_that_is_made_anew_in_flight_starts_from_nothing() {
+    let (mut fleet, slot) = settled();
+    fleet.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    let departed = Departed::from(&fleet.depart(slot).expect("work"));
+    fleet.remove("ns", "demo");
+    assert_eq!(fleet.observe(object(OTHER_UID, 120, 1, Value::Null), false), slot);
+    assert!(fleet.depart(slot).is_none(), "never twice at once for one name");
+    fleet.land(slot, &departed, Ok(done(1, STAMPS, None)));
+    let task = fleet.depart(slot).expect("work");
+    assert_eq!(
+        (task.uid.to_string().as_str(), task.reasons, task.stamps),
+        (OTHER_UID, Reasons::ALL, Stamps::default())
+    );
+}
+
+#[test]
+fn children_of_one_that_is_being_deleted_are_left_alone() {
+    let (mut fleet, slot) = settled();
+    let mut dying = ready(101, 1);
+    dying.identity.deleting = true;
+    fleet.observe(dying, false);
+    fleet.observe_child_gone(ChildKind::Deployment, &child(70, 1, UID));
+    assert!(fleet.depart(slot).is_none());
+}
+
+#[test]
+fn a_slot_is_used_again_and_specs_are_kept_only_so_many() {
+    let mut fleet = Fleet::new(CONFIGURATION);
+    let count = SPECS_KEPT + 10;
+    for number in 0..count {
+        let mut object = object(UID, 100, 1, Value::Null);
+        object.identity.name = format!("demo-{number}");
+        fleet.observe(object, false);
+    }
+    assert_eq!(fleet.iter().filter(|(_, record)| record.spec.is_some()).count(), SPECS_KEPT);
+    for number in 0..count {
+        fleet.remove("ns", &format!("demo-{number}"));
+    }
+    assert_eq!((fleet.len(), *fleet.tally()), (0, Tally::default()));
+    fleet.observe(ready(100, 1), false);
+    assert_eq!(fleet.records.len(), count);
+}
