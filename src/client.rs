@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,8 +24,13 @@ use crate::telemetry::metrics::Metrics;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An API server that takes a request and says nothing for so long is taken for gone.
+/// An API server that takes a request and has not answered after so long is taken for gone. Of a
+/// watch, which may be silent for minutes, only the beginning of the answer counts.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of one answer; a page of the largest objects that a datastore takes has 150 MiB, and no
+/// answer of an API server that means well comes near it.
+const ANSWER_LIMIT: usize = 160 << 20;
 
 /// Idle connections other than the watches' are closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -136,7 +143,7 @@ struct Server {
 }
 
 impl Server {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Answer>, BoxError> {
         let mut parts = request.uri().clone().into_parts();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(self.authority.clone());
@@ -145,18 +152,31 @@ impl Server {
         headers.insert(header::AUTHORIZATION, self.token.header()?);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         let method = request.method().clone();
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await;
-        let code = match &answer {
-            Ok(Ok(response)) => Some(response.status()),
-            _ => None,
-        };
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()));
+        let code = answer.as_ref().ok().map(Response::status);
         self.metrics.requested(&method, code);
         if code == Some(StatusCode::UNAUTHORIZED) {
             self.token.forget();
         }
-        Ok(answer.map_err(|_| format!("the API server did not answer within {} s", ANSWER_TIMEOUT.as_secs()))??)
+        answer
+    }
+
+    async fn exchange(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
+        let watch = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+        let response = self.http.request(request).await?;
+        if watch {
+            return Ok(response.map(Either::Right));
+        }
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_LIMIT).collect().await?.to_bytes();
+        Ok(Response::from_parts(parts, Either::Left(Full::new(body))))
     }
 }
+
+/// What is read as a whole, under the deadline, and what goes on for as long as the server likes.
+type Answer = Either<Full<Bytes>, Incoming>;
 
 const USER_AGENT: &str = concat!("inference-operator/", env!("CARGO_PKG_VERSION"));
 

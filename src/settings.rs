@@ -250,10 +250,29 @@ pub fn help() -> String {
          Every flag is an environment variable too: --server-image is INFERENCE_OPERATOR_SERVER_IMAGE.\n\nFlags:\n",
     );
     for flag in FLAGS {
-        let _ = writeln!(text, "  --{} {}\n        {}", flag.name, flag.value, flag.help);
+        let _ = writeln!(text, "  --{} {}", flag.name, flag.value);
+        wrap(&mut text, flag.help);
     }
     text.push_str("  -h, --help\n        print this\n  -V, --version\n        print the version\n");
     text
+}
+
+/// Appends a paragraph that fits a terminal.
+fn wrap(text: &mut String, paragraph: &str) {
+    const INDENT: &str = "       ";
+    const WIDTH: usize = 92;
+    let mut column = WIDTH;
+    for word in paragraph.split(' ') {
+        if column + word.len() >= WIDTH {
+            text.push_str(if column == WIDTH { "" } else { "\n" });
+            text.push_str(INDENT);
+            column = INDENT.len();
+        }
+        text.push(' ');
+        text.push_str(word);
+        column += 1 + word.len();
+    }
+    text.push('\n');
 }
 
 // === values ===
@@ -345,7 +364,7 @@ mod tests {
 
     #[test]
     fn every_default_in_the_help_is_the_default() {
-        let help = help();
+        let help = help().split_whitespace().collect::<Vec<_>>().join(" ");
         let Settings {
             server, cluster_domain, resync, concurrency, telemetry_address, log_level, service_account, ..
         } = Settings::default();
