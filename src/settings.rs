@@ -261,10 +261,11 @@ pub fn help() -> String {
 fn wrap(text: &mut String, paragraph: &str) {
     const INDENT: &str = "       ";
     const WIDTH: usize = 92;
-    let mut column = WIDTH;
+    text.push_str(INDENT);
+    let mut column = INDENT.len();
     for word in paragraph.split(' ') {
-        if column + word.len() >= WIDTH {
-            text.push_str(if column == WIDTH { "" } else { "\n" });
+        if column + 1 + word.len() > WIDTH {
+            text.push('\n');
             text.push_str(INDENT);
             column = INDENT.len();
         }
