@@ -217,7 +217,7 @@ choose_ports() {
   taken=$(cat "$RUN"/*/settings 2>/dev/null || true)
   for name in "${PORTS[@]}"; do
     while :; do
-      port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+      port=$(random_port)
       [[ $taken == *"_PORT=$port"* ]] || connects "$port" || break
     done
     printf -v "$name" %s "$port"

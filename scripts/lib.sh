@@ -16,6 +16,19 @@ version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = 
 
 sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
 
+# connects PORT: does anybody listen there on 127.0.0.1?
+connects() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# random_port: below those that the system gives to outgoing connections. Whether it is free is not looked at.
+random_port() { echo $((20000 + (RANDOM * 32768 + RANDOM) % 12000)); }
+
+# kib_of PID: the process's resident memory in KiB; 0 where it is gone.
+kib_of() {
+  local kib
+  kib=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status" 2>/dev/null || ps -o rss= -p "$1") || true
+  echo "$((kib))"
+}
+
 # --- Locks: one holder at a time, given back by the system when the holder dies. ---
 
 # lock FILE SECONDS: waits for the lock, or returns 1, at once when the folder is not there (any more).

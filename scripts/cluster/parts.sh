@@ -105,8 +105,6 @@ serves() {
   kubectl --server "$(address_of "$1")" get --raw "$path" >/dev/null 2>&1
 }
 
-connects() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
 # start_part PART: returns when it serves; 1 when it ended, or did not serve within 90 s.
 start_part() { begin_part "$1" && wait_until_serving "$1"; }
 

@@ -48,11 +48,7 @@ command_line() {
 
 is_own_child() { jobs -rp | grep -qx "$1"; }
 
-mib_of() {
-  local kib
-  kib=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$1/status" 2>/dev/null || ps -o rss= -p "$1") || true
-  echo "$((${kib:-0} / 1024)) MiB"
-}
+mib_of() { echo "$(($(kib_of "$1") / 1024)) MiB"; }
 
 # stop_process PART [SIGNAL]: asks, then insists, and returns when it is gone. Soon, because the API
 # server and etcd would otherwise wait as long as their clients stay connected, which here do not go.

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Shows the operator at work on a real control plane, from a fresh machine on: for people, and with
+# --once for scripts. Its pieces are in demo/. Must never print what it did not see, run the operator
+# as admin, or leave behind anything that it started or made.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$HERE/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=demo/clusters.sh
+. "$HERE/demo/clusters.sh"
+# shellcheck source-path=SCRIPTDIR source=demo/operator.sh
+. "$HERE/demo/operator.sh"
+# shellcheck source-path=SCRIPTDIR source=demo/table.sh
+. "$HERE/demo/table.sh"
+cd "$HERE/.."
+
+PATIENCE=300 # seconds that --once waits; here it takes a few
+ONCE=no CLUSTER=local CONTEXT=''
+
+usage() {
+  cat <<'END'
+Builds the operator, runs it on a real control plane and shows what it does with k3s-manifests/samples/.
+
+usage: scripts/demo.sh [--once] [--context NAME | --kind]
+
+  --once           end by itself: exit code 0 when all that should be Ready is and what should be
+                   refused is, 1 when it is not so after 5 minutes
+  --context NAME   use the cluster of this context of your kubeconfig, instead of a local control
+                   plane with simulated GPU nodes. It must have nothing of the operator yet; all that
+                   is made there is removed at the end. Samples go to the namespace inference-demo;
+                   those for whose GPU type the cluster has no node cannot become Ready
+  --kind           the same on a cluster that kind makes and removes
+
+What is missing is installed. The operator runs as a process on this machine, with a token of its
+ServiceAccount. Ctrl-C ends all that was started.
+END
+}
+
+main() {
+  local option
+  while [ $# -gt 0 ]; do
+    option=$1
+    case $option in
+      --once) ONCE=yes ;;
+      --context | --kind)
+        [ "$CLUSTER" = local ] || die "--context and --kind exclude each other (see --help)"
+        CLUSTER=${option#--}
+        [ "$option" = --kind ] || { [ -n "${2:-}" ] && CONTEXT=$2 && shift; } || die "--context expects a name: one of 'kubectl config get-contexts'"
+        ;;
+      -h | --help) usage && exit ;;
+      *) die "no such option: $1 (see --help)" ;;
+    esac
+    shift
+  done
+
+  mkdir -p "$CACHE"
+  lock "$CACHE/demo.lock" 0 || die "another demo runs: process $(cat "$CACHE/demo.lock")"
+  WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-demo.XXXXXX")
+  trap 'clean_up $?' EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+
+  "check_$CLUSTER"
+  build
+  "open_$CLUSTER"
+  install_manifests
+  start_operator
+  apply_samples
+  watch_samples until_settled
+  say "all is as it should be, $((SECONDS - APPLIED)) s after the samples were applied"
+  tell_memory
+  [ "$ONCE" = no ] || exit 0
+  tell_how_to_go_on
+  watch_samples for_ever
+}
+
+build() {
+  need_cc "to link Rust programs"
+  need_rust "to build the operator"
+  say "building the operator as it ships (profile edge): about 3 minutes on 2 cores where nothing is built yet"
+  cargo build --locked --profile edge --no-default-features 9>&- || die "the operator could not be built: see above"
+  OPERATOR=${CARGO_TARGET_DIR:-$PWD/target}/edge/inference-operator
+}
+
+install_manifests() {
+  say "installing the namespace, the CRD and the rights of the operator: k3s-manifests/{namespace,crd,rbac}.yaml"
+  kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml
+  kube wait --for=condition=Established "crd/$CRD" --timeout=60s >/dev/null
+}
+
+# The samples name a namespace, which on a cluster of the user's must not be it.
+apply_samples() {
+  local sample
+  say "applying k3s-manifests/samples/ to the namespace $NAMESPACE"
+  for sample in k3s-manifests/samples/*.yaml; do
+    sed "s/^  namespace: default$/  namespace: $NAMESPACE/" "$sample" | kube apply -f -
+    expect "$sample"
+  done
+  APPLIED=$SECONDS
+  echo
+}
+
+tell_how_to_go_on() {
+  local kubectl=kubectl
+  [ "$CLUSTER" != context ] || kubectl+=" --context $(printf %q "$CONTEXT")"
+  [ "$NAMESPACE" = default ] || kubectl+=" -n $NAMESPACE"
+  printf '\nTo go on by hand, in another terminal:\n\n'
+  [ -z "${KUBECONFIG:-}" ] || printf '  export KUBECONFIG=%q\n' "$KUBECONFIG"
+  # shellcheck disable=SC2016
+  [ "$CLUSTER" != local ] || printf '  export PATH=%q:"$PATH"   # for kubectl\n' "${KUBECTL%/*}"
+  cat <<END
+  $kubectl get isvc
+  $kubectl scale isvc/llama-8b --replicas 3
+  $kubectl describe isvc/unknown-gpu
+  $kubectl patch isvc/unknown-gpu --type merge -p '{"spec":{"gpuType":"L40S"}}'
+  $kubectl delete deployment/mistral-7b      # comes back
+  $kubectl delete isvc/qwen-72b
+  tail -f $WORK/operator.log
+
+Ctrl-C here ends the operator and $(what_ends).
+
+END
+}
+
+# clean_up CODE: the operator first, so that it does not complain that its cluster goes.
+clean_up() {
+  trap '' HUP INT TERM
+  SHOWN=''
+  stop_operator
+  "close_$CLUSTER" || say "not all could be removed: see above"
+  rm -rf "$WORK"
+  exit "$1"
+}
+
+main "$@"

@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# Sets itself up, then checks and tests everything, up to the promises on real control planes.
+# Called by people and .ci/run. Must never leave a cluster behind, nor touch one that it did not start.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$HERE/lib.sh"
+cd "$HERE/.."
+
+# A lane is a kind of control plane. The later two run the tests that could tell a difference.
+ALL_LANES=(etcd kine pages)
+SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
+LANES=("${ALL_LANES[@]}") FILTERS=()
+# The lanes that run, by name: the process group of each.
+declare -A RUNNING=()
+FAILED=()
+
+usage() {
+  cat <<'END'
+Formatting, lints, unit and golden tests, and the cluster tests on real control planes.
+
+usage: scripts/test.sh [--fast | --lane NAME] [-- FILTER...]
+
+  --lane NAME   of the cluster tests, only this lane; may be repeated:
+                  etcd    everything, on the control plane as it comes
+                  kine    a part, on k3s's datastore (kine with SQLite)
+                  pages   a part, with the API server's WatchList feature off
+  --fast        all but the cluster tests
+  FILTER        run only those cluster tests whose names hold any of these words
+
+What is missing is installed. CI=true: a linter that cannot be had is an error.
+END
+}
+
+main() {
+  local chosen=() fast=no begun=$SECONDS
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --lane)
+        [[ " ${ALL_LANES[*]} " == *" ${2:-none} "* ]] || die "--lane expects one of ${ALL_LANES[*]}; got '${2:-}'"
+        chosen+=("$2") && shift
+        ;;
+      --fast) fast=yes ;;
+      -h | --help) usage && exit ;;
+      --) shift && FILTERS=("$@") && break ;;
+      *) die "no such option: $1 (see --help)" ;;
+    esac
+    shift
+  done
+  [ "$fast" = no ] || [ "${#chosen[@]}" = 0 ] || die "--fast runs no lane: leave out --lane"
+  [ "${#chosen[@]}" = 0 ] || LANES=("${chosen[@]}")
+
+  need_cc "to link Rust programs"
+  need_rust "to build and test the operator"
+  need shellcheck "to check the shell scripts"
+  need_linters
+  WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-test.XXXXXX")
+  trap clean_up EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+
+  check
+  [ "$fast" = yes ] || run_lanes
+  [ "${#FAILED[@]}" = 0 ] || die "FAILED after $((SECONDS - begun)) s: $(join "${FAILED[@]}")"
+  say "all passed in $((SECONDS - begun)) s"
+}
+
+join() {
+  local text
+  text=$(printf ', %s' "$@")
+  echo "${text:2}"
+}
+
+# --- everything that needs no cluster ---
+
+check() {
+  local scripts
+  mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+  [ "$LINTERS" = no ] || {
+    step formatting cargo fmt --check
+    step clippy cargo clippy --locked --quiet --all-targets -- -D warnings
+    step "clippy (edge)" cargo clippy --locked --quiet --no-default-features -- -D warnings
+  }
+  step shellcheck shellcheck --external-sources "${scripts[@]}"
+  step "cargo test" cargo test --locked --no-fail-fast
+}
+
+# step NAME COMMAND...: goes on where it fails, so that one run tells all that is wrong.
+step() {
+  local name=$1 begun=$SECONDS
+  shift
+  say "$name: $*"
+  if "$@"; then
+    say "$name passed in $((SECONDS - begun)) s"
+  else
+    say "$name FAILED"
+    FAILED+=("$name")
+    return 0
+  fi
+}
+
+# Rust's packages bring its formatter and linter apart, each distribution under names of its own.
+need_linters() {
+  local packages=() why="to check the Rust code"
+  LINTERS=yes
+  if has_linters; then return; fi
+  if [[ $(cargo fmt --version 2>&1; cargo clippy --version 2>&1) == *rustup* ]] || command -v rustup >/dev/null; then
+    say "installing rustfmt and clippy with rustup: $why"
+    rustup component add rustfmt clippy >&2 || true
+  else
+    case $(package_manager) in
+      apt-get) if dpkg --status cargo-web >/dev/null 2>&1; then packages=(rustfmt-web rust-web-clippy); else packages=(rustfmt rust-clippy); fi ;;
+      dnf) packages=(rustfmt clippy) ;;
+      apk) packages=(rustfmt rust-clippy) ;;
+      *) packages=(rust) ;;
+    esac
+    (install_packages "$why" "${packages[@]}") || true
+  fi
+  if has_linters; then return; fi
+  [ "${CI:-}" != true ] || die "cargo fmt or cargo clippy is missing ($why), and could not be installed"
+  LINTERS=no
+  say "WARNING: cargo fmt or cargo clippy is missing and could not be installed: formatting and lints are NOT checked"
+}
+
+has_linters() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
+
+# --- the cluster tests ---
+
+run_lanes() {
+  local lane
+  build || {
+    FAILED+=("the build for the cluster tests")
+    return
+  }
+  # Here and not in the lanes, where each would tell of it in its own log.
+  "$HERE/control-plane/build.sh" kubernetes >/dev/null
+  for lane in "${LANES[@]}"; do
+    set -m # a process group of its own, which can be ended whole
+    lane "$lane" </dev/null >"$WORK/$lane.log" 2>&1 &
+    set +m
+    RUNNING[$lane]=$!
+  done
+  say "cluster tests: lanes $(join "${LANES[@]}") run side by side; 'tail -f $WORK/*.log' follows them"
+  for lane in "${LANES[@]}"; do
+    finish "$lane"
+  done
+}
+
+# The edge build and the tests, each as a copy: a build in this checkout must not change them meanwhile.
+build() {
+  local tests
+  say "building the operator as it ships, and the cluster tests"
+  cargo build --locked --quiet --profile edge --no-default-features &&
+    cargo test --locked --quiet --no-run --test cluster &&
+    tests=$(cargo test --locked --quiet --no-run --test cluster --message-format json | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p') &&
+    cp "$tests" "$WORK/tests" &&
+    cp "${CARGO_TARGET_DIR:-target}/edge/inference-operator" "$WORK/inference-operator"
+}
+
+# lane NAME: the tests on a control plane of their own. Runs in a process of its own.
+lane() {
+  local cluster=test-$$-$1 options=() filters=() kubeconfig code=0 begun=$SECONDS
+  [ "$1" = etcd ] || filters=("${SOME_TESTS[@]}")
+  [ "${#FILTERS[@]}" = 0 ] || filters=("${FILTERS[@]}")
+  case $1 in
+    kine) options=(--datastore kine) ;;
+    pages) options=(--feature-gates WatchList=false) ;;
+  esac
+  "$HERE/cluster.sh" up --name "$cluster" "${options[@]}"
+  kubeconfig=$("$HERE/cluster.sh" kubeconfig --name "$cluster")
+  # shellcheck disable=SC1091
+  . "${kubeconfig%/*}/env"
+  mkdir "$WORK/$1.tmp"
+  # One after the other they run anyway: they count requests.
+  TMPDIR=$WORK/$1.tmp CLUSTER_NAME=$cluster OPERATOR=$WORK/inference-operator \
+    "$WORK/tests" --test-threads 1 "${filters[@]}" || code=$?
+  "$HERE/cluster.sh" down --name "$cluster"
+  echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
+  return "$code"
+}
+
+# finish LANE: waits for it and shows what it printed.
+finish() {
+  local lane=$1 code=0 result=passed tests
+  wait "${RUNNING[$lane]}" || code=$?
+  unset "RUNNING[$lane]"
+  tests=$(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]* passed; [0-9]* failed\).*/\1/p' "$WORK/$lane.log")
+  if [ "$code" != 0 ]; then
+    result="FAILED (exit code $code)"
+  elif [[ ${tests:-0 passed} == "0 passed"* ]]; then
+    result="FAILED: no test ran (filters: ${FILTERS[*]:-none})"
+  fi
+  [ "$result" = passed ] || FAILED+=("lane $lane")
+  printf '\n--- lane %s ---\n' "$lane"
+  cat "$WORK/$lane.log"
+  say "lane $lane $result $(cat "$WORK/$lane.took" 2>/dev/null || true): ${tests:-no result}"
+}
+
+# A lane that is interrupted leaves operators and a cluster: its group is ended, then its cluster.
+clean_up() {
+  local lane
+  trap '' HUP INT TERM
+  for lane in "${!RUNNING[@]}"; do
+    kill -TERM -- "-${RUNNING[$lane]}" 2>/dev/null || true
+  done
+  for lane in "${!RUNNING[@]}"; do
+    wait "${RUNNING[$lane]}" 2>/dev/null || true
+    "$HERE/cluster.sh" down --name "test-$$-$lane" || true
+  done
+  rm -rf "$WORK"
+}
+
+main "$@"
