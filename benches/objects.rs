@@ -1,0 +1,67 @@
+//! Objects as the API server sends them, for the micro-benches and for the budgets of memory: as
+//! long as real ones are, with all that the operator throws away.
+
+use serde_json::json;
+
+pub const CONFIGURATION: u64 = 7;
+
+pub fn uid(number: usize) -> String {
+    format!("11111111-2222-4333-8444-{number:012x}")
+}
+
+/// A Ready InferenceService as a watch event, with the status that this operator writes.
+pub fn inference_service_event(number: usize) -> String {
+    use inference_operator::api::Phase;
+    use inference_operator::reconcile::status::{Abnormal, Assessment, Stamps, Subject, compose};
+    let name = format!("inference-{number:05}");
+    let subject = Subject {
+        namespace: "models",
+        name: &name,
+        endpoint: "http://demo",
+        generation: 1,
+        configuration: CONFIGURATION,
+    };
+    let assessment = Assessment {
+        phase: Phase::Ready,
+        abnormal: Abnormal::None,
+        reason: "ReplicasReady".into(),
+        message: "1 of 1 replicas ready".into(),
+    };
+    let stamps = Stamps { deployment: 1000, deployment_generation: 1, service: 1001 };
+    let (status, _) = compose(assessment, 1, stamps, &subject, None, 1000);
+    let object = json!({
+        "apiVersion": "ai.example.com/v1", "kind": "InferenceService",
+        "metadata": metadata(&name, number, 100, "kubectl-client-side-apply"),
+        "spec": {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpuType": "A100", "replicas": 1},
+        "status": status
+    });
+    event("ADDED", &object)
+}
+
+/// The same InferenceService's Deployment as its metadata-only watch event.
+pub fn deployment_event(number: usize, resource_version: u64) -> String {
+    let name = format!("inference-{number:05}");
+    let mut metadata = metadata(&name, number, resource_version, "inference-operator");
+    metadata["ownerReferences"] = json!([{
+        "apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": name, "uid": uid(number), "controller": true
+    }]);
+    event("MODIFIED", &json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata}))
+}
+
+/// The type comes first, as the API server writes it: k8s.io/apimachinery, meta/v1/watch.go.
+fn event(kind: &str, object: &serde_json::Value) -> String {
+    format!(r#"{{"type":"{kind}","object":{object}}}"#)
+}
+
+fn metadata(name: &str, number: usize, resource_version: u64, manager: &str) -> serde_json::Value {
+    json!({
+        "name": name, "namespace": "models", "uid": uid(number), "generation": 1,
+        "resourceVersion": resource_version.to_string(), "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {"app.kubernetes.io/managed-by": "inference-operator", "app.kubernetes.io/instance": name},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(400)},
+        "managedFields": [{
+            "manager": manager, "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}, "f:b": {}, "f:c": {}}}, "f:spec": {"f:model": {}, "f:replicas": {}}}
+        }]
+    })
+}

@@ -1,0 +1,66 @@
+//! What an InferenceService costs in memory: counted, not felt. A budget here is only ever lowered.
+
+#![allow(clippy::expect_used)]
+
+#[path = "../benches/objects.rs"]
+mod objects;
+
+use inference_operator::controller::fleet::Fleet;
+use inference_operator::controller::record::{ChildKind, Record};
+use inference_operator::projection::{Child, Deployment, InferenceService};
+use kube::core::WatchEvent;
+use objects::{CONFIGURATION, deployment_event, inference_service_event};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// Heap bytes of a settled InferenceService: record, name and index, as requested from the
+/// allocator.
+const BYTES_A_RECORD: usize = 156;
+
+/// Allocations of asking a settled record whether there is anything to do.
+const ALLOCATIONS_A_SETTLED_RECORD: u64 = 0;
+
+/// Allocations of decoding a Deployment's event that brings no news.
+const ALLOCATIONS_AN_EVENT: u64 = 11;
+
+/// A power of two, where tables that double are at their fullest.
+const COUNT: usize = 2048;
+
+fn observe(fleet: &mut Fleet, number: usize) {
+    let event: WatchEvent<InferenceService> = serde_json::from_str(&inference_service_event(number)).expect("an event");
+    let WatchEvent::Added(object) = event else { unreachable!("an ADDED event") };
+    fleet.observe(object, true);
+}
+
+#[test]
+fn a_settled_inference_service_stays_within_its_budget() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let before = dhat::HeapStats::get().curr_bytes;
+    let mut fleet = Fleet::new(CONFIGURATION);
+    for number in 0..COUNT {
+        observe(&mut fleet, number);
+    }
+    let bytes = (dhat::HeapStats::get().curr_bytes - before).div_ceil(COUNT);
+    println!("{bytes} heap bytes a settled InferenceService");
+    assert!(fleet.iter().all(|(_, record)| record.is_settled()), "what is measured is settled");
+    assert!(bytes <= BYTES_A_RECORD, "{bytes} bytes; the budget is {BYTES_A_RECORD}");
+
+    let before = dhat::HeapStats::get().total_blocks;
+    let settled = (0..1000).filter(|slot| fleet.get(*slot).is_some_and(Record::is_settled)).count();
+    assert_eq!(settled, 1000);
+    assert_eq!(dhat::HeapStats::get().total_blocks - before, ALLOCATIONS_A_SETTLED_RECORD);
+
+    let events: Vec<String> = (0..100).map(|number| deployment_event(number, 1000)).collect();
+    let before = dhat::HeapStats::get();
+    for event in &events {
+        let event: WatchEvent<Child<Deployment>> = serde_json::from_str(event).expect("an event");
+        let WatchEvent::Modified(child) = event else { unreachable!("a MODIFIED event") };
+        assert_eq!(fleet.observe_child(ChildKind::Deployment, &child.identity, false), None);
+    }
+    let after = dhat::HeapStats::get();
+    assert_eq!(after.curr_bytes, before.curr_bytes, "an event without news leaves nothing behind");
+    let allocations = (after.total_blocks - before.total_blocks) / 100;
+    println!("{allocations} allocations an event without news");
+    assert!(allocations <= ALLOCATIONS_AN_EVENT, "{allocations}; the budget is {ALLOCATIONS_AN_EVENT}");
+}
