@@ -68,7 +68,7 @@ main() {
   start_operator
   apply_samples
   watch_samples until_settled
-  say "all is as it should be, $((SECONDS - APPLIED)) s after the samples were applied"
+  echo "All is as $(what_should_be), $((SECONDS - APPLIED)) s after the samples were applied."
   tell_memory
   [ "$ONCE" = no ] || exit 0
   tell_how_to_go_on
@@ -108,7 +108,7 @@ tell_how_to_go_on() {
   printf '\nTo go on by hand, in another terminal:\n\n'
   [ -z "${KUBECONFIG:-}" ] || printf '  export KUBECONFIG=%q\n' "$KUBECONFIG"
   # shellcheck disable=SC2016
-  [ "$CLUSTER" != local ] || printf '  export PATH=%q:"$PATH"   # for kubectl\n' "${KUBECTL%/*}"
+  [ "$CLUSTER" != local ] || printf '  export PATH=%q:"$PATH"\n' "${KUBECTL%/*}"
   cat <<END
   $kubectl get isvc
   $kubectl scale isvc/llama-8b --replicas 3
@@ -118,7 +118,7 @@ tell_how_to_go_on() {
   $kubectl delete isvc/qwen-72b
   tail -f $WORK/operator.log
 
-Ctrl-C here ends the operator and $(what_ends).
+Ctrl-C here ends the operator and removes $(what_is_made).
 
 END
 }
@@ -126,7 +126,7 @@ END
 # clean_up CODE: the operator first, so that it does not complain that its cluster goes.
 clean_up() {
   trap '' HUP INT TERM
-  SHOWN=''
+  [ "$1" -le 128 ] || { echo && say "ending what was started"; } >&2 # below the terminal's ^C
   stop_operator
   "close_$CLUSTER" || say "not all could be removed: see above"
   rm -rf "$WORK"

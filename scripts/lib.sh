@@ -129,18 +129,18 @@ need_rust() {
   if rust_is_recent; then return; fi
   if command -v rustup >/dev/null || package_at_least 1 rustup; then
     rust_from_rustup "$1"
-  elif package_at_least 1.88 cargo-web; then
+  elif package_at_least 1.89 cargo-web; then
     # Debian 12 has a Rust recent enough for its browsers, under names of its own.
     install_packages "$1" cargo-web rustc-web
   else
     install_packages "$1" cargo
   fi
-  rust_is_recent || die "cargo 1.88 or newer is missing ($1): found '$(cargo --version 2>&1 || true)'"
+  rust_is_recent || die "cargo 1.89 or newer is missing ($1): found '$(cargo --version 2>&1 || true)'"
 }
 
 rust_is_recent() {
   local version
-  version=$(cargo --version 2>/dev/null) && version_at_least 1.88 "$(cut -d' ' -f2 <<<"$version")"
+  version=$(cargo --version 2>/dev/null) && version_at_least 1.89 "$(cut -d' ' -f2 <<<"$version")"
 }
 
 rust_from_rustup() {

@@ -7,10 +7,11 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
 cd "$HERE/.."
 
-# A lane is a kind of control plane. The later two run the tests that could tell a difference.
-ALL_LANES=(etcd kine pages)
+# A lane is a control plane of its own. The later two are of another kind, and run the tests that
+# could tell a difference; quiet, which mostly waits, is apart from etcd only to save time.
+ALL_LANES=(etcd quiet kine pages)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
-LANES=("${ALL_LANES[@]}") FILTERS=()
+LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
 declare -A RUNNING=()
 FAILED=()
@@ -22,23 +23,25 @@ Formatting, lints, unit and golden tests, and the cluster tests on real control 
 usage: scripts/test.sh [--fast | --lane NAME] [-- FILTER...]
 
   --lane NAME   of the cluster tests, only this lane; may be repeated:
-                  etcd    everything, on the control plane as it comes
+                  etcd    everything but quiet, on the control plane as it comes
+                  quiet   what counts the requests of an idle minute, on the same
                   kine    a part, on k3s's datastore (kine with SQLite)
                   pages   a part, with the API server's WatchList feature off
   --fast        all but the cluster tests
-  FILTER        run only those cluster tests whose names hold any of these words
+  FILTER        run only those cluster tests whose names hold any of these words, in all
+                lanes but quiet
 
 What is missing is installed. CI=true: a linter that cannot be had is an error.
 END
 }
 
 main() {
-  local chosen=() fast=no begun=$SECONDS
+  local fast=no begun=$SECONDS
   while [ $# -gt 0 ]; do
     case $1 in
       --lane)
         [[ " ${ALL_LANES[*]} " == *" ${2:-none} "* ]] || die "--lane expects one of ${ALL_LANES[*]}; got '${2:-}'"
-        chosen+=("$2") && shift
+        LANES+=("$2") && shift
         ;;
       --fast) fast=yes ;;
       -h | --help) usage && exit ;;
@@ -47,15 +50,19 @@ main() {
     esac
     shift
   done
-  [ "$fast" = no ] || [ "${#chosen[@]}" = 0 ] || die "--fast runs no lane: leave out --lane"
-  [ "${#chosen[@]}" = 0 ] || LANES=("${chosen[@]}")
+  [ "$fast" = no ] || [ "${#LANES[@]}" = 0 ] || die "--fast runs no lane: leave out --lane"
+  if [ "${#LANES[@]}" = 0 ] && [ "${#FILTERS[@]}" = 0 ]; then
+    LANES=("${ALL_LANES[@]}")
+  elif [ "${#LANES[@]}" = 0 ]; then
+    LANES=(etcd kine pages)
+  fi
 
   need_cc "to link Rust programs"
   need_rust "to build and test the operator"
   need shellcheck "to check the shell scripts"
   need_linters
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-test.XXXXXX")
-  trap clean_up EXIT
+  trap 'clean_up $?' EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
@@ -160,13 +167,14 @@ build() {
 
 # lane NAME: the tests on a control plane of their own. Runs in a process of its own.
 lane() {
-  local cluster=test-$$-$1 options=() filters=() kubeconfig code=0 begun=$SECONDS
-  [ "$1" = etcd ] || filters=("${SOME_TESTS[@]}")
-  [ "${#FILTERS[@]}" = 0 ] || filters=("${FILTERS[@]}")
+  local cluster=test-$$-$1 options=() filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
+    etcd) filters=(--skip quiet::) ;;
+    quiet) filters=(quiet::) ;;
     kine) options=(--datastore kine) ;;
     pages) options=(--feature-gates WatchList=false) ;;
   esac
+  [ "${#FILTERS[@]}" = 0 ] || filters=("${FILTERS[@]}")
   "$HERE/cluster.sh" up --name "$cluster" "${options[@]}"
   kubeconfig=$("$HERE/cluster.sh" kubeconfig --name "$cluster")
   # shellcheck disable=SC1091
@@ -174,7 +182,7 @@ lane() {
   mkdir "$WORK/$1.tmp"
   # One after the other they run anyway: they count requests.
   TMPDIR=$WORK/$1.tmp CLUSTER_NAME=$cluster OPERATOR=$WORK/inference-operator \
-    "$WORK/tests" --test-threads 1 "${filters[@]}" || code=$?
+    "$WORK/tests" --test-threads 1 --show-output "${filters[@]}" || code=$?
   "$HERE/cluster.sh" down --name "$cluster"
   echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
   return "$code"
@@ -197,10 +205,11 @@ finish() {
   say "lane $lane $result $(cat "$WORK/$lane.took" 2>/dev/null || true): ${tests:-no result}"
 }
 
-# A lane that is interrupted leaves operators and a cluster: its group is ended, then its cluster.
+# clean_up CODE: a lane that is interrupted leaves operators and a cluster, so its group is ended, then its cluster.
 clean_up() {
   local lane
   trap '' HUP INT TERM
+  [ "$1" -le 128 ] || { echo && say "interrupted: ending what was started"; } >&2 # below the terminal's ^C
   for lane in "${!RUNNING[@]}"; do
     kill -TERM -- "-${RUNNING[$lane]}" 2>/dev/null || true
   done

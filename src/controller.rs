@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::error::{Error, Remedy};
 use crate::projection::{Child, Deployment, InferenceService, Service};
 use crate::reconcile::deployment::MANAGED_BY;
+use crate::reconcile::status::COUNT_PACE;
 use crate::reconcile::{Context, Done, Next, reconcile};
 use crate::telemetry::metrics::Metrics;
 use fleet::{Fleet, List, Slot};
@@ -184,7 +185,9 @@ impl Controller {
         }
         let mut wait = Duration::ZERO;
         // Only the Deployment's status can have changed: let its controller finish.
-        if record.reasons.without(Reasons::PROGRESS | Reasons::STATUS).is_none() {
+        if record.reasons == Reasons::COUNT {
+            wait = Duration::from_secs(u64::from(COUNT_PACE));
+        } else if record.reasons.without(Reasons::PROGRESS | Reasons::STATUS | Reasons::COUNT).is_none() {
             wait = LOOK_AFTER * (1 << record.looks.min(LOOKS_DOUBLE));
         }
         if record.failures > 0 {
@@ -265,7 +268,7 @@ impl Controller {
 fn outcome(result: &Result<Done, Error>) -> &'static str {
     match result {
         Ok(Done { next: Next::Settled, .. }) => "success",
-        Ok(Done { next: Next::Look, .. }) => "requeue_after",
+        Ok(Done { next: Next::Look | Next::Count, .. }) => "requeue_after",
         Ok(Done { next: Next::Refused(error), .. }) if error.remedy() == Remedy::User => "success",
         Ok(Done { next: Next::Refused(_), .. }) | Err(_) => "error",
     }

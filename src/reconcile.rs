@@ -70,6 +70,8 @@ pub enum Next {
     /// The Deployment controller is about to change the Deployment: look then, and write the
     /// status once and not twice.
     Look,
+    /// Only the number of ready replicas in the status lags: see `status::can_wait`.
+    Count,
     /// The error is in the status; try again as its remedy says.
     Refused(Error),
 }
@@ -221,6 +223,10 @@ async fn conclude(context: &Context, task: &Task, children: &Children, refusal: 
     let alarm = assessment.clone();
     let (status, summary) =
         status::compose(assessment, ready_replicas, stamps, &subject, task.summary.as_ref(), (context.now)());
+    if refusal.is_none() && can_wait(task, &summary) {
+        done.next = Next::Count;
+        return Ok(done);
+    }
     if task.summary.is_none_or(|before| before.checksum != summary.checksum) {
         let written = apply::write_status(&context.client, task, &status).await?;
         report(context, task, &alarm).await;
@@ -229,6 +235,13 @@ async fn conclude(context: &Context, task: &Task, children: &Children, refusal: 
     done.summary = Some(summary);
     done.next = refusal.map_or(Next::Settled, Next::Refused);
     Ok(done)
+}
+
+/// Is the status of the same spec, and lags by so little that it can be written later? Pure.
+fn can_wait(task: &Task, after: &Summary) -> bool {
+    !task.reasons.contains(Reasons::SPEC)
+        && !task.reasons.contains(Reasons::STATUS)
+        && task.summary.is_some_and(|before| before.checksum != after.checksum && status::can_wait(&before, after))
 }
 
 /// Has this spec been Ready with this Deployment? Pure.

@@ -9,11 +9,11 @@ ALL_PARTS=(datastore apiserver controller-manager scheduler kwok)
 parts() {
   local part
   for part in "${ALL_PARTS[@]}"; do
-    [[ ",$WITHOUT," == *",$part,"* ]] || echo "$part"
+    ! has "$part" || echo "$part"
   done
 }
 
-has() { parts | grep -qx "$1"; }
+has() { [[ " ${ALL_PARTS[*]} " == *" $1 "* && ",$WITHOUT," != *",$1,"* ]]; }
 
 address_of() {
   case $1 in

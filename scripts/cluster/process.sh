@@ -46,7 +46,8 @@ command_line() {
   fi
 }
 
-is_own_child() { jobs -rp | grep -qx "$1"; }
+# No pipe into `grep -q`: that ends at the first match, and what writes to it then fails the pipe.
+is_own_child() { [[ " $(jobs -rp | tr '\n' ' ')" == *" $1 "* ]]; }
 
 mib_of() { echo "$(($(kib_of "$1") / 1024)) MiB"; }
 

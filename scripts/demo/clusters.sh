@@ -17,7 +17,7 @@ kube() { "${KUBE[@]}" --cache-dir "$WORK/kubectl-cache" "$@"; }
 # --- local: the control plane of ../cluster.sh, with simulated GPU nodes ---
 
 check_local() {
-  ! "$HERE/cluster.sh" status --name "$LOCAL_NAME" 2>/dev/null | grep -q ' running ' ||
+  [[ $("$HERE/cluster.sh" status --name "$LOCAL_NAME" 2>/dev/null || true) != *' running '* ]] ||
     die "a cluster named $LOCAL_NAME runs already, and is not this demo's: 'scripts/cluster.sh down --name $LOCAL_NAME' removes it"
 }
 
@@ -54,7 +54,8 @@ refuse_what_is_taken() {
   local found
   found=$(kube get namespace "$DEMO_NAMESPACE" --ignore-not-found -o 'jsonpath={.metadata.labels.app\.kubernetes\.io/managed-by}')
   if [ "$found" = inference-operator-demo ]; then
-    say "context $CONTEXT: an earlier demo did not get to remove what it made; this one will"
+    say "context $CONTEXT: an earlier demo did not get to remove what it made"
+    remove_what_is_made
     return
   fi
   found=$(kube get --ignore-not-found -o name "namespace/$DEMO_NAMESPACE" namespace/inference-operator "crd/$CRD" \
@@ -91,8 +92,9 @@ metadata:
 END
 }
 
-close_context() {
-  [ "$OPENED" = yes ] || return 0
+close_context() { [ "$OPENED" = no ] || remove_what_is_made; }
+
+remove_what_is_made() {
   say "removing what was made in context $CONTEXT"
   kube delete --ignore-not-found --timeout=120s "crd/$CRD" &&
     kube delete --ignore-not-found --timeout=120s -f k3s-manifests/rbac.yaml -f k3s-manifests/namespace.yaml &&
@@ -107,7 +109,7 @@ check_kind() {
     command -v "$tool" >/dev/null || die "$tool is missing: --kind needs docker, kind and kubectl"
   done
   docker info >/dev/null 2>"$WORK/error" || die "docker does not answer: $(tail -n 1 "$WORK/error")"
-  ! kind get clusters 2>/dev/null | grep -qx "$KIND_NAME" ||
+  [[ " $(kind get clusters 2>/dev/null | tr '\n' ' ')" != *" $KIND_NAME "* ]] ||
     die "kind has a cluster named $KIND_NAME already: 'kind delete cluster --name $KIND_NAME' removes it"
 }
 
@@ -125,10 +127,10 @@ close_kind() {
   [ "$OPENED" = no ] || kind delete cluster --name "$KIND_NAME" --kubeconfig "$WORK/kubeconfig"
 }
 
-what_ends() {
+what_is_made() {
   case $CLUSTER in
-    local) echo "the control plane, and removes it" ;;
-    context) echo "removes what was made in the cluster" ;;
-    kind) echo "removes the cluster" ;;
+    local) echo "the control plane" ;;
+    context) echo "what was made in the cluster" ;;
+    kind) echo "the kind cluster" ;;
   esac
 }

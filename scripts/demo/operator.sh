@@ -26,7 +26,7 @@ renew_token() {
   RENEW_AT=$((SECONDS + RENEWAL))
 }
 
-# Called every second. A token that cannot be renewed now is tried again in a minute.
+# Called again and again. A token that cannot be renewed now is tried again in a minute.
 look_after_operator() {
   kill -0 "$OPERATOR_PID" 2>/dev/null || die "the operator ended by itself; the end of its log:"$'\n'"$(tail -n 5 "$WORK/operator.log")"
   [ "$SECONDS" -lt "$RENEW_AT" ] || renew_token || RENEW_AT=$((SECONDS + 60))
@@ -35,7 +35,7 @@ look_after_operator() {
 tell_memory() {
   local peak
   peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$OPERATOR_PID/status" 2>/dev/null) || true
-  say "the operator's memory: $(mib "$(kib_of "$OPERATOR_PID")") MiB resident${peak:+, at most $(mib "$peak") MiB so far} (process $OPERATOR_PID)"
+  echo "The operator's memory: $(mib "$(kib_of "$OPERATOR_PID")") MiB resident${peak:+, $(mib "$peak") MiB at its peak} (process $OPERATOR_PID)."
 }
 
 mib() { awk -v kib="$1" 'BEGIN { printf "%.1f", kib / 1024 }'; }

@@ -39,7 +39,7 @@ watch_samples() {
       LINES_SHOWN=0 SHOWN=''
     fi
     [ "$ONCE" = no ] || [ "$SECONDS" -lt "$end" ] || die "after $PATIENCE s still not as it should be:$(printf '\n  %s' "${MISSING[@]:-nothing could be read}")"
-    sleep 1
+    sleep 0.5
   done
 }
 
@@ -55,29 +55,34 @@ look() {
 
 # On a terminal the table is drawn over the one before; elsewhere it is printed when it has changed.
 show() {
-  local text
-  text=$(table)
+  local text width=0
+  [ ! -t 1 ] || width=$(terminal_width)
+  text=$(table "$width")
   [ "$text" != "$SHOWN" ] || return 0
   SHOWN=$text
   if [ -t 1 ]; then
     [ "$LINES_SHOWN" = 0 ] || printf '\033[%dA\033[J' "$LINES_SHOWN"
     # Wrapped here and not by the terminal, or there would be more lines than are counted.
-    text=$(fold -s -w "$(stty size </dev/tty 2>/dev/null | awk '$2 > 20 { print $2 }' | grep . || echo 80)" <<<"$text")
-    LINES_SHOWN=$(grep -c '' <<<"$text")
-    printf '%s\n' "$text"
-  else
-    printf '%s\n\n' "$text"
+    text=$(fold -s -w "$width" <<<"$text")
+    LINES_SHOWN=$(($(grep -c '' <<<"$text") + 1))
   fi
+  printf '%s\n\n' "$text"
 }
 
-# As kubectl prints it, and below it what those that are not Ready say of themselves.
+terminal_width() {
+  local size
+  size=$(stty size </dev/tty 2>/dev/null) || true
+  [[ ${size#* } -ge 20 ]] && echo "${size#* }" || echo 80
+}
+
+# table WIDTH: as kubectl prints it, and below it what those that are not Ready say of themselves.
+# Where it is wider than WIDTH (0: no limit), the models are shortened.
 table() {
   {
     printf "%s$SEPARATOR" NAMESPACE NAME MODEL GPU DESIRED READY PHASE '' '' '' '' && echo
     [ -z "$ROWS" ] || printf '%s\n' "$ROWS"
-  } | awk -F "$SEPARATOR" '
+  } | awk -F "$SEPARATOR" -v limit="$1" '
     {
-      rows = NR
       for (i = 1; i <= 7; i++) {
         cell[NR, i] = $i == "" ? "-" : $i
         if (length(cell[NR, i]) > width[i]) width[i] = length(cell[NR, i])
@@ -85,7 +90,11 @@ table() {
       if (NR > 1 && $10 != "True" && $11 != "") notes = notes "\n" $2 ": " $11
     }
     END {
-      for (row = 1; row <= rows; row++) {
+      for (i = 1; i <= 7; i++) total += width[i] + (i < 7 ? 3 : 0)
+      if (limit > 0 && total > limit) width[3] -= total - limit
+      if (width[3] < 8) width[3] = 8
+      for (row = 1; row <= NR; row++) {
+        if (length(cell[row, 3]) > width[3]) cell[row, 3] = substr(cell[row, 3], 1, width[3] - 3) "..."
         line = ""
         for (i = 1; i < 7; i++) line = line sprintf("%-" width[i] "s   ", cell[row, i])
         print line cell[row, 7]
@@ -112,6 +121,10 @@ judge() {
     fi
   done
   [ "${#MISSING[@]}" = 0 ]
+}
+
+what_should_be() {
+  if [[ ${EXPECTED[*]} == *placeless* ]]; then echo "far as it can be without nodes for all GPU types"; else echo "it should be"; fi
 }
 
 # The three know what judge has read.

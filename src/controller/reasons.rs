@@ -18,6 +18,8 @@ impl Reasons {
     pub const STATUS: Reasons = Reasons(1 << 3);
     /// The Deployment's resourceVersion went on and its generation did not: how far is it?
     pub const PROGRESS: Reasons = Reasons(1 << 4);
+    /// Only the number of ready replicas in the status lags.
+    pub const COUNT: Reasons = Reasons(1 << 5);
     pub const ALL: Reasons = Reasons(0b111);
 
     pub fn contains(self, other: Reasons) -> bool {

@@ -123,16 +123,19 @@ impl Record {
     }
 
     fn observe_status(&mut self, reading: &Reading, first: bool) {
+        let same = self.summary.is_some_and(|known| known.checksum == reading.summary.checksum);
         if first {
             self.stamps = reading.stamps;
             if reading.unfinished {
                 self.reasons |= Reasons::ALL;
             }
-        } else if !self.state.in_flight && self.summary != Some(reading.summary) {
+        } else if !self.state.in_flight && !same {
             // Somebody put back a status that was true once.
             self.reasons |= Reasons::ALL;
         }
-        self.summary = Some(reading.summary);
+        if !same {
+            self.summary = Some(reading.summary);
+        }
     }
 
     /// Takes in a child as its watch shows it. Returns whether that is news.
@@ -227,6 +230,10 @@ impl Record {
             Next::Look => {
                 self.failures = 0;
                 self.reasons |= Reasons::STATUS;
+            }
+            Next::Count => {
+                self.failures = 0;
+                self.reasons |= Reasons::COUNT;
             }
             Next::Refused(error) if error.remedy() == Remedy::User => self.failures = 0,
             Next::Refused(_) => self.fail(departed),

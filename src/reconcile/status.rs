@@ -24,10 +24,15 @@ pub struct Summary {
     pub ready_since: u32,
     /// Seconds since the epoch at which Reconciling or Stalled became true.
     pub abnormal_since: u32,
+    /// Seconds since the epoch at which this process wrote it; 0: another did.
+    pub written: u32,
 }
 
 /// Reasons that speak of something that no watch shows.
 const UNFINISHED: [&str; 2] = [NAME_TAKEN, API_SERVER_REFUSED];
+
+/// See `can_wait`.
+pub const COUNT_PACE: u32 = 30;
 
 /// The condition next to Ready, of which kstatus wants at most one, and only while it is true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,6 +162,7 @@ pub fn compose(
         abnormal,
         ready_since: ready_since.filter(|&since| since != 0).unwrap_or(now),
         abnormal_since: abnormal_since.filter(|&since| since != 0).unwrap_or(now),
+        written: now,
     };
     let condition = |type_: &str, holds: bool, since: u32| Condition {
         type_: type_.to_owned(),
@@ -188,6 +194,14 @@ pub fn compose(
     (status, summary)
 }
 
+/// Can this wait? On the way to Ready the replicas come one by one, and each would be a write: while
+/// nothing but their number changes, one write in `COUNT_PACE` seconds is enough.
+pub fn can_wait(before: &Summary, after: &Summary) -> bool {
+    after.phase != Phase::Ready
+        && (before.phase, before.abnormal) == (after.phase, after.abnormal)
+        && after.written.saturating_sub(before.written) < COUNT_PACE
+}
+
 /// What a status that the API server sent amounts to. `trusted`: this operator, with this
 /// configuration, wrote it, and nobody has changed it since.
 pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
@@ -206,6 +220,7 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
         },
         ready_since: since(&["Ready"]),
         abnormal_since: since(&["Stalled", "Reconciling"]),
+        written: 0,
     };
     let observed = status.observed.clone().unwrap_or_default();
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -178,7 +178,7 @@ fn a_status_is_read_back_as_what_was_written() {
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
         let reading = read(&status, SUBJECT.configuration);
         let abnormal_since = if abnormal == Abnormal::None { 0 } else { 1000 };
-        assert_eq!(reading.summary, Summary { abnormal_since, ..summary });
+        assert_eq!(reading.summary, Summary { abnormal_since, written: 0, ..summary });
         assert!(reading.trusted && !reading.unfinished);
         assert_eq!(reading.observed_generation, SUBJECT.generation);
         assert_eq!(reading.stamps, Stamps { deployment: 5, deployment_generation: 2, service: 6 });
@@ -219,4 +219,17 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
     let (status, _) = written(Phase::Ready, Abnormal::None, Some(&third), 4000);
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
+}
+
+#[test]
+fn replicas_that_come_one_by_one_are_not_a_write_each() {
+    let at = |phase, abnormal, now| written(phase, abnormal, None, now).1;
+    let moving = |now| at(Phase::Progressing, Abnormal::Reconciling, now);
+    assert!(can_wait(&moving(1000), &moving(1001)));
+    assert!(!can_wait(&moving(1000), &moving(1000 + COUNT_PACE)));
+    assert!(!can_wait(&moving(1000), &at(Phase::Ready, Abnormal::None, 1001)));
+    assert!(!can_wait(&moving(1000), &at(Phase::Degraded, Abnormal::Reconciling, 1001)));
+    assert!(!can_wait(&at(Phase::Ready, Abnormal::None, 1000), &moving(1001)));
+    let of_another_process = Summary { written: 0, ..moving(1000) };
+    assert!(!can_wait(&of_another_process, &moving(1001)));
 }

@@ -52,7 +52,7 @@ impl Fixture {
     }
 
     /// Deletes all that the test made, so that it does not show in the next one's counts.
-    pub async fn clean_up(self) {
+    pub async fn clean_up(&self) {
         self.inference_services
             .delete_collection(&DeleteParams::default(), &ListParams::default())
             .await
@@ -122,6 +122,18 @@ impl Fixture {
             right(&object).map(|()| object)
         })
         .await
+    }
+}
+
+/// What a failed test leaves behind must not show in the next one's counts.
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // As far as it goes: the API server itself may be what failed.
+            let _ = std::process::Command::new(super::shell::variable("KUBECTL"))
+                .args(["-n", &self.namespace, "delete", "isvc", "--all", "--ignore-not-found"])
+                .output();
+        }
     }
 }
 
