@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Metrics;
 use fleet::{Fleet, List, Slot};
 use queue::{Jitter, Queue, backoff};
 use reasons::Reasons;
-use record::{ChildKind, Departed};
+use record::{ChildKind, Departed, State};
 use watch::Watch;
 
 /// How long a changed Deployment is left alone before it is read: its controller changes it several
@@ -180,7 +180,7 @@ impl Controller {
     /// Queues what is not settled, for the time that its reasons ask for.
     fn queue(&mut self, slot: Slot) {
         let Some(record) = self.fleet.get(slot) else { return };
-        if record.is_settled() || record.state.in_flight || !self.synced.all() {
+        if record.is_settled() || record.state.has(State::IN_FLIGHT) || !self.synced.all() {
             return;
         }
         let mut wait = Duration::ZERO;
@@ -201,7 +201,9 @@ impl Controller {
         let lost: Vec<Slot> = self
             .fleet
             .iter()
-            .filter(|(slot, record)| !record.is_settled() && !record.state.in_flight && !self.queue.contains(*slot))
+            .filter(|(slot, record)| {
+                !record.is_settled() && !record.state.has(State::IN_FLIGHT) && !self.queue.contains(*slot)
+            })
             .map(|(slot, _)| slot)
             .collect();
         for slot in lost {

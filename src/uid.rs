@@ -7,7 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, de};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Uid(u128);
+pub struct Uid {
+    // Not a u128, which would align every record to 16 bytes.
+    high: u64,
+    low: u64,
+}
 
 /// The text is not a UUID, which the API server gives to every object that it creates.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +26,7 @@ impl FromStr for Uid {
         if text.len() != 36 {
             return Err(refused());
         }
-        let mut value: u128 = 0;
+        let (mut high, mut low) = (0, 0);
         for (position, byte) in text.bytes().enumerate() {
             if matches!(position, 8 | 13 | 18 | 23) {
                 if byte != b'-' {
@@ -36,15 +40,16 @@ impl FromStr for Uid {
                 b'a'..=b'f' => byte - b'a' + 10,
                 _ => return Err(refused()),
             };
-            value = value << 4 | u128::from(digit);
+            high = high << 4 | low >> 60;
+            low = low << 4 | u64::from(digit);
         }
-        Ok(Uid(value))
+        Ok(Uid { high, low })
     }
 }
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = format!("{:032x}", self.0);
+        let hex = format!("{:016x}{:016x}", self.high, self.low);
         write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 }

@@ -16,7 +16,7 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// Heap bytes of a settled InferenceService: record, name and index, as requested from the
 /// allocator.
-const BYTES_A_RECORD: usize = 156;
+const BYTES_A_RECORD: usize = 138;
 
 /// Allocations of asking a settled record whether there is anything to do.
 const ALLOCATIONS_A_SETTLED_RECORD: u64 = 0;

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use crate::api::Phase;
-use crate::controller::record::{ChildKind, Departed, Record};
+use crate::controller::record::{ChildKind, Departed, Record, State};
 use crate::error::Error;
 use crate::projection::{Identity, InferenceService};
 use crate::reconcile::{Done, Task};
@@ -94,11 +94,11 @@ impl Fleet {
         let Some(slot) = found else { return self.insert(object) };
         let configuration = self.configuration;
         self.with(slot, |record| {
-            record.state.listed[0] = true;
+            record.state.set(State::LISTED, true);
             let seen = object.identity.resource_version;
             // A list is right even where it goes back in time; an event from the past is not.
             let news = if listed { seen != record.resource_version } else { seen > record.resource_version };
-            if news || record.state.gone || record.uid != object.identity.uid {
+            if news || record.state.has(State::GONE) || record.uid != object.identity.uid {
                 record.observe(object, configuration);
             }
         });
@@ -135,8 +135,8 @@ impl Fleet {
 
     fn remove_slot(&mut self, slot: Slot) {
         let Some(record) = self.records[slot as usize].as_mut() else { return };
-        if record.state.in_flight {
-            record.state.gone = true;
+        if record.state.has(State::IN_FLIGHT) {
+            record.state.set(State::GONE, true);
             return;
         }
         let Some(record) = self.get(slot) else { return };
@@ -165,14 +165,14 @@ impl Fleet {
     /// A list begins: whatever it does not name is not there any more.
     pub fn list_begins(&mut self, list: List) {
         for record in self.records.iter_mut().flatten() {
-            record.state.listed[list.mark()] = false;
+            record.state.set(list.mark(), false);
         }
     }
 
     /// The list is complete. Returns the slots of which something vanished.
     pub fn list_ends(&mut self, list: List) -> Vec<Slot> {
         let unnamed: Vec<Slot> =
-            self.iter().filter(|(_, record)| !record.state.listed[list.mark()]).map(|(slot, _)| slot).collect();
+            self.iter().filter(|(_, record)| !record.state.has(list.mark())).map(|(slot, _)| slot).collect();
         match list {
             List::InferenceServices => {
                 for slot in unnamed {
@@ -194,7 +194,7 @@ impl Fleet {
     /// Work begins, unless there is none.
     pub fn depart(&mut self, slot: Slot) -> Option<Task> {
         let record = self.get(slot)?;
-        if record.is_settled() || record.state.in_flight {
+        if record.is_settled() || record.state.has(State::IN_FLIGHT) {
             return None;
         }
         let namespace = self.namespace(record).to_owned();
@@ -206,15 +206,15 @@ impl Fleet {
     pub fn land(&mut self, slot: Slot, departed: &Departed, result: Result<Done, &Error>) -> bool {
         let configuration = self.configuration;
         let Some(record) = self.get(slot) else { return false };
-        if record.state.gone {
-            self.with(slot, |record| record.state.in_flight = false);
+        if record.state.has(State::GONE) {
+            self.with(slot, |record| record.state.set(State::IN_FLIGHT, false));
             self.remove_slot(slot);
             return false;
         }
         self.with(slot, |record| {
             if record.uid != departed.uid {
                 // It was made anew meanwhile, and what was done was for its predecessor.
-                record.state.in_flight = false;
+                record.state.set(State::IN_FLIGHT, false);
                 return;
             }
             match result {
@@ -272,10 +272,10 @@ pub enum List {
 }
 
 impl List {
-    fn mark(self) -> usize {
+    fn mark(self) -> State {
         match self {
-            List::InferenceServices => 0,
-            List::Children(kind) => kind as usize + 1,
+            List::InferenceServices => State::LISTED,
+            List::Children(kind) => kind.listed(),
         }
     }
 }

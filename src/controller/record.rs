@@ -31,16 +31,29 @@ pub struct Record {
     pub spec: Option<Box<Result<InferenceServiceSpec, String>>>,
 }
 
-/// Marks that are not reasons for work.
+/// Marks that are not reasons for work, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    pub in_flight: bool,
+pub struct State(u8);
+
+impl State {
+    pub const IN_FLIGHT: State = State(1);
     /// Deleted while in flight: removed when it lands.
-    pub gone: bool,
+    pub const GONE: State = State(1 << 1);
     /// Has a deletionTimestamp: its children belong to the garbage collector.
-    pub deleting: bool,
-    /// Named by the list that is being read or was read last, one mark a kind.
-    pub listed: [bool; 3],
+    pub const DELETING: State = State(1 << 2);
+    /// Named by the list that is being read or was read last; one mark a kind.
+    pub const LISTED: State = State(1 << 3);
+    pub const DEPLOYMENT_LISTED: State = State(1 << 4);
+    pub const SERVICE_LISTED: State = State(1 << 5);
+    const ALL_LISTED: State = State(0b11_1000);
+
+    pub fn has(self, mark: State) -> bool {
+        self.0 & mark.0 == mark.0
+    }
+
+    pub fn set(&mut self, mark: State, on: bool) {
+        self.0 = if on { self.0 | mark.0 } else { self.0 & !mark.0 };
+    }
 }
 
 /// The two kinds of children.
@@ -57,6 +70,13 @@ impl ChildKind {
             ChildKind::Service => Reasons::SERVICE,
         }
     }
+
+    pub fn listed(self) -> State {
+        match self {
+            ChildKind::Deployment => State::DEPLOYMENT_LISTED,
+            ChildKind::Service => State::SERVICE_LISTED,
+        }
+    }
 }
 
 impl Record {
@@ -68,7 +88,7 @@ impl Record {
             namespace,
             failures: 0,
             looks: 0,
-            state: State { listed: [true; 3], ..State::default() },
+            state: State::ALL_LISTED,
             reasons: Reasons::NONE,
             uid: object.identity.uid,
             resource_version: 0,
@@ -86,7 +106,7 @@ impl Record {
 
     /// The settled predicate: is there nothing to do until something changes?
     pub fn is_settled(&self) -> bool {
-        self.reasons.is_none() || self.state.deleting || self.state.gone
+        self.reasons.is_none() || self.state.has(State::DELETING) || self.state.has(State::GONE)
     }
 
     /// Takes in the InferenceService as a list, an event or an answer shows it.
@@ -94,13 +114,13 @@ impl Record {
         let identity = &object.identity;
         if identity.uid != self.uid {
             // Made anew under the same name; what is in flight for the old one still has to land.
-            let in_flight = self.state.in_flight;
+            let in_flight = self.state.has(State::IN_FLIGHT);
             *self = Record::new(self.namespace, object, configuration, false);
-            self.state.in_flight = in_flight;
+            self.state.set(State::IN_FLIGHT, in_flight);
             return;
         }
-        self.state.gone = false;
-        self.state.deleting = identity.deleting;
+        self.state.set(State::GONE, false);
+        self.state.set(State::DELETING, identity.deleting);
         let first = self.resource_version == 0;
         self.resource_version = identity.resource_version;
 
@@ -129,7 +149,7 @@ impl Record {
             if reading.unfinished {
                 self.reasons |= Reasons::ALL;
             }
-        } else if !self.state.in_flight && !same {
+        } else if !self.state.has(State::IN_FLIGHT) && !same {
             // Somebody put back a status that was true once.
             self.reasons |= Reasons::ALL;
         }
@@ -149,7 +169,7 @@ impl Record {
                 && self.mark(kind.reason(), kind, child.resource_version);
         }
         if listed {
-            self.state.listed[kind as usize + 1] = true;
+            self.state.set(kind.listed(), true);
         }
         let news = if listed { child.resource_version != known } else { child.resource_version > known };
         let same_spec = kind == ChildKind::Deployment && child.generation == self.stamps.deployment_generation;
@@ -185,7 +205,7 @@ impl Record {
 
     /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
     pub fn depart(&mut self, namespace: String) -> Task {
-        self.state.in_flight = true;
+        self.state.set(State::IN_FLIGHT, true);
         Task {
             namespace,
             name: self.name.to_string(),
@@ -216,10 +236,10 @@ impl Record {
             && object.identity.uid == self.uid
         {
             self.observe(*object, configuration);
-            self.state.in_flight = false;
+            self.state.set(State::IN_FLIGHT, false);
             self.summary = done.summary;
         }
-        self.state.in_flight = false;
+        self.state.set(State::IN_FLIGHT, false);
         self.looks = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
             self.looks.saturating_add(1)
         } else {
@@ -263,7 +283,7 @@ impl Record {
 
     /// Work failed: its reasons are still there.
     pub fn fail(&mut self, departed: &Departed) {
-        self.state.in_flight = false;
+        self.state.set(State::IN_FLIGHT, false);
         self.reasons |= departed.reasons;
         self.failures = self.failures.saturating_add(1);
     }
