@@ -223,11 +223,12 @@ async fn conclude(context: &Context, task: &Task, children: &Children, refusal: 
     let alarm = assessment.clone();
     let (status, summary) =
         status::compose(assessment, ready_replicas, stamps, &subject, task.summary.as_ref(), (context.now)());
-    if refusal.is_none() && can_wait(task, &summary) {
+    let stamps_moved = refusal.is_none() && stamps_moved(task, &stamps);
+    if refusal.is_none() && !stamps_moved && can_wait(task, &summary) {
         done.next = Next::Count;
         return Ok(done);
     }
-    if task.summary.is_none_or(|before| before.checksum != summary.checksum) {
+    if stamps_moved || task.summary.is_none_or(|before| before.checksum != summary.checksum) {
         let written = apply::write_status(&context.client, task, &status).await?;
         report(context, task, &alarm).await;
         done.written = Some(Box::new(written));
@@ -237,10 +238,18 @@ async fn conclude(context: &Context, task: &Task, children: &Children, refusal: 
     Ok(done)
 }
 
+/// Was a child written, or taken over from somebody's edit, since the status was? Then the status
+/// is written even where it says the same, because of its stamps: a restart would otherwise take the
+/// child for drifted, and apply it again each time. Pure.
+fn stamps_moved(task: &Task, stamps: &Stamps) -> bool {
+    task.reasons.contains(Reasons::STATUS)
+        || task.reasons.contains(Reasons::SERVICE)
+        || task.stamps.deployment_generation != stamps.deployment_generation
+}
+
 /// Is the status of the same spec, and lags by so little that it can be written later? Pure.
 fn can_wait(task: &Task, after: &Summary) -> bool {
     !task.reasons.contains(Reasons::SPEC)
-        && !task.reasons.contains(Reasons::STATUS)
         && task.summary.is_some_and(|before| before.checksum != after.checksum && status::can_wait(&before, after))
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use inference_operator::api::Phase;
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, Operator, eventually, kubectl};
+use crate::support::{Fixture, Operator, audit, eventually, kubectl};
 
 /// A way to spoil a child: what is typed, and where in the children it shows.
 struct Drift {
@@ -77,10 +77,28 @@ async fn until_repaired(fixture: &Fixture, drift: &str, intended: &Value) {
     fixture.until("demo", Phase::Ready).await;
 }
 
+/// Waits until the status was computed from the children as they are.
+async fn until_stamped(fixture: &Fixture, drift: &str) {
+    eventually(&format!("{drift}: the status has the stamps of the children"), || async {
+        let object = fixture.inference_services.get("demo").await.map_err(|error| error.to_string())?;
+        let observed = object.status.and_then(|status| status.observed).unwrap_or_default();
+        let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?.metadata;
+        let service = fixture.services.get("demo").await.map_err(|error| error.to_string())?.metadata;
+        let right = observed.deployment_generation == deployment.generation
+            && observed.service_resource_version == service.resource_version;
+        if right {
+            Ok(())
+        } else {
+            Err(format!("{observed:?}, {:?}, {:?}", deployment.generation, service.resource_version))
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn drift_is_repaired_while_the_operator_runs() {
     let fixture = Fixture::new("drift").await;
-    let _operator = Operator::start("drift", &[]).await;
+    let mut operator = Operator::start("drift", &[]).await;
     fixture.create("demo", 1).await;
     fixture.until("demo", Phase::Ready).await;
     let intended = children(&fixture).await.expect("children");
@@ -89,6 +107,18 @@ async fn drift_is_repaired_while_the_operator_runs() {
         let began = Instant::now();
         until_repaired(&fixture, drift.name, &intended).await;
         println!("{}: repaired and Ready after {} ms", drift.name, began.elapsed().as_millis());
+        until_stamped(&fixture, drift.name).await;
+        // What was repaired is settled: a restart has nothing to write.
+        operator.kill();
+        let mark = audit::mark();
+        operator = Operator::start("drift", &[]).await;
+        operator.settled().await;
+        assert!(
+            audit::since(mark).iter().all(|request| !request.is_write()),
+            "{}: {:?}",
+            drift.name,
+            audit::since(mark)
+        );
     }
     fixture.clean_up().await;
 }

@@ -60,7 +60,7 @@ async fn creation_idling_and_restart_cost_what_they_must() {
         if read == changed_since { Ok(()) } else { Err(format!("{read:?} of {changed_since:?}")) }
     })
     .await;
-    operator_has_settled(&operator).await;
+    operator.settled().await;
     let restarted = audit::since(mark);
     println!("restart with {COUNT}: {:?}", summary(&restarted));
     assert!(restarted.iter().all(|request| !request.is_write()), "{restarted:?}");
@@ -86,15 +86,6 @@ async fn changed_since_status(fixture: &Fixture) -> Vec<String> {
     let mut changed: Vec<String> = changed.collect();
     changed.sort_unstable();
     changed
-}
-
-async fn operator_has_settled(operator: &Operator) {
-    eventually("the queue is empty", || async {
-        let (_, text) = operator.get("/metrics").await.map_err(|error| error.to_string())?;
-        let depth = text.lines().find_map(|line| line.strip_prefix("workqueue_depth{name=\"inferenceservice\"} "));
-        if depth == Some("0") { Ok(()) } else { Err(format!("workqueue_depth is {depth:?}")) }
-    })
-    .await;
 }
 
 /// A minute in which nothing happens: no request but a watch that is renewed.

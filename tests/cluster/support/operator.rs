@@ -63,6 +63,16 @@ impl Operator {
         .await;
     }
 
+    /// Waits until nothing is queued.
+    pub async fn settled(&self) {
+        eventually("the queue is empty", || async {
+            let (_, text) = self.get("/metrics").await.map_err(|error| error.to_string())?;
+            let depth = text.lines().find_map(|line| line.strip_prefix("workqueue_depth{name=\"inferenceservice\"} "));
+            if depth == Some("0") { Ok(()) } else { Err(format!("workqueue_depth is {depth:?}")) }
+        })
+        .await;
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).expect("a log")
     }
