@@ -34,8 +34,9 @@ pub fn cluster(arguments: &[&str]) {
     assert!(output.status.success(), "cluster.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Sends a signal to a process, by its name as kill(1) takes it.
+/// Sends a signal to a process, by its name as kill takes it: bash's own, because a bare Debian has
+/// no other.
 pub fn signal(name: &str, pid: u32) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
-    assert!(status.success(), "kill -{name} {pid}");
+    let status = Command::new("bash").args(["-c", &format!("kill -s {name} {pid}")]).status().expect("bash runs");
+    assert!(status.success(), "kill -s {name} {pid}");
 }
