@@ -77,20 +77,20 @@ async fn until_repaired(fixture: &Fixture, drift: &str, intended: &Value) {
     fixture.until("demo", Phase::Ready).await;
 }
 
-/// Waits until the status was computed from the children as they are.
-async fn until_stamped(fixture: &Fixture, drift: &str) {
-    eventually(&format!("{drift}: the status has the stamps of the children"), || async {
-        let object = fixture.inference_services.get("demo").await.map_err(|error| error.to_string())?;
+/// Waits until the Deployment is rolled out, and the status says so and has the stamps of the
+/// children: then nothing is left to write.
+async fn until_nothing_is_left(fixture: &Fixture, drift: &str) {
+    eventually(&format!("{drift}: nothing is left to write"), || async {
+        let object = fixture.until("demo", Phase::Ready).await;
         let observed = object.status.and_then(|status| status.observed).unwrap_or_default();
-        let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?.metadata;
+        let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?;
         let service = fixture.services.get("demo").await.map_err(|error| error.to_string())?.metadata;
-        let right = observed.deployment_generation == deployment.generation
-            && observed.service_resource_version == service.resource_version;
-        if right {
-            Ok(())
-        } else {
-            Err(format!("{observed:?}, {:?}, {:?}", deployment.generation, service.resource_version))
-        }
+        let status = deployment.status.unwrap_or_default();
+        let right = observed.deployment_generation == deployment.metadata.generation
+            && observed.service_resource_version == service.resource_version
+            && status.observed_generation == deployment.metadata.generation
+            && [status.replicas, status.updated_replicas, status.available_replicas] == [Some(1); 3];
+        if right { Ok(()) } else { Err(format!("{observed:?}, {status:?}, {:?}", service.resource_version)) }
     })
     .await;
 }
@@ -107,7 +107,7 @@ async fn drift_is_repaired_while_the_operator_runs() {
         let began = Instant::now();
         until_repaired(&fixture, drift.name, &intended).await;
         println!("{}: repaired and Ready after {} ms", drift.name, began.elapsed().as_millis());
-        until_stamped(&fixture, drift.name).await;
+        until_nothing_is_left(&fixture, drift.name).await;
         // What was repaired is settled: a restart has nothing to write.
         operator.kill();
         let mark = audit::mark();
