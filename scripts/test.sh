@@ -61,6 +61,8 @@ main() {
   need_rust "to build and test the operator"
   need shellcheck "to check the shell scripts"
   need_linters
+  # The shell has one of its own; the tests start the program.
+  [ "$fast" = yes ] || type -P kill >/dev/null || install_packages "kill(1), to run the cluster tests" procps
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-test.XXXXXX")
   trap 'clean_up $?' EXIT
   trap 'exit 129' HUP
@@ -86,8 +88,8 @@ check() {
   mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
   [ "$LINTERS" = no ] || {
     step formatting cargo fmt --check
-    step clippy cargo clippy --locked --quiet --all-targets -- -D warnings
-    step "clippy (edge)" cargo clippy --locked --quiet --no-default-features -- -D warnings
+    step clippy cargo clippy --locked --all-targets -- -D warnings
+    step "clippy (edge)" cargo clippy --locked --no-default-features -- -D warnings
   }
   step shellcheck shellcheck --external-sources "${scripts[@]}"
   step "cargo test" cargo test --locked --no-fail-fast
@@ -112,7 +114,7 @@ need_linters() {
   local packages=() why="to check the Rust code"
   LINTERS=yes
   if has_linters; then return; fi
-  if [[ $(cargo fmt --version 2>&1; cargo clippy --version 2>&1) == *rustup* ]] || command -v rustup >/dev/null; then
+  if command -v rustup >/dev/null; then
     say "installing rustfmt and clippy with rustup: $why"
     rustup component add rustfmt clippy >&2 || true
   else
@@ -135,13 +137,15 @@ has_linters() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
 # --- the cluster tests ---
 
 run_lanes() {
-  local lane
+  local lane tool
   build || {
     FAILED+=("the build for the cluster tests")
     return
   }
-  # Here and not in the lanes, where each would tell of it in its own log.
-  "$HERE/control-plane/build.sh" kubernetes >/dev/null
+  # Here and not by the lanes, which would go on side by side with it.
+  for tool in kubernetes etcd kwok kine; do
+    [[ $tool == kine && " ${LANES[*]} " != *" kine "* ]] || "$HERE/control-plane/build.sh" "$tool" >/dev/null
+  done
   for lane in "${LANES[@]}"; do
     set -m # a process group of its own, which can be ended whole
     lane "$lane" </dev/null >"$WORK/$lane.log" 2>&1 &
@@ -158,8 +162,8 @@ run_lanes() {
 build() {
   local tests
   say "building the operator as it ships, and the cluster tests"
-  cargo build --locked --quiet --profile edge --no-default-features &&
-    cargo test --locked --quiet --no-run --test cluster &&
+  cargo build --locked --profile edge --no-default-features &&
+    cargo test --locked --no-run --test cluster &&
     tests=$(cargo test --locked --quiet --no-run --test cluster --message-format json | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p') &&
     cp "$tests" "$WORK/tests" &&
     cp "${CARGO_TARGET_DIR:-target}/edge/inference-operator" "$WORK/inference-operator"

@@ -1,0 +1,9 @@
+//! What a round consists of, one file a phase, in the order in which they are run.
+
+pub mod changes;
+pub mod create;
+pub mod noise;
+pub mod restart;
+pub mod scale;
+pub mod settled;
+pub mod start;

@@ -1,0 +1,141 @@
+//! Specs are changed, one at a time and then in a burst, while no controller-manager takes part:
+//! from the API server's word that it accepted the change to the Deployment's new generation.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::audit;
+use crate::bench::Bench;
+use crate::load;
+use crate::prometheus::{Histogram, Page};
+use crate::quiet;
+use crate::stats;
+
+/// A change that has not come through by then is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The status of one change is waited for before the next, so that it meets an idle operator.
+const STATUS_PATIENCE: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(3);
+const QUIET_PATIENCE: Duration = Duration::from_secs(90);
+
+pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
+    if bench.plan.changes == 0 {
+        return Ok(());
+    }
+    let is_stopped = bench.stop_controller_manager()?;
+    if !is_stopped {
+        bench.round.note("the controller-manager ran while specs were changed: latencies have its work in them");
+    }
+    quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
+    // With replicas they would roll out.
+    let zero_share = bench.plan.zero_share;
+    let zeros = (0..bench.plan.crs).filter(|index| load::replicas(*index, zero_share) == 0);
+    let indexes: Vec<usize> = zeros.take(bench.plan.changes).collect();
+    one_at_a_time(bench, &indexes).await?;
+    burst(bench, &indexes).await?;
+    if is_stopped {
+        bench.at("the controller-manager comes back", "")?;
+        bench.cluster.start_controller_manager()?;
+        bench.sleep("the controller-manager comes back", Duration::from_secs(10)).await?;
+        quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
+    }
+    Ok(())
+}
+
+async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
+    let began = bench.begin_phase()?;
+    let histogram = reconcile_time(bench);
+    bench.sampler.pause();
+    let client = bench.cluster.access.client.clone();
+    let mut latencies = Vec::with_capacity(indexes.len());
+    for (done, &index) in indexes.iter().enumerate() {
+        let name = load::name(index);
+        let before = bench.world.seen().generation_of(&name);
+        let (generation, accepted) = load::change(&client, index, 1_000).await?;
+        latencies.push(until_changed(bench, &name, before, generation, accepted).await);
+        bench
+            .world
+            .until(STATUS_PATIENCE, |seen| {
+                (seen.inference_services.get(&name)?.observed_generation >= generation).then_some(())
+            })
+            .await;
+        bench.at("changing specs, one at a time", &format!("{} of {}", done + 1, indexes.len()))?;
+    }
+    record(bench, "one", latencies, histogram).await?;
+    bench.end_phase("changes, one at a time", began);
+    Ok(())
+}
+
+async fn burst(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
+    let began = bench.begin_phase()?;
+    let histogram = reconcile_time(bench);
+    bench.sampler.pause();
+    bench.at("changing specs in a burst", "")?;
+    let before: Vec<i64> = {
+        let seen = bench.world.seen();
+        indexes.iter().map(|&index| seen.generation_of(&load::name(index))).collect()
+    };
+    let client = bench.cluster.access.client.clone();
+    let accepted = load::change_all(&client, indexes, 2_000).await?;
+    let mut latencies = Vec::with_capacity(indexes.len());
+    for ((&index, before), (generation, accepted)) in indexes.iter().zip(before).zip(accepted) {
+        latencies.push(until_changed(bench, &load::name(index), before, generation, accepted).await);
+        bench.at("changing specs in a burst", &format!("{} of {} came through", latencies.len(), indexes.len()))?;
+    }
+    record(bench, "burst", latencies, histogram).await?;
+    bench.end_phase("changes in a burst", began);
+    Ok(())
+}
+
+/// Milliseconds; None: not within the patience. That the API server has accepted the change is told
+/// by its answer or by the watch, whichever is here first: `answered` is when the answer was.
+async fn until_changed(bench: &Bench<'_>, name: &str, before: i64, generation: i64, answered: Instant) -> Option<f64> {
+    let patience = PATIENCE.saturating_sub(answered.elapsed()).max(Duration::from_millis(1));
+    let changed = bench.world.until(patience, |seen| {
+        let (deployment, spec) = (seen.deployments.get(name)?, seen.inference_services.get(name)?);
+        let is_through = deployment.generation > before && spec.generation >= generation;
+        is_through.then_some((deployment.generation_at, spec.generation_at))
+    });
+    let (changed, seen) = changed.await?;
+    Some(changed.saturating_duration_since(answered.min(seen)).as_secs_f64() * 1_000.0)
+}
+
+fn reconcile_time(bench: &Bench<'_>) -> Option<Histogram> {
+    Page(&bench.operator.as_ref()?.metrics()?).reconcile_time()
+}
+
+async fn record(
+    bench: &mut Bench<'_>,
+    kind: &str,
+    latencies: Vec<Option<f64>>,
+    before: Option<Histogram>,
+) -> Result<()> {
+    bench.attach_sampler()?;
+    // Statuses may be written later than the Deployments, and belong to these changes.
+    quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
+    let counts = bench.counts()?;
+    let own = reconcile_time(bench).zip(before).map(|(after, before)| after.since(&before));
+    let (round, changed) = (&mut bench.round, latencies.len());
+    let latencies: Vec<f64> = latencies.into_iter().flatten().collect();
+    if latencies.len() < changed {
+        let lost = changed - latencies.len();
+        round.note(format!("{lost} of {changed} changes ({kind}) had not come through after {} s", PATIENCE.as_secs()));
+    }
+    for (figure, percent) in [("p50", 50.0), ("p99", 99.0), ("max", 100.0)] {
+        round.set_if(&format!("{kind}.{figure}_milliseconds"), stats::percentile(&latencies, percent));
+    }
+    if let Some(own) = own {
+        for (figure, percent) in [("p50", 50.0), ("p99", 99.0)] {
+            let milliseconds = own.percentile_seconds(percent).map(|seconds| seconds * 1_000.0);
+            round.set_if(&format!("{kind}.reconcile_{figure}_milliseconds"), milliseconds);
+        }
+        round.reconcile_times.insert(kind.into(), own);
+    }
+    if !counts.is_empty() {
+        round.set(&format!("{kind}.writes_per_change"), audit::writes(&counts) as f64 / changed as f64);
+    }
+    round.requests.insert(kind.into(), counts);
+    round.latencies.insert(kind.into(), latencies);
+    Ok(())
+}

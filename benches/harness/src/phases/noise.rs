@@ -1,0 +1,45 @@
+//! Objects that are none of the operator's business: what they do to its memory.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+use crate::load;
+
+const SETTLES: Duration = Duration::from_secs(5);
+
+pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
+    let count = bench.plan.noise;
+    if count == 0 {
+        return Ok(());
+    }
+    // Its work on foreign Deployments would take minutes, and shows to no operator in more than
+    // their statuses.
+    let is_stopped = bench.stop_controller_manager()?;
+    bench.sleep("before the noise", SETTLES).await?;
+    let began = bench.begin_phase()?;
+    let operator = bench.operator()?;
+    let before = operator.memory()?.rss_bytes;
+    operator.reset_peak();
+    bench.at("creating foreign objects", &format!("{count} each of Deployments, Secrets, ConfigMaps"))?;
+    let (client, progress) = (bench.cluster.access.client.clone(), bench.progress);
+    load::create_foreign(&client, count, |kind, count| {
+        progress.at("creating foreign objects", &format!("{count} {kind}"));
+    })
+    .await?;
+    bench.sleep("after the noise", SETTLES).await?;
+    let operator = bench.operator()?;
+    let (after, peak) = (operator.memory()?.rss_bytes, operator.peak_bytes());
+    let sampled = bench.sampler.most_since(began);
+    let round = &mut bench.round;
+    round.set("noise.rss_before_bytes", before as f64);
+    round.set("noise.rss_after_bytes", after as f64);
+    round.set("noise.growth_bytes", after as f64 - before as f64);
+    round.set_if("noise.peak_bytes", peak.or(sampled).map(|bytes| bytes as f64));
+    bench.end_phase("noise", began);
+    if is_stopped {
+        bench.cluster.start_controller_manager()?;
+    }
+    Ok(())
+}
