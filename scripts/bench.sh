@@ -10,21 +10,23 @@ ROOT=$(cd "$HERE/.." && pwd)
 MUSL=$(uname -m)-unknown-linux-musl
 
 main() {
-  local harness operator path where operators binaries=()
+  local harness operators operator path where=elsewhere binaries=()
   [ "$(uname -s)" = Linux ] || die "measures what Linux tells of a process: this is $(uname -s)"
   need_cc "to link the harness and the operators"
   need_rust "to build the harness and the operators"
   command -v ss >/dev/null || install_packages "to count bytes on the wire" iproute2
   harness=$(build_harness)
 
-  # Refuses what cannot work, before anything is built for it.
-  operators=$("$harness" --list-operators --repository "$ROOT" "$@")
   case " $* " in
-    *' --help '* | *' -h '* | *' --readme '* | *' --readme='* | *' --render '* | *' --render='*) operators='' ;;
-    *' --kind '* | *' --context '* | *' --context='*) where=elsewhere ;;
+    *' --help '* | *' -h '* | *' --readme '* | *' --readme='* | *' --render '* | *' --render='*)
+      exec "$harness" --repository "$ROOT" "$@"
+      ;;
+    *' --kind '* | *' --context '* | *' --context='*) ;;
     *) where=here ;;
   esac
-  if [ "${where:-}" = here ]; then
+  # Refuses what cannot work, before anything is built for it.
+  operators=$("$harness" --list-operators --repository "$ROOT" "$@")
+  if [ "$where" = here ]; then
     for path in kubernetes etcd kwok; do "$HERE/control-plane/build.sh" "$path" >/dev/null; done
   fi
   NOTE=

@@ -61,8 +61,6 @@ main() {
   need_rust "to build and test the operator"
   need shellcheck "to check the shell scripts"
   need_linters
-  # The shell has one of its own; the tests start the program.
-  [ "$fast" = yes ] || type -P kill >/dev/null || install_packages "kill(1), to run the cluster tests" procps
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-test.XXXXXX")
   trap 'clean_up $?' EXIT
   trap 'exit 129' HUP
