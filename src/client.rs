@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,13 +22,12 @@ use crate::telemetry::metrics::Metrics;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An API server that takes a request and has not answered after so long is taken for gone. Of a
-/// watch, which may be silent for minutes, only the beginning of the answer counts.
+/// An API server that takes a request and has not begun to answer after so long is taken for gone.
+/// How long the answer may take is up to whoever reads it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of one answer; a page of the largest objects that a datastore takes has 150 MiB, and no
-/// answer of an API server that means well comes near it.
-const ANSWER_LIMIT: usize = 160 << 20;
+/// The smallest buffer that hyper takes: what arrives is read at once.
+const READ_BUFFER: usize = 8192;
 
 /// Idle connections other than the watches' are closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -80,6 +77,7 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
+        .http1_read_buf_exact_size(READ_BUFFER)
         .build(https);
     let server = Arc::new(Server { authority, token, http, metrics });
     let service = tower::service_fn(move |request| {
@@ -143,7 +141,7 @@ struct Server {
 }
 
 impl Server {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Answer>, BoxError> {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let mut parts = request.uri().clone().into_parts();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(self.authority.clone());
@@ -152,9 +150,10 @@ impl Server {
         headers.insert(header::AUTHORIZATION, self.token.header()?);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         let method = request.method().clone();
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request))
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()));
+        let answer = match tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await {
+            Ok(answer) => answer.map_err(BoxError::from),
+            Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()),
+        };
         let code = answer.as_ref().ok().map(Response::status);
         self.metrics.requested(&method, code);
         if code == Some(StatusCode::UNAUTHORIZED) {
@@ -162,21 +161,7 @@ impl Server {
         }
         answer
     }
-
-    async fn exchange(&self, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
-        let watch = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
-        let response = self.http.request(request).await?;
-        if watch {
-            return Ok(response.map(Either::Right));
-        }
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_LIMIT).collect().await?.to_bytes();
-        Ok(Response::from_parts(parts, Either::Left(Full::new(body))))
-    }
 }
-
-/// What is read as a whole, under the deadline, and what goes on for as long as the server likes.
-type Answer = Either<Full<Bytes>, Incoming>;
 
 const USER_AGENT: &str = concat!("inference-operator/", env!("CARGO_PKG_VERSION"));
 

@@ -15,11 +15,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use kube::runtime::watcher::Event;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::error::{Error, Remedy};
-use crate::projection::{Child, Deployment, InferenceService, Service};
+use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::COUNT_PACE;
 use crate::reconcile::{Context, Done, Next, reconcile};
@@ -28,7 +27,7 @@ use fleet::{Fleet, List, Slot};
 use queue::{Jitter, Queue, backoff};
 use reasons::Reasons;
 use record::{ChildKind, Departed, State};
-use watch::Watch;
+use watch::{Event, Watch};
 
 /// How long a changed Deployment is left alone before it is read: its controller changes it several
 /// times in a row.
@@ -71,11 +70,11 @@ impl Synced {
 /// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter.
 pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdown: impl Future<Output = ()>) {
     let namespace = context.settings.namespace.as_deref();
-    let labels = format!("app.kubernetes.io/managed-by={MANAGED_BY}");
+    let labels = format!("app.kubernetes.io%2Fmanaged-by%3D{MANAGED_BY}");
     let client = || context.client.clone();
     let mut inference_services = Watch::<InferenceService>::new(client(), namespace, "", seed ^ 1);
-    let mut deployments = Watch::<Child<Deployment>>::new(client(), namespace, &labels, seed ^ 2);
-    let mut services = Watch::<Child<Service>>::new(client(), namespace, &labels, seed ^ 3);
+    let mut deployments = Watch::<DeploymentMetadata>::new(client(), namespace, &labels, seed ^ 2);
+    let mut services = Watch::<Service>::new(client(), namespace, &labels, seed ^ 3);
     let mut controller = Controller::new(context.clone(), metrics, seed);
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval_at(Instant::now() + context.settings.resync, context.settings.resync);
@@ -89,8 +88,8 @@ pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdo
             () = &mut shutdown => break,
             Some(flight) = controller.flights.next() => controller.land(flight),
             event = inference_services.next() => controller.observe(event),
-            event = deployments.next(), if listed => controller.observe_child(ChildKind::Deployment, event, |child| &child.identity),
-            event = services.next(), if listed => controller.observe_child(ChildKind::Service, event, |child| &child.identity),
+            event = deployments.next(), if listed => controller.observe_child(ChildKind::Deployment, event),
+            event = services.next(), if listed => controller.observe_child(ChildKind::Service, event),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = sweep.tick() => controller.sweep(),
         }
@@ -134,20 +133,15 @@ impl Controller {
         }
     }
 
-    fn observe_child<K>(
-        &mut self,
-        kind: ChildKind,
-        event: Event<Child<K>>,
-        identity: fn(&Child<K>) -> &crate::projection::Identity,
-    ) {
+    fn observe_child<K: Kind>(&mut self, kind: ChildKind, event: Event<K>) {
         let news = match event {
             Event::Init => {
                 self.fleet.list_begins(List::Children(kind));
                 None
             }
-            Event::InitApply(child) => self.fleet.observe_child(kind, identity(&child), true),
-            Event::Apply(child) => self.fleet.observe_child(kind, identity(&child), false),
-            Event::Delete(child) => self.fleet.observe_child_gone(kind, identity(&child)),
+            Event::InitApply(child) => self.fleet.observe_child(kind, child.identity(), true),
+            Event::Apply(child) => self.fleet.observe_child(kind, child.identity(), false),
+            Event::Delete(child) => self.fleet.observe_child_gone(kind, child.identity()),
             Event::InitDone => {
                 let vanished = self.fleet.list_ends(List::Children(kind));
                 for slot in vanished {

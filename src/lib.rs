@@ -3,12 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod api;
 pub mod client;
 pub mod controller;
 pub mod error;
 pub mod gpu;
 pub mod projection;
+pub mod pruning;
 pub mod reconcile;
 pub mod settings;
 pub mod telemetry;

@@ -1,17 +1,89 @@
-//! What the operator keeps of the objects that the API server sends: lean types that decode only
-//! what a decision needs. Used by the watches and by reconcile; must never grow a field that is
-//! not read, because lists hold a page of these at a time.
+//! What the operator keeps of the objects that the API server sends: lean types, and for each of them
+//! the fields that are let through by pruning.rs. Used by the watches and by reconcile; must never
+//! grow a field that is not read.
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
-use serde::de::{Deserializer, IgnoredAny};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use crate::api::{self, InferenceServiceSpec, InferenceServiceStatus};
+use crate::pruning::{Fields, Keep};
 use crate::uid::Uid;
+
+/// A lean type, and where the API server has its objects.
+pub trait Kind: DeserializeOwned + Send + 'static {
+    /// Empty for the core group.
+    const GROUP: &'static str;
+    const VERSION: &'static str;
+    const PLURAL: &'static str;
+    /// The header Accept that asks for no more than is needed of one object, and of a list.
+    const ACCEPT: &'static str = JSON;
+    const ACCEPT_LIST: &'static str = JSON;
+    /// What is kept of one object.
+    const FIELDS: Fields;
+    const EVENT: Fields = &[("type", Keep::Whole), ("object", Keep::Fields(Self::FIELDS))];
+    const LIST: Fields = &[("metadata", LIST_METADATA), ("items", Keep::Each(Self::FIELDS))];
+
+    fn identity(&self) -> &Identity;
+
+    /// The path of all objects in the namespace, or in the cluster.
+    fn path(namespace: Option<&str>) -> String {
+        let root = if Self::GROUP.is_empty() { "/api" } else { "/apis/" };
+        let (space, namespace) = namespace.map_or(("", ""), |namespace| ("/namespaces/", namespace));
+        format!("{root}{}/{}{space}{namespace}/{}", Self::GROUP, Self::VERSION, Self::PLURAL)
+    }
+
+    /// As a person reads it: "deployments.apps".
+    fn resource() -> String {
+        let dot = if Self::GROUP.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", Self::PLURAL, Self::GROUP)
+    }
+}
+
+const JSON: &str = "application/json";
+const JSON_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+const JSON_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+const LIST_METADATA: Keep = Keep::Fields(&[("continue", Keep::Whole), ("resourceVersion", Keep::Whole)]);
+
+/// The annotation of the bookmark that ends a streaming list; watch.rs reads it.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+const METADATA: Keep = Keep::Fields(&[
+    ("namespace", Keep::Whole),
+    ("name", Keep::Whole),
+    ("uid", Keep::Whole),
+    ("resourceVersion", Keep::Whole),
+    ("generation", Keep::Whole),
+    ("deletionTimestamp", Keep::Whole),
+    ("labels", Keep::Fields(&[("app.kubernetes.io/managed-by", Keep::Whole)])),
+    ("annotations", Keep::Fields(&[(INITIAL_EVENTS_END, Keep::Whole)])),
+    (
+        "ownerReferences",
+        Keep::Fields(&[
+            ("kind", Keep::Whole),
+            ("name", Keep::Whole),
+            ("uid", Keep::Whole),
+            ("controller", Keep::Whole),
+        ]),
+    ),
+]);
+
+/// Of the Status that an ERROR event of a watch carries.
+const CODE: (&str, Keep) = ("code", Keep::Whole);
+const MESSAGE: (&str, Keep) = ("message", Keep::Whole);
+const REASON: (&str, Keep) = ("reason", Keep::Whole);
+
+const CONDITIONS: Keep = Keep::Fields(&[
+    ("type", Keep::Whole),
+    ("status", Keep::Whole),
+    ("reason", Keep::Whole),
+    ("message", Keep::Whole),
+    ("observedGeneration", Keep::Whole),
+    ("lastTransitionTime", Keep::Whole),
+]);
 
 /// One InferenceService as a list, a watch event or an answer brings it.
 #[derive(Clone, Debug)]
@@ -21,15 +93,62 @@ pub struct InferenceService {
     pub spec: Result<InferenceServiceSpec, String>,
     /// A status that cannot be understood counts as none: it is written anew.
     pub status: Option<InferenceServiceStatus>,
-    meta: ObjectMeta,
 }
 
-/// A Deployment's or Service's metadata, as the metadata-only watches bring it.
+impl Kind for InferenceService {
+    const GROUP: &'static str = api::GROUP;
+    const VERSION: &'static str = api::VERSION;
+    const PLURAL: &'static str = api::PLURAL;
+    const FIELDS: Fields = &[
+        ("metadata", METADATA),
+        (
+            "spec",
+            Keep::Fields(&[
+                ("model", Keep::Whole),
+                ("replicas", Keep::Whole),
+                ("gpuType", Keep::Whole),
+                ("maxBatchSize", Keep::Whole),
+            ]),
+        ),
+        (
+            "status",
+            Keep::Fields(&[
+                ("phase", Keep::Whole),
+                ("readyReplicas", Keep::Whole),
+                ("endpoint", Keep::Whole),
+                ("selector", Keep::Whole),
+                ("observedGeneration", Keep::Whole),
+                ("conditions", CONDITIONS),
+                ("observed", Keep::Whole),
+            ]),
+        ),
+        CODE,
+        MESSAGE,
+        REASON,
+    ];
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// A Deployment as its metadata-only watch brings it.
 #[derive(Clone, Debug)]
-pub struct Child<K> {
+pub struct DeploymentMetadata {
     pub identity: Identity,
-    meta: ObjectMeta,
-    kind: std::marker::PhantomData<fn() -> K>,
+}
+
+impl Kind for DeploymentMetadata {
+    const GROUP: &'static str = Deployment::GROUP;
+    const VERSION: &'static str = Deployment::VERSION;
+    const PLURAL: &'static str = Deployment::PLURAL;
+    const ACCEPT: &'static str = JSON_METADATA;
+    const ACCEPT_LIST: &'static str = JSON_METADATA_LIST;
+    const FIELDS: Fields = &[("metadata", METADATA), CODE, MESSAGE, REASON];
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
 }
 
 /// A Deployment as a GET or an apply answers it: what a status is computed from.
@@ -38,14 +157,50 @@ pub struct Deployment {
     pub identity: Identity,
     pub spec_replicas: i32,
     pub status: DeploymentStatus,
-    meta: ObjectMeta,
 }
 
-/// A Service as a GET or an apply answers it.
+impl Kind for Deployment {
+    const GROUP: &'static str = "apps";
+    const VERSION: &'static str = "v1";
+    const PLURAL: &'static str = "deployments";
+    const FIELDS: Fields = &[
+        ("metadata", METADATA),
+        ("spec", Keep::Fields(&[("replicas", Keep::Whole)])),
+        (
+            "status",
+            Keep::Fields(&[
+                ("observedGeneration", Keep::Whole),
+                ("replicas", Keep::Whole),
+                ("updatedReplicas", Keep::Whole),
+                ("readyReplicas", Keep::Whole),
+                ("availableReplicas", Keep::Whole),
+                ("conditions", CONDITIONS),
+            ]),
+        ),
+    ];
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// A Service, of which nothing but its metadata is ever needed.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
     pub identity: Identity,
-    meta: ObjectMeta,
+}
+
+impl Kind for Service {
+    const GROUP: &'static str = "";
+    const VERSION: &'static str = "v1";
+    const PLURAL: &'static str = "services";
+    const ACCEPT: &'static str = JSON_METADATA;
+    const ACCEPT_LIST: &'static str = JSON_METADATA_LIST;
+    const FIELDS: Fields = DeploymentMetadata::FIELDS;
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
 }
 
 /// Who an object is, which version of it this is, and whose it is.
@@ -164,7 +319,7 @@ struct WireMetadataOnly {
 
 /// Since Kubernetes 1.35 resourceVersions are promised to be numbers that can be compared
 /// (KEP-5504); etcd and kine have never handed out anything else.
-fn resource_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub fn resource_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
     text.parse().map_err(|_| de::Error::custom(format!("resourceVersion {text:?} is not a number")))
 }
@@ -189,85 +344,36 @@ impl From<WireMetadata> for Identity {
     }
 }
 
-/// kube's watcher takes the resourceVersion to resume from out of an `ObjectMeta`; nothing else
-/// of it is ever filled.
-fn meta(identity: &Identity) -> ObjectMeta {
-    ObjectMeta { resource_version: Some(identity.resource_version.to_string()), ..ObjectMeta::default() }
-}
-
 impl<'de> Deserialize<'de> for InferenceService {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = WireInferenceService::deserialize(deserializer)?;
-        let identity = Identity::from(wire.metadata);
         let spec = match wire.spec {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|error| error.to_string()),
             None => Err("spec is missing".to_owned()),
         };
         let status = wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        Ok(InferenceService { meta: meta(&identity), identity, spec, status })
+        Ok(InferenceService { identity: wire.metadata.into(), spec, status })
     }
 }
 
-impl<'de, K> Deserialize<'de> for Child<K> {
+impl<'de> Deserialize<'de> for DeploymentMetadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let identity = Identity::from(WireMetadataOnly::deserialize(deserializer)?.metadata);
-        Ok(Child { meta: meta(&identity), identity, kind: std::marker::PhantomData })
+        Ok(DeploymentMetadata { identity: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
     }
 }
 
 impl<'de> Deserialize<'de> for Deployment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = WireDeployment::deserialize(deserializer)?;
-        let identity = Identity::from(wire.metadata);
-        Ok(Deployment { meta: meta(&identity), identity, spec_replicas: wire.spec.replicas, status: wire.status })
+        Ok(Deployment { identity: wire.metadata.into(), spec_replicas: wire.spec.replicas, status: wire.status })
     }
 }
 
 impl<'de> Deserialize<'de> for Service {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let identity = Identity::from(WireMetadataOnly::deserialize(deserializer)?.metadata);
-        Ok(Service { meta: meta(&identity), identity })
+        Ok(Service { identity: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
     }
 }
-
-// === where kube finds them ===
-
-macro_rules! resource {
-    ($type:ty $(, $generic:ident)? => $group:expr, $version:expr, $kind:expr, $plural:expr, metadata_only: $metadata_only:expr) => {
-        impl $(<$generic: 'static>)? Resource for $type {
-            type DynamicType = ();
-            type Scope = k8s_openapi::NamespaceResourceScope;
-
-            fn kind((): &()) -> Cow<'_, str> {
-                $kind.into()
-            }
-            fn group((): &()) -> Cow<'_, str> {
-                $group.into()
-            }
-            fn version((): &()) -> Cow<'_, str> {
-                $version.into()
-            }
-            fn plural((): &()) -> Cow<'_, str> {
-                $plural.into()
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.meta
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.meta
-            }
-            fn metadata_api() -> bool {
-                $metadata_only
-            }
-        }
-    };
-}
-
-resource!(InferenceService => api::GROUP, api::VERSION, api::KIND, api::PLURAL, metadata_only: false);
-resource!(Deployment => "apps", "v1", "Deployment", "deployments", metadata_only: false);
-resource!(Service => "", "v1", "Service", "services", metadata_only: false);
-resource!(Child<Deployment> => "apps", "v1", "Deployment", "deployments", metadata_only: true);
-resource!(Child<Service> => "", "v1", "Service", "services", metadata_only: true);
 
 #[cfg(test)]
 mod tests {
@@ -287,7 +393,7 @@ mod tests {
 
     #[test]
     fn an_identity_says_who_and_whose() {
-        let child: Child<Deployment> = decode("");
+        let child: DeploymentMetadata = decode("");
         let identity = child.identity;
         assert_eq!((identity.name.as_str(), identity.namespace.as_str()), ("a", "b"));
         assert_eq!((identity.resource_version, identity.generation, identity.deleting), (7, 2, false));
@@ -295,7 +401,43 @@ mod tests {
         let owner = "11111111-2222-4333-8444-555555555555".parse().expect("a uid");
         assert!(identity.is_controlled_by(owner));
         assert!(!identity.is_controlled_by(identity.uid));
-        assert_eq!(child.meta.resource_version.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn a_kind_is_found_where_the_api_server_has_it() {
+        assert_eq!(Service::path(None), "/api/v1/services");
+        assert_eq!(Deployment::path(Some("b")), "/apis/apps/v1/namespaces/b/deployments");
+        assert_eq!(InferenceService::path(None), "/apis/ai.example.com/v1/inferenceservices");
+        assert_eq!((Service::resource(), Deployment::resource()), ("services".into(), "deployments.apps".into()));
+    }
+
+    /// A field that the types decode and the filter does not let through would always be empty.
+    #[test]
+    fn pruning_lets_through_all_that_is_decoded() {
+        let text = format!(
+            r#"{{{METADATA}, "spec": {{"model": "m", "gpuType": "A100", "replicas": 3, "maxBatchSize": 4}}, "status": {{
+                "phase": "Ready", "readyReplicas": 2, "endpoint": "e", "selector": "s", "observedGeneration": 5,
+                "conditions": [{{"type": "Ready", "status": "True", "reason": "R", "message": "M",
+                    "observedGeneration": 6, "lastTransitionTime": "2026-01-01T00:00:00Z"}}],
+                "observed": {{"checksum": "c", "deploymentResourceVersion": "1", "deploymentGeneration": 2,
+                    "serviceResourceVersion": "3"}},
+                "replicas": 7, "updatedReplicas": 8, "availableReplicas": 9}}}}"#
+        );
+        fn both<K: Kind + std::fmt::Debug>(text: &str) -> (String, String) {
+            let mut pruner = crate::pruning::Pruner::new(K::FIELDS);
+            pruner.advance(&mut bytes::Bytes::copy_from_slice(text.as_bytes())).expect("JSON");
+            let pruned: K = serde_json::from_slice(pruner.kept()).expect("decodes");
+            let whole: K = serde_json::from_str(text).expect("decodes");
+            (format!("{pruned:?}"), format!("{whole:?}"))
+        }
+        for (pruned, whole) in [
+            both::<InferenceService>(&text),
+            both::<Deployment>(&text),
+            both::<DeploymentMetadata>(&text),
+            both::<Service>(&text),
+        ] {
+            assert_eq!(pruned, whole);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::projection::{Deployment, Identity, InferenceService, Service};
 use crate::settings::Settings;
 use crate::telemetry::events;
 use crate::uid::Uid;
+use apply::Known;
 use status::{Assessment, Stamps, Subject, Summary};
 
 /// What every reconcile is handed.
@@ -84,6 +85,9 @@ pub async fn reconcile(context: &Context, task: Task) -> Result<Done, Error> {
 }
 
 async fn converge(context: &Context, mut task: Task) -> Result<Done, Error> {
+    if let Some(children) = follow_watch(context, &mut task).await? {
+        return conclude(context, &task, &children, None).await;
+    }
     let mut children = look(context, &task).await?;
     let refusal = if must_apply(&task, &children) {
         let spec = dereference(context, &mut task).await?;
@@ -112,6 +116,41 @@ async fn look(context: &Context, task: &Task) -> Result<Children, Error> {
     } else {
         Ok(Children { deployment: deployment.await?, service: None })
     }
+}
+
+/// Where only the spec has changed, the watches have shown the children as they are: the Deployment is
+/// applied without a look, on condition that it still is at that resourceVersion. None: that is not
+/// so, or the API server says no, and a look will tell why.
+async fn follow_watch(context: &Context, task: &mut Task) -> Result<Option<Children>, Error> {
+    let Some(version) = shown_by_watch(task) else { return Ok(None) };
+    let spec = dereference(context, task).await?;
+    let Settings { catalogue, server, .. } = &context.settings;
+    let applied = match validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue) {
+        Ok(valid) => {
+            let desired = deployment::build(&valid, server);
+            apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await
+        }
+        Err(_) => {
+            task.spec = Some(spec);
+            return Ok(None);
+        }
+    };
+    match applied {
+        Ok(deployment) => Ok(Some(Children { deployment: Some(deployment), service: None })),
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
+            task.spec = Some(spec);
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The Deployment's resourceVersion where nothing but the spec has changed since it was looked at,
+/// unless it is its status. Pure.
+fn shown_by_watch(task: &Task) -> Option<u64> {
+    let others = task.reasons.without(Reasons::SPEC | Reasons::PROGRESS | Reasons::COUNT);
+    let is_known = task.stamps.deployment != 0 && task.stamps.service != 0;
+    (task.reasons.contains(Reasons::SPEC) && others.is_none() && is_known).then_some(task.stamps.deployment)
 }
 
 /// Has anything changed but the Deployment's status? Pure.
@@ -169,13 +208,17 @@ async fn bring(
     Ok(())
 }
 
-/// The uid of a child that this InferenceService controls; None where there is no child. Anything
+/// What is known of a child that was looked for: this InferenceService controls it, or it is not there. Anything
 /// else of that name is not ours to change. Pure.
-fn own(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Option<Uid>, Error> {
-    let Some(child) = child else { return Ok(None) };
+fn own(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Known, Error> {
+    let Some(child) = child else { return Ok(Known::Absent) };
     let (namespace, name) = (task.namespace.clone(), task.name.clone());
     if child.is_controlled_by(task.uid) {
-        return if child.deleting { Err(Error::Terminating { kind, namespace, name }) } else { Ok(Some(child.uid)) };
+        return if child.deleting {
+            Err(Error::Terminating { kind, namespace, name })
+        } else {
+            Ok(Known::Uid(child.uid))
+        };
     }
     match &child.controller {
         // Of an InferenceService that had this name before: the garbage collector is on its way.

@@ -7,7 +7,7 @@ mod objects;
 
 use inference_operator::controller::fleet::Fleet;
 use inference_operator::controller::record::{ChildKind, Record};
-use inference_operator::projection::{Child, Deployment, InferenceService};
+use inference_operator::projection::{DeploymentMetadata, InferenceService};
 use kube::core::WatchEvent;
 use objects::{CONFIGURATION, deployment_event, inference_service_event};
 
@@ -54,7 +54,7 @@ fn a_settled_inference_service_stays_within_its_budget() {
     let events: Vec<String> = (0..100).map(|number| deployment_event(number, 1000)).collect();
     let before = dhat::HeapStats::get();
     for event in &events {
-        let event: WatchEvent<Child<Deployment>> = serde_json::from_str(event).expect("an event");
+        let event: WatchEvent<DeploymentMetadata> = serde_json::from_str(event).expect("an event");
         let WatchEvent::Modified(child) = event else { unreachable!("a MODIFIED event") };
         assert_eq!(fleet.observe_child(ChildKind::Deployment, &child.identity, false), None);
     }

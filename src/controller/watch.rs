@@ -1,70 +1,123 @@
-//! One watch that never ends: kube's `watcher` with streaming lists where the server has them, small
-//! pages where it has not, waits after errors, and says once in clear words what it is waiting for.
-//! Used by the controller, once for each kind; must never hand on an error.
+//! One watch that never ends: a list, then its changes, begun again where it was cut, after waits,
+//! saying once in clear words what it is waiting for. Used by the controller, once for each kind;
+//! must never hand on an error, nor lose an event without a new list.
+//!
+//! Why not kube's `watcher`: it reads lines and pages as a whole (pruning.rs), and hands out types
+//! that embed an `ObjectMeta`. The states are the same as its.
 
-use std::fmt::Debug;
+use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use kube::runtime::watcher::{self, Event, InitialListStrategy};
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Request, header};
+use kube::core::Status;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::answer::{self, Answer};
 use crate::controller::queue::{Jitter, backoff};
+use crate::projection::Kind;
+use crate::pruning::{Fields, Piece};
 
-/// Objects in a page where lists are paged: a page is held as a whole.
-const PAGE_SIZE: u32 = 100;
+/// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
+const PAGE_SIZE: u32 = 500;
 
 /// An operator that waits for its CRD or its rights should not keep people waiting for it.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// A list that pauses for so long is given up.
+const LIST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A watch that is silent for so long is opened again where it was. API servers send a bookmark
+/// every minute, and end a watch by themselves after 30 to 60.
+const WATCH_PAUSE: Duration = Duration::from_secs(600);
+
+/// A watch that ends sooner is not opened again at once.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub enum Event<K> {
+    /// A list begins: what it does not name is not there any more.
+    Init,
+    InitApply(K),
+    InitDone,
+    Apply(K),
+    Delete(K),
+}
+
 pub struct Watch<K> {
-    api: Api<K>,
-    /// As the person reads it who has to mend what is missing: "inferenceservices.ai.example.com".
-    resource: String,
-    config: watcher::Config,
-    stream: BoxStream<'static, watcher::Result<Event<K>>>,
+    client: kube::Client,
+    namespace: Option<String>,
+    /// `&labelSelector=...`, or nothing.
+    selector: String,
+    /// False: the server does not have streaming lists.
+    streams_lists: bool,
+    phase: Phase,
+    /// When the answer that is being read is given up.
+    deadline: Instant,
     failures: u8,
+    /// Nothing is done before.
     resume: Instant,
     complaint: Option<String>,
     jitter: Jitter,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl<K> Watch<K>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Debug
-        + Send
-        + 'static,
-{
-    /// `namespace` None: all of them. `labels`: a label selector, "" for none.
-    pub fn new(client: kube::Client, namespace: Option<&str>, labels: &str, seed: u64) -> Watch<K> {
-        let api = match namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
-        let mut config = watcher::Config::default().page_size(PAGE_SIZE);
-        config.initial_list_strategy = InitialListStrategy::StreamingList;
-        if !labels.is_empty() {
-            config = config.labels(labels);
-        }
-        let group = K::group(&());
-        let dot = if group.is_empty() { "" } else { "." };
-        let resource = format!("{}{dot}{group}", K::plural(&()));
-        let stream = watcher::watcher(api.clone(), config.clone()).boxed();
+enum Phase {
+    /// Nothing is known: a list has to be begun.
+    Begin,
+    /// Held, because a request that is dropped halfway would be sent again and again.
+    Opening(BoxFuture<'static, Result<Answer, kube::Error>>, Opened),
+    /// A list as the beginning of a watch.
+    StreamingList(Answer),
+    Page(Answer),
+    /// The watch has to be opened at this resourceVersion.
+    Listed(u64),
+    Watching {
+        answer: Answer,
+        resource_version: u64,
+        since: Instant,
+    },
+}
+
+/// What it is that is being opened.
+#[derive(Clone, Copy)]
+enum Opened {
+    StreamingList,
+    FirstPage,
+    NextPage,
+    Watch(u64),
+}
+
+/// Why something has to be begun again.
+#[derive(Debug)]
+enum Interruption {
+    /// It could not be opened, or the list broke off.
+    Refused(kube::Error),
+    /// An open watch broke off: it goes on where it was.
+    Cut(String),
+    /// What came between is lost: a new list tells.
+    Expired,
+}
+
+impl<K: Kind> Watch<K> {
+    /// `namespace` None: all of them. `selector`: a label selector, encoded for a URL, "" for none.
+    pub fn new(client: kube::Client, namespace: Option<&str>, selector: &str, seed: u64) -> Watch<K> {
         Watch {
-            api,
-            resource,
-            config,
-            stream,
+            client,
+            namespace: namespace.map(str::to_owned),
+            selector: if selector.is_empty() { String::new() } else { format!("&labelSelector={selector}") },
+            streams_lists: true,
+            phase: Phase::Begin,
+            deadline: Instant::now(),
             failures: 0,
             resume: Instant::now(),
             complaint: None,
             jitter: Jitter::new(seed),
+            kind: PhantomData,
         }
     }
 
@@ -72,80 +125,296 @@ where
     pub async fn next(&mut self) -> Event<K> {
         loop {
             tokio::time::sleep_until(self.resume).await;
-            match self.stream.next().await {
-                Some(Ok(event)) => {
-                    self.note_success(&event);
-                    return event;
-                }
-                Some(Err(error)) if self.lacks_streaming_lists(&error) => {
-                    tracing::info!(resource = self.resource, "the API server has no streaming lists: reading pages");
-                    self.config.initial_list_strategy = InitialListStrategy::ListWatch;
-                    self.restart();
-                }
-                Some(Err(error)) => self.note_failure(&error),
-                // kube's watcher never ends; should it one day, begin again.
-                None => self.restart(),
+            match self.step().await {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(interruption) => self.interrupted(interruption),
             }
         }
     }
 
-    fn restart(&mut self) {
-        self.stream = watcher::watcher(self.api.clone(), self.config.clone()).boxed();
+    async fn step(&mut self) -> Result<Option<Event<K>>, Interruption> {
+        match &mut self.phase {
+            Phase::Begin => {
+                let opened = if self.streams_lists { Opened::StreamingList } else { Opened::FirstPage };
+                self.phase = Phase::Opening(self.open(opened, ""), opened);
+                Ok(None)
+            }
+            Phase::Listed(resource_version) => {
+                let opened = Opened::Watch(*resource_version);
+                self.phase = Phase::Opening(self.open(opened, ""), opened);
+                Ok(None)
+            }
+            Phase::Opening(opening, opened) => {
+                let (answer, opened) = (opening.await, *opened);
+                Ok(self.opened(answer.map_err(Interruption::Refused)?, opened))
+            }
+            Phase::StreamingList(_) | Phase::Page(_) | Phase::Watching { .. } => self.read().await,
+        }
+    }
+
+    fn opened(&mut self, answer: Answer, opened: Opened) -> Option<Event<K>> {
+        let now = Instant::now();
+        self.deadline = now + LIST_PAUSE;
+        match opened {
+            Opened::StreamingList => self.phase = Phase::StreamingList(answer),
+            Opened::FirstPage | Opened::NextPage => self.phase = Phase::Page(answer),
+            Opened::Watch(resource_version) => {
+                self.deadline = now + WATCH_PAUSE;
+                self.phase = Phase::Watching { answer, resource_version, since: now };
+            }
+        }
+        matches!(opened, Opened::StreamingList | Opened::FirstPage).then_some(Event::Init)
+    }
+
+    /// Reads on in the answer that is open.
+    async fn read(&mut self) -> Result<Option<Event<K>>, Interruption> {
+        let (Phase::StreamingList(answer) | Phase::Page(answer) | Phase::Watching { answer, .. }) = &mut self.phase
+        else {
+            return Ok(None);
+        };
+        let piece = match tokio::time::timeout_at(self.deadline, answer.next()).await {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(error)) => return Err(self.broke_off(error)),
+            Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
+        };
+        match (&mut self.phase, piece) {
+            (Phase::Watching { since, .. }, None) if since.elapsed() >= SHORTEST_WATCH => {
+                self.relist_or_resume();
+                Ok(None)
+            }
+            (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
+            (Phase::Page(answer), Some(Piece::Item)) => {
+                self.deadline = Instant::now() + LIST_PAUSE;
+                Ok(decode::<K>(answer.kept()).map(Event::InitApply))
+            }
+            (Phase::Page(answer), Some(Piece::Document)) => {
+                let list = serde_json::from_slice::<List>(answer.kept());
+                let list = list.map_err(|error| Interruption::Refused(kube::Error::SerdeError(error)))?;
+                Ok(self.page_ends(&list.metadata))
+            }
+            (_, Some(_)) => self.take_in(),
+        }
+    }
+
+    fn page_ends(&mut self, list: &ListMetadata) -> Option<Event<K>> {
+        if let Some(token) = list.r#continue.as_deref().filter(|token| !token.is_empty()) {
+            let opened = Opened::NextPage;
+            self.phase = Phase::Opening(self.open(opened, token), opened);
+            return None;
+        }
+        self.phase = Phase::Listed(list.resource_version);
+        self.list_is_done();
+        Some(Event::InitDone)
+    }
+
+    /// One event of a watch, which may still be on its way through its list.
+    fn take_in(&mut self) -> Result<Option<Event<K>>, Interruption> {
+        let is_list = matches!(self.phase, Phase::StreamingList(_));
+        self.deadline = Instant::now() + if is_list { LIST_PAUSE } else { WATCH_PAUSE };
+        let (Phase::StreamingList(answer) | Phase::Watching { answer, .. }) = &self.phase else { return Ok(None) };
+        let line: Line = serde_json::from_slice(answer.kept()).map_err(|error| Interruption::Cut(error.to_string()))?;
+        if line.kind == "ERROR" {
+            let status: Status = serde_json::from_str(line.object.get()).unwrap_or_default();
+            return Err(if status.code == 410 {
+                Interruption::Expired
+            } else if is_list {
+                Interruption::Refused(kube::Error::Api(Box::new(status)))
+            } else {
+                Interruption::Cut(status.message)
+            });
+        }
+        if line.kind == "BOOKMARK" {
+            let bookmark: Bookmark =
+                serde_json::from_str(line.object.get()).map_err(|error| Interruption::Cut(error.to_string()))?;
+            return Ok(self.bookmark(bookmark.metadata));
+        }
+        let is_gone = line.kind == "DELETED";
+        let Some(object) = decode::<K>(line.object.get().as_bytes()) else { return Ok(None) };
+        if let Phase::Watching { resource_version, .. } = &mut self.phase {
+            *resource_version = object.identity().resource_version;
+            self.failures = 0;
+        }
+        Ok(Some(match (is_gone, is_list) {
+            (true, _) => Event::Delete(object),
+            (false, true) => Event::InitApply(object),
+            (false, false) => Event::Apply(object),
+        }))
+    }
+
+    fn bookmark(&mut self, bookmark: BookmarkMetadata) -> Option<Event<K>> {
+        if let Phase::Watching { resource_version, .. } = &mut self.phase {
+            *resource_version = bookmark.resource_version;
+            self.failures = 0;
+            return None;
+        }
+        if bookmark.annotations.initial_events_end.is_none() {
+            return None;
+        }
+        // What was a list goes on as a watch.
+        if let Phase::StreamingList(answer) = std::mem::replace(&mut self.phase, Phase::Begin) {
+            let now = Instant::now();
+            self.deadline = now + WATCH_PAUSE;
+            self.phase = Phase::Watching { answer, resource_version: bookmark.resource_version, since: now };
+        }
+        self.list_is_done();
+        Some(Event::InitDone)
+    }
+
+    fn list_is_done(&mut self) {
+        self.failures = 0;
+        if self.complaint.take().is_some() {
+            tracing::info!(resource = K::resource(), "watching");
+        }
+    }
+
+    // === requests ===
+
+    fn open(&self, what: Opened, token: &str) -> BoxFuture<'static, Result<Answer, kube::Error>> {
+        // resourceVersion 0: whatever the API server has in memory. It may be a little behind; the
+        // watch that follows tells the rest, and every write has a precondition.
+        let (query, accept, fields): (Cow<str>, &str, Fields) = match what {
+            Opened::StreamingList => (
+                "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".into(),
+                K::ACCEPT,
+                K::EVENT,
+            ),
+            Opened::Watch(version) => {
+                (format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}").into(), K::ACCEPT, K::EVENT)
+            }
+            Opened::FirstPage => (format!("limit={PAGE_SIZE}").into(), K::ACCEPT_LIST, K::LIST),
+            Opened::NextPage => (format!("limit={PAGE_SIZE}&continue={token}").into(), K::ACCEPT_LIST, K::LIST),
+        };
+        let path = format!("{}?{query}{}", K::path(self.namespace.as_deref()), self.selector);
+        let request = Request::get(path).header(header::ACCEPT, HeaderValue::from_static(accept)).body(Vec::new());
+        let client = self.client.clone();
+        async move { answer::send(&client, request.map_err(kube::Error::HttpError)?, fields).await }.boxed()
+    }
+
+    // === what goes wrong ===
+
+    fn broke_off(&self, error: kube::Error) -> Interruption {
+        match &self.phase {
+            Phase::Watching { .. } => Interruption::Cut(crate::error::describe(&error)),
+            _ => Interruption::Refused(error),
+        }
+    }
+
+    /// A watch goes on where it was; a list that was cut begins anew.
+    fn relist_or_resume(&mut self) {
+        self.phase = match self.phase {
+            Phase::Watching { resource_version, .. }
+            | Phase::Listed(resource_version)
+            | Phase::Opening(_, Opened::Watch(resource_version)) => Phase::Listed(resource_version),
+            _ => Phase::Begin,
+        };
+    }
+
+    fn interrupted(&mut self, interruption: Interruption) {
+        if let Interruption::Refused(kube::Error::Api(status)) = &interruption
+            && self.lacks_streaming_lists(status)
+        {
+            tracing::info!(resource = K::resource(), "the API server has no streaming lists: reading pages");
+            self.streams_lists = false;
+            self.phase = Phase::Begin;
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.resume = Instant::now() + backoff(self.failures, LONGEST_WAIT, self.jitter.draw());
+        match interruption {
+            // Nobody needs to act.
+            Interruption::Cut(why) => {
+                tracing::debug!(resource = K::resource(), why, "watching again");
+                self.relist_or_resume();
+            }
+            Interruption::Expired => {
+                tracing::debug!(resource = K::resource(), "fell behind; listing again");
+                self.phase = Phase::Begin;
+            }
+            Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.phase = Phase::Begin,
+            Interruption::Refused(error) => {
+                self.relist_or_resume();
+                self.complain(complaint(&K::resource(), &error));
+            }
+        }
     }
 
     /// Servers answer the request for a streaming list with 422 (or an old 400) where the feature
     /// WatchList is off.
-    fn lacks_streaming_lists(&self, error: &watcher::Error) -> bool {
-        self.config.initial_list_strategy == InitialListStrategy::StreamingList
-            && matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 400 | 422))
+    fn lacks_streaming_lists(&self, status: &Status) -> bool {
+        matches!(self.phase, Phase::Opening(_, Opened::StreamingList)) && matches!(status.code, 400 | 422)
     }
 
-    fn note_success(&mut self, event: &Event<K>) {
-        // The start of a list says nothing yet: a paged one has not asked the server.
-        if !matches!(event, Event::Init) {
-            self.failures = 0;
-        }
-        if matches!(event, Event::InitDone) && self.complaint.take().is_some() {
-            tracing::info!(resource = self.resource, "watching");
+    fn complain(&mut self, complaint: String) {
+        if self.complaint.as_ref() != Some(&complaint) {
+            tracing::warn!(resource = K::resource(), "{complaint}");
+            self.complaint = Some(complaint);
         }
     }
+}
 
-    fn note_failure(&mut self, error: &watcher::Error) {
-        self.failures = self.failures.saturating_add(1);
-        self.resume = Instant::now() + backoff(self.failures, LONGEST_WAIT, self.jitter.draw());
-        let complaint = self.complaint_of(error);
-        match complaint {
-            // A watch that was cut or has fallen behind is begun again: nobody needs to act.
-            None => tracing::debug!(resource = self.resource, %error, "watching again"),
-            Some(complaint) if self.complaint.as_ref() == Some(&complaint) => {}
-            Some(complaint) => {
-                tracing::warn!(resource = self.resource, "{complaint}");
-                self.complaint = Some(complaint);
-            }
+/// What the watch is waiting for, for the person who has to see to it.
+fn complaint(resource: &str, error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)")
         }
+        kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+            format!("waiting for rights (apply k3s-manifests/rbac.yaml): {}", status.message)
+        }
+        kube::Error::Api(status) => format!("waiting for the API server: {} ({})", status.message, status.code),
+        other => format!("waiting for the API server: {}", crate::error::describe(other)),
     }
+}
 
-    /// What the watch is waiting for, for the person who has to see to it.
-    fn complaint_of(&self, error: &watcher::Error) -> Option<String> {
-        use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
-        let resource = &self.resource;
-        let source = match error {
-            WatchError(_) | WatchFailed(_) => return None,
-            NoResourceVersion => return Some(format!("the API server lists {resource} without a resourceVersion")),
-            InitialListFailed(source) | WatchStartFailed(source) => source,
-        };
-        match source {
-            kube::Error::Api(status) if status.code == 404 => Some(format!(
-                "waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)"
-            )),
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                Some(format!("waiting for rights (apply k3s-manifests/rbac.yaml): {}", status.message))
-            }
-            kube::Error::Api(status) if status.code == 410 => None,
-            kube::Error::Api(status) => {
-                Some(format!("waiting for the API server: {} ({})", status.message, status.code))
-            }
-            other => Some(format!("waiting for the API server: {}", crate::error::describe(other))),
+/// An object that cannot be understood is an error of that one object and never of its list.
+fn decode<K: Kind>(bytes: &[u8]) -> Option<K> {
+    match serde_json::from_slice(bytes) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(resource = K::resource(), "an object that cannot be understood is left alone: {error}");
+            None
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct List {
+    metadata: ListMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMetadata {
+    r#continue: Option<String>,
+    #[serde(deserialize_with = "crate::projection::resource_version")]
+    resource_version: u64,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMetadata {
+    #[serde(deserialize_with = "crate::projection::resource_version")]
+    resource_version: u64,
+    #[serde(default)]
+    annotations: BookmarkAnnotations,
+}
+
+#[derive(Default, Deserialize)]
+struct BookmarkAnnotations {
+    #[serde(rename = "k8s.io/initial-events-end")]
+    initial_events_end: Option<String>,
 }

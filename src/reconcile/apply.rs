@@ -1,65 +1,76 @@
 //! The requests of reconcile, one thin function each: read a child, apply a child, write a status.
 //! Decides nothing; what may be written was decided before.
 
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use serde::de::DeserializeOwned;
+use http::{Request, header};
 use serde_json::{Value, json};
 
 use super::Task;
 use super::deployment::MANAGED_BY as FIELD_MANAGER;
+use crate::answer;
 use crate::api::InferenceServiceStatus;
-use crate::projection::InferenceService;
+use crate::projection::{InferenceService, Kind};
 use crate::uid::Uid;
 
 /// None: there is no such object.
-pub async fn get<K>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    Api::<K>::namespaced(client.clone(), &task.namespace).get_opt(&task.name).await
+pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
+    let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
+    match answer::object(client, request(Request::get(path), Vec::new())?).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Applies a child. `known`: the uid of the child that was seen and found to be the
-/// InferenceService's own. With it the write is forced, because whoever changed our fields must
-/// give way, and the uid in the body makes the API server refuse when another object has taken its
-/// place. Without it the child was not there, and the write is not forced: the selector, which is
-/// atomic and which every object of the kind has, conflicts with that of an object that came in
-/// between.
-pub async fn apply<K>(
+/// What is known about a child that is about to be applied.
+#[derive(Clone, Copy, Debug)]
+pub enum Known {
+    /// It was looked for and is not there. The write is not forced: the selector, which is atomic and
+    /// which every object of the kind has, conflicts with that of an object that came in between.
+    Absent,
+    /// It was read and is the InferenceService's own. The write is forced, because whoever changed
+    /// our fields must give way; the uid makes the API server refuse when another object has taken
+    /// its place.
+    Uid(Uid),
+    /// The watch has shown it at this resourceVersion, as the InferenceService's own: the API server
+    /// refuses when it is at another one, whatever that is.
+    ResourceVersion(u64),
+}
+
+/// Applies a child.
+pub async fn apply<K: Kind>(
     client: &kube::Client,
     task: &Task,
     mut desired: Value,
-    known: Option<Uid>,
-) -> Result<K, kube::Error>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    let mut parameters = PatchParams::apply(FIELD_MANAGER);
-    if let Some(uid) = known {
-        desired["metadata"]["uid"] = json!(uid.to_string());
-        parameters = parameters.force();
-    }
-    client.request(apply_request::<K>(&task.namespace, &task.name, &desired, &parameters)?).await
+    known: Known,
+) -> Result<K, kube::Error> {
+    let force = match known {
+        Known::Absent => "",
+        Known::Uid(uid) => {
+            desired["metadata"]["uid"] = json!(uid.to_string());
+            "&force=true"
+        }
+        Known::ResourceVersion(version) => {
+            desired["metadata"]["resourceVersion"] = json!(version.to_string());
+            "&force=true"
+        }
+    };
+    answer::object(client, apply_request::<K>(&task.namespace, &task.name, &desired, force)?).await
 }
 
-/// The request of an apply; a test sends it with other parameters.
-pub fn apply_request<K: kube::Resource<DynamicType = ()>>(
+/// The request of an apply. `options`: more of the query, each with its '&'; a test has others.
+pub fn apply_request<K: Kind>(
     namespace: &str,
     name: &str,
     desired: &Value,
-    parameters: &PatchParams,
-) -> Result<http::Request<Vec<u8>>, kube::Error> {
-    kube::core::Request::new(K::url_path(&(), Some(namespace)))
-        .patch(name, parameters, &Patch::Apply(desired))
-        .map(|request| request.map(yaml_safe))
-        .map_err(kube::Error::BuildRequest)
+    options: &str,
+) -> Result<Request<Vec<u8>>, kube::Error> {
+    let path = format!("{}/{name}?fieldManager={FIELD_MANAGER}{options}", K::path(Some(namespace)));
+    let patch = Request::patch(path).header(header::CONTENT_TYPE, "application/apply-patch+yaml");
+    request(patch, yaml_safe(desired.to_string().into_bytes()))
+}
+
+fn request(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u8>>, kube::Error> {
+    builder.body(body).map_err(kube::Error::HttpError)
 }
 
 /// The API server reads the body of an apply as YAML, which takes JSON but for some characters that
@@ -88,10 +99,10 @@ pub async fn write_status(
     status: &InferenceServiceStatus,
 ) -> Result<InferenceService, kube::Error> {
     let patch = json!({"metadata": {"uid": task.uid.to_string()}, "status": status});
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    Api::<InferenceService>::namespaced(client.clone(), &task.namespace)
-        .patch_status(&task.name, &parameters, &Patch::Merge(patch))
-        .await
+    let collection = InferenceService::path(Some(&task.namespace));
+    let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
+    let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/merge-patch+json");
+    answer::object(client, request(builder, patch.to_string().into_bytes())?).await
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::hash::Hasher;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::api;
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::Assessment;
@@ -23,7 +24,7 @@ pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(event.to_string().into_bytes());
     let Ok(request) = request else { return };
-    match context.client.request_text(request).await {
+    match answer::send(&context.client, request, &[]).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 409 => {}
         Err(error) => tracing::warn!(

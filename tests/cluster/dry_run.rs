@@ -7,7 +7,6 @@ use inference_operator::reconcile::apply::apply_request;
 use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
-use kube::api::PatchParams;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -33,7 +32,7 @@ async fn any_valid_spec_builds_children_that_the_api_server_accepts() {
     settings.catalogue.add("T4=Tesla-T4").expect("added");
     settings.server.runtime_class = Some("nvidia".into());
     let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
-    let strict = PatchParams::apply("inference-operator").dry_run().validation_strict();
+    let strict = "&dryRun=All&fieldValidation=Strict";
     let mut runner = TestRunner::deterministic();
     let mut sent = 0;
     while sent < SPECS {
@@ -41,13 +40,13 @@ async fn any_valid_spec_builds_children_that_the_api_server_accepts() {
         let name = format!("a{}", "b".repeat(sent % 63));
         let Ok(valid) = validate(&fixture.namespace, &name, uid, &spec, &settings.catalogue) else { continue };
         let built = deployment::build(&valid, &settings.server);
-        let request = apply_request::<Deployment>(&fixture.namespace, &name, &built, &strict).expect("a request");
+        let request = apply_request::<Deployment>(&fixture.namespace, &name, &built, strict).expect("a request");
         let answer =
             fixture.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
         let arguments = "/spec/template/spec/containers/0/args";
         assert_eq!(answer.pointer(arguments), built.pointer(arguments), "literally");
         let built = service::build(&valid, &settings.server);
-        let request = apply_request::<Service>(&fixture.namespace, &name, &built, &strict).expect("a request");
+        let request = apply_request::<Service>(&fixture.namespace, &name, &built, strict).expect("a request");
         fixture.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
         sent += 1;
     }

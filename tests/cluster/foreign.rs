@@ -3,6 +3,7 @@
 use inference_operator::api::Phase;
 use inference_operator::controller::reasons::Reasons;
 use inference_operator::projection;
+use inference_operator::reconcile::apply::Known;
 use inference_operator::reconcile::status::Stamps;
 use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{Task, apply, deployment, service};
@@ -148,10 +149,11 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
         other => panic!("{other:?}"),
     };
     let desired: Value = deployment::build(&valid, &settings.server);
-    let answer = apply::apply::<projection::Deployment>(&fixture.client, &task, desired, None).await.map(|_| ());
+    let answer =
+        apply::apply::<projection::Deployment>(&fixture.client, &task, desired, Known::Absent).await.map(|_| ());
     assert_eq!(refused(answer), 409);
     let desired = service::build(&valid, &settings.server);
-    let answer = apply::apply::<projection::Service>(&fixture.client, &task, desired, None).await.map(|_| ());
+    let answer = apply::apply::<projection::Service>(&fixture.client, &task, desired, Known::Absent).await.map(|_| ());
     assert_eq!(refused(answer), 409);
 
     let now = fixture.deployments.get("demo").await.expect("there");

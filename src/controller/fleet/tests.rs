@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::controller::reasons::Reasons;
-use crate::projection::{Child, Deployment};
+use crate::projection::DeploymentMetadata;
 use crate::reconcile::status::{self, Abnormal, Assessment, Stamps, Subject};
 use crate::reconcile::{Done, Next};
 
@@ -40,7 +40,7 @@ fn ready(resource_version: u64, generation: i64) -> InferenceService {
 }
 
 fn child(resource_version: u64, generation: i64, owner: &str) -> Identity {
-    let child: Child<Deployment> = serde_json::from_value(json!({"metadata": {
+    let child: DeploymentMetadata = serde_json::from_value(json!({"metadata": {
         "namespace": "ns", "name": "demo", "uid": "22222222-2222-4333-8444-555555555555",
         "resourceVersion": resource_version.to_string(), "generation": generation,
         "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": owner, "controller": true}]

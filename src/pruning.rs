@@ -1,0 +1,386 @@
+//! A filter for JSON as it comes from the API server: of each object it keeps the fields that a
+//! decision reads, however the bytes are cut into chunks. Used by answer.rs for lists, watches and
+//! single answers alike; must never hold more of a document than `LIMIT`.
+//!
+//! Why own code: what a line or a page weighs is up to whoever writes annotations, and reading it
+//! as a whole makes the process grow by it. An InferenceService with 500 kB of annotations cost
+//! kube's watcher 0.5 to 1 MB for each connection, and costs this 0 (docs/memory.md has both).
+
+use bytes::{Buf, Bytes};
+
+/// Fields that are kept, by name, and what of each. What is not named is skipped.
+pub type Fields = &'static [(&'static str, Keep)];
+
+#[derive(Debug)]
+pub enum Keep {
+    /// The value as it is.
+    Whole,
+    /// These fields of an object, or of each object in an array.
+    Fields(Fields),
+    /// These fields of each object in an array, handed out one after the other: the items of a list.
+    Each(Fields),
+}
+
+/// What is complete and can be read from `Pruner::kept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// One element of an array that is `Keep::Each`.
+    Item,
+    /// A document, without the items that were handed out before.
+    Document,
+}
+
+/// Bytes that are kept of one document or item, give or take a chunk. A status of this operator's
+/// own has 1 to 2 kB, 14 at the most. Of more, the longest part is replaced by null.
+const LIMIT: usize = 32 << 10;
+
+/// Bytes that are looked at in one step, so that a step keeps no more than that.
+const STEP: usize = 4 << 10;
+
+/// A buffer that a long document made larger than this is given back.
+const CAPACITY: usize = 4 << 10;
+
+/// No field that is kept has a longer name.
+const LONGEST_KEY: usize = 64;
+
+/// The bytes are no JSON objects.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the JSON that was asked for: {0}")]
+pub struct Malformed(&'static str);
+
+pub struct Pruner {
+    fields: Fields,
+    /// Objects and arrays that are open on the way to what is kept.
+    levels: Vec<Level>,
+    state: State,
+    key: Vec<u8>,
+    kept: Vec<u8>,
+    /// Where the item that is being read begins in `kept`.
+    item: usize,
+    /// `kept` is cut to this before anything else is read: what lies behind was handed out.
+    handed_out: Option<usize>,
+}
+
+struct Level {
+    fields: Fields,
+    kind: LevelKind,
+    is_empty: bool,
+    /// Where its value begins in `kept`.
+    start: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LevelKind {
+    Object,
+    /// An object that is handed out when it is complete.
+    Item,
+    Array,
+    /// An array whose elements are handed out.
+    Each,
+}
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy)]
+enum State {
+    /// Nothing: between two documents.
+    Between,
+    /// In an object, before a key or the end.
+    Member,
+    Key {
+        escaped: bool,
+    },
+    Colon,
+    /// The value of a key that is kept, or of one that is not (None).
+    Value(Option<&'static Keep>),
+    /// In an array, before an element or the end.
+    Element,
+    /// A value that is copied or skipped without a look at its fields.
+    Opaque(Opaque),
+}
+
+#[derive(Clone, Copy)]
+struct Opaque {
+    copy: bool,
+    /// Where it begins in `kept`.
+    start: usize,
+    /// Objects and arrays that are open in it.
+    depth: usize,
+    text: Text,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Text {
+    /// Not in a string.
+    No,
+    /// A number, true, false or null that is the whole value.
+    Scalar,
+    String,
+    Escape,
+}
+
+impl Pruner {
+    pub fn new(fields: Fields) -> Pruner {
+        Pruner {
+            fields,
+            levels: Vec::new(),
+            state: State::Between,
+            key: Vec::new(),
+            kept: Vec::new(),
+            item: 0,
+            handed_out: None,
+        }
+    }
+
+    /// Reads on until something is complete; None: all of the input is read. Input that is left
+    /// over stays in `input` for the next call.
+    pub fn advance(&mut self, input: &mut Bytes) -> Result<Option<Piece>, Malformed> {
+        if let Some(length) = self.handed_out.take() {
+            self.kept.truncate(length);
+            if self.kept.capacity() > CAPACITY {
+                self.kept.shrink_to(CAPACITY);
+            }
+        }
+        while !input.is_empty() {
+            let (used, piece) = self.step(&input[..input.len().min(STEP)])?;
+            input.advance(used);
+            if piece.is_some() {
+                return Ok(piece);
+            }
+            if self.kept.len() - self.item > LIMIT {
+                self.cut()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// What `advance` said is complete, until it is called again.
+    pub fn kept(&self) -> &[u8] {
+        &self.kept[self.item..]
+    }
+
+    /// Is a document begun and not complete?
+    pub fn is_within(&self) -> bool {
+        !matches!(self.state, State::Between)
+    }
+
+    /// How many bytes were used, and what is complete with them.
+    fn step(&mut self, bytes: &[u8]) -> Result<(usize, Option<Piece>), Malformed> {
+        let byte = bytes[0];
+        let blank = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        match self.state {
+            State::Key { escaped } => return Ok((self.read_key(bytes, escaped), None)),
+            State::Opaque(opaque) => return Ok((self.read_opaque(bytes, opaque), None)),
+            _ if blank => {}
+            State::Between if byte == b'{' => {
+                self.item = 0;
+                self.open(LevelKind::Object, self.fields);
+            }
+            State::Between => return Err(Malformed("a document does not begin with '{'")),
+            State::Member => match byte {
+                b',' => {}
+                b'"' => {
+                    self.key.clear();
+                    self.state = State::Key { escaped: false };
+                }
+                b'}' => return Ok((1, self.close())),
+                _ => return Err(Malformed("a member does not begin with '\"'")),
+            },
+            State::Colon if byte == b':' => self.state = State::Value(self.keep_of_key()),
+            State::Colon => return Err(Malformed("a key without ':'")),
+            State::Value(keep) => return self.begin_value(byte, keep).map(|used| (used, None)),
+            State::Element => match byte {
+                b',' => {}
+                b']' => return Ok((1, self.close())),
+                _ => return self.begin_element(byte).map(|used| (used, None)),
+            },
+        }
+        Ok((1, None))
+    }
+
+    fn keep_of_key(&self) -> Option<&'static Keep> {
+        let fields = self.levels.last()?.fields;
+        fields.iter().find(|(name, _)| name.as_bytes() == self.key).map(|(_, keep)| keep)
+    }
+
+    /// A key with an escape in it is none of ours: those of Kubernetes have none.
+    fn read_key(&mut self, bytes: &[u8], escaped: bool) -> usize {
+        if escaped {
+            self.state = State::Key { escaped: false };
+            return 1;
+        }
+        let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+        let part = &bytes[..end.map_or(bytes.len(), |end| end + usize::from(bytes[end] == b'\\'))];
+        let room = (LONGEST_KEY + 1).saturating_sub(self.key.len());
+        self.key.extend_from_slice(&part[..part.len().min(room)]);
+        match end {
+            None => bytes.len(),
+            Some(end) => {
+                self.state = if bytes[end] == b'"' { State::Colon } else { State::Key { escaped: true } };
+                end + 1
+            }
+        }
+    }
+
+    fn begin_value(&mut self, byte: u8, keep: Option<&'static Keep>) -> Result<usize, Malformed> {
+        let Some(keep) = keep else { return self.begin_opaque(byte, false) };
+        self.separate();
+        self.kept.push(b'"');
+        self.kept.extend_from_slice(&self.key);
+        self.kept.extend_from_slice(b"\":");
+        match (keep, byte) {
+            (Keep::Fields(fields), b'{') => self.open(LevelKind::Object, fields),
+            (Keep::Fields(fields), b'[') => self.open(LevelKind::Array, fields),
+            (Keep::Each(fields), b'[') => self.open(LevelKind::Each, fields),
+            _ => return self.begin_opaque(byte, true),
+        }
+        Ok(1)
+    }
+
+    fn begin_element(&mut self, byte: u8) -> Result<usize, Malformed> {
+        let Some(&Level { fields, kind, .. }) = self.levels.last() else { return Err(Malformed("no array")) };
+        match (kind, byte) {
+            (LevelKind::Each, b'{') => {
+                self.item = self.kept.len();
+                self.open(LevelKind::Item, fields);
+            }
+            (LevelKind::Array, b'{') => {
+                self.separate();
+                self.open(LevelKind::Object, fields);
+            }
+            _ => return self.begin_opaque(byte, false),
+        }
+        Ok(1)
+    }
+
+    fn begin_opaque(&mut self, byte: u8, copy: bool) -> Result<usize, Malformed> {
+        let (depth, text) = match byte {
+            b'{' | b'[' => (1, Text::No),
+            b'"' => (0, Text::String),
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => (0, Text::Scalar),
+            _ => return Err(Malformed("no value where one belongs")),
+        };
+        let start = self.kept.len();
+        if copy {
+            self.kept.push(byte);
+        }
+        self.state = State::Opaque(Opaque { copy, start, depth, text });
+        Ok(1)
+    }
+
+    fn read_opaque(&mut self, bytes: &[u8], mut opaque: Opaque) -> usize {
+        let (used, is_complete) = opaque.scan(bytes);
+        if opaque.copy {
+            self.kept.extend_from_slice(&bytes[..used]);
+        }
+        self.state = State::Opaque(opaque);
+        if is_complete {
+            self.state = self.after_value();
+        }
+        used
+    }
+
+    fn after_value(&self) -> State {
+        match self.levels.last().map(|level| level.kind) {
+            None => State::Between,
+            Some(LevelKind::Object | LevelKind::Item) => State::Member,
+            Some(LevelKind::Array | LevelKind::Each) => State::Element,
+        }
+    }
+
+    fn separate(&mut self) {
+        let Some(level) = self.levels.last_mut() else { return };
+        if !std::mem::replace(&mut level.is_empty, false) {
+            self.kept.push(b',');
+        }
+    }
+
+    fn open(&mut self, kind: LevelKind, fields: Fields) {
+        self.levels.push(Level { fields, kind, is_empty: true, start: self.kept.len() });
+        self.kept.push(if matches!(kind, LevelKind::Object | LevelKind::Item) { b'{' } else { b'[' });
+        self.state = self.after_value();
+    }
+
+    fn close(&mut self) -> Option<Piece> {
+        let level = self.levels.pop()?;
+        self.kept.push(if matches!(level.kind, LevelKind::Object | LevelKind::Item) { b'}' } else { b']' });
+        self.state = self.after_value();
+        if level.kind == LevelKind::Each {
+            self.item = 0;
+        }
+        let piece = match level.kind {
+            LevelKind::Item => Piece::Item,
+            _ if self.levels.is_empty() => Piece::Document,
+            _ => return None,
+        };
+        self.handed_out = Some(self.item);
+        Some(piece)
+    }
+
+    /// What is kept is too long: null takes the place of the outermost array, or of the value that
+    /// is being copied, and the rest of it is skipped.
+    fn cut(&mut self) -> Result<(), Malformed> {
+        let array = self.levels.iter().position(|level| level.kind == LevelKind::Array);
+        let opaque = if let State::Opaque(opaque) = self.state { Some(opaque) } else { None };
+        let (start, popped) = match (array, opaque) {
+            (Some(array), _) => (self.levels[array].start, self.levels.len() - array),
+            (None, Some(opaque)) if opaque.copy => (opaque.start, 0),
+            _ => return Err(Malformed("more fields than an object has")),
+        };
+        self.kept.truncate(start);
+        self.kept.extend_from_slice(b"null");
+        self.levels.truncate(self.levels.len() - popped);
+        let (depth, text) = match (self.state, opaque) {
+            (State::Key { escaped }, _) => (0, if escaped { Text::Escape } else { Text::String }),
+            (_, Some(opaque)) if popped > 0 && opaque.text == Text::Scalar => (0, Text::No),
+            (_, Some(opaque)) => (opaque.depth, opaque.text),
+            _ => (0, Text::No),
+        };
+        self.state = State::Opaque(Opaque { copy: false, start, depth: depth + popped, text });
+        Ok(())
+    }
+}
+
+impl Opaque {
+    /// How many of the bytes belong to the value, and whether it is complete with them.
+    fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.text {
+                Text::Escape => {
+                    self.text = Text::String;
+                    at += 1;
+                }
+                Text::String => match bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+                    None => return (bytes.len(), false),
+                    Some(found) => {
+                        at += found + 1;
+                        self.text = if bytes[at - 1] == b'"' { Text::No } else { Text::Escape };
+                        if self.text == Text::No && self.depth == 0 {
+                            return (at, true);
+                        }
+                    }
+                },
+                Text::Scalar => match bytes[at] {
+                    b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' => return (at, true),
+                    _ => at += 1,
+                },
+                Text::No => {
+                    match bytes[at] {
+                        b'"' => self.text = Text::String,
+                        b'{' | b'[' => self.depth += 1,
+                        b'}' | b']' => self.depth -= 1,
+                        _ => {}
+                    }
+                    at += 1;
+                    if self.depth == 0 {
+                        return (at, true);
+                    }
+                }
+            }
+        }
+        (at, false)
+    }
+}
+
+#[cfg(test)]
+mod tests;

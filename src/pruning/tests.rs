@@ -1,0 +1,157 @@
+//! What the filter keeps is what a reader of the whole document would have picked out of it.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+const OBJECT: Fields = &[
+    ("metadata", Keep::Fields(&[("name", Keep::Whole), ("owners", Keep::Fields(&[("uid", Keep::Whole)]))])),
+    ("spec", Keep::Whole),
+];
+const LIST: Fields = &[("metadata", Keep::Fields(&[("continue", Keep::Whole)])), ("items", Keep::Each(OBJECT))];
+
+/// All pieces of an input that comes in chunks of `size` bytes.
+fn pieces(fields: Fields, text: &str, size: usize) -> Result<Vec<(Piece, Value)>, Malformed> {
+    let mut pruner = Pruner::new(fields);
+    let mut pieces = Vec::new();
+    for chunk in text.as_bytes().chunks(size) {
+        let mut chunk = Bytes::copy_from_slice(chunk);
+        while let Some(piece) = pruner.advance(&mut chunk)? {
+            assert!(pruner.kept().len() <= LIMIT + STEP + 2, "{} bytes are kept", pruner.kept().len());
+            pieces.push((piece, serde_json::from_slice(pruner.kept()).expect("JSON")));
+        }
+    }
+    Ok(pieces)
+}
+
+/// What `fields` keeps of a document that is there as a whole.
+fn picked(fields: Fields, value: &Value) -> Value {
+    let Value::Object(object) = value else { return value.clone() };
+    let mut kept = Map::new();
+    for (name, keep) in fields {
+        let Some(value) = object.get(*name) else { continue };
+        let value = match (keep, value) {
+            (Keep::Fields(fields), Value::Object(_)) => picked(fields, value),
+            (Keep::Fields(fields), Value::Array(elements)) => {
+                elements.iter().filter(|element| element.is_object()).map(|element| picked(fields, element)).collect()
+            }
+            _ => value.clone(),
+        };
+        kept.insert((*name).to_owned(), value);
+    }
+    Value::Object(kept)
+}
+
+fn documents() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<i32>().prop_map(|number| Value::from(f64::from(number) / 4.0)),
+        any::<String>().prop_map(Value::from),
+        Just(Value::from("\"}],{[\\")),
+    ];
+    let names = prop_oneof![
+        Just("metadata"),
+        Just("name"),
+        Just("owners"),
+        Just("uid"),
+        Just("spec"),
+        Just("other"),
+        Just("a\"b\\c")
+    ];
+    let value = leaf.prop_recursive(5, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(names.clone().prop_map(str::to_owned), inner, 0..6)
+                .prop_map(|map| map.into_iter().collect::<Map<_, _>>().into()),
+        ]
+    });
+    value.prop_map(|value| if value.is_object() { value } else { json!({"metadata": value}) })
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_is_what_a_reader_of_all_would_pick(
+        values in prop::collection::vec(documents(), 1..4), size in 1..40_usize, pretty: bool
+    ) {
+        let write = |value| if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        let text: String = values.iter().map(|value| write(value).expect("JSON") + "\n").collect();
+        let expected: Vec<_> = values.iter().map(|value| (Piece::Document, picked(OBJECT, value))).collect();
+        prop_assert_eq!(pieces(OBJECT, &text, size).expect("well-formed"), expected);
+    }
+
+    #[test]
+    fn a_list_is_handed_out_item_by_item(items in prop::collection::vec(documents(), 0..4), size in 1..40_usize) {
+        let text = json!({"items": items, "metadata": {"continue": "more"}}).to_string();
+        let mut expected: Vec<_> = items.iter().map(|item| (Piece::Item, picked(OBJECT, item))).collect();
+        expected.push((Piece::Document, json!({"items": [], "metadata": {"continue": "more"}})));
+        prop_assert_eq!(pieces(LIST, &text, size).expect("well-formed"), expected);
+    }
+
+    #[test]
+    fn whatever_the_bytes_are_nothing_panics_and_little_is_kept(bytes: Vec<u8>, size in 1..40_usize) {
+        let mut pruner = Pruner::new(LIST);
+        let head = br#"{"items":[{"spec":"#;
+        for chunk in head.iter().copied().chain(bytes).collect::<Vec<u8>>().chunks(size) {
+            let mut chunk = Bytes::copy_from_slice(chunk);
+            while let Ok(Some(_)) = pruner.advance(&mut chunk) {}
+        }
+    }
+}
+
+#[test]
+fn what_is_skipped_costs_no_memory() {
+    let long = "x".repeat(1 << 20);
+    let text = json!({"metadata": {"annotations": {"a": long}, "name": "a"}, "other": [long]}).to_string();
+    let mut pruner = Pruner::new(OBJECT);
+    assert_eq!(pruner.advance(&mut Bytes::from(text)), Ok(Some(Piece::Document)));
+    assert_eq!(pruner.kept(), br#"{"metadata":{"name":"a"}}"#);
+    assert!(pruner.kept.capacity() < 100 && pruner.key.capacity() < 100);
+}
+
+#[test]
+fn what_is_too_long_becomes_null_and_the_rest_stays() {
+    let long = Value::from("ü\"".repeat(LIMIT));
+    let owners: Vec<Value> = (0..LIMIT / 8).map(|_| json!({"uid": "a\"]}", "x": [1, "]"]})).collect();
+    for (text, expected) in [
+        (json!({"metadata": {"name": "a"}, "spec": long}), json!({"metadata": {"name": "a"}, "spec": null})),
+        (json!({"metadata": {"name": "a"}, "spec": [long]}), json!({"metadata": {"name": "a"}, "spec": null})),
+        (
+            json!({"metadata": {"name": "a", "owners": owners}, "spec": 1}),
+            json!({"metadata": {"name": "a", "owners": null}, "spec": 1}),
+        ),
+        (
+            json!({"metadata": {"name": "a", "owners": [{"uid": long}, {"uid": "b"}]}, "spec": 1}),
+            json!({"metadata": {"name": "a", "owners": null}, "spec": 1}),
+        ),
+    ] {
+        for size in [1, 7, STEP, 1 << 20] {
+            let kept = pieces(OBJECT, &text.to_string(), size).expect("well-formed");
+            assert_eq!(kept, [(Piece::Document, expected.clone())]);
+        }
+    }
+    let one = json!({"metadata": {"name": "a", "owners": owners}, "spec": 1});
+    let list = json!({"items": [one, one], "metadata": {}}).to_string();
+    let expected = json!({"metadata": {"name": "a", "owners": null}, "spec": 1});
+    let kept = pieces(LIST, &list, 100).expect("well-formed");
+    assert_eq!(kept[..2], [(Piece::Item, expected.clone()), (Piece::Item, expected)]);
+}
+
+#[test]
+fn a_long_document_gives_its_buffer_back() {
+    let long = json!({"spec": "x".repeat(LIMIT - 100)}).to_string();
+    let mut pruner = Pruner::new(OBJECT);
+    assert_eq!(pruner.advance(&mut Bytes::from(long)), Ok(Some(Piece::Document)));
+    assert!(pruner.kept.capacity() > CAPACITY);
+    assert_eq!(pruner.advance(&mut Bytes::from_static(b"{}")), Ok(Some(Piece::Document)));
+    assert!(pruner.kept.capacity() <= CAPACITY);
+}
+
+#[test]
+fn what_is_no_json_object_is_refused() {
+    for text in ["<html>", "[]", "5", r#"{"spec" 5}"#, "{5}", r#"{"spec":}"#, r#"{"metadata":{"name":]}}"#] {
+        assert!(pieces(OBJECT, text, 100).is_err(), "{text}");
+    }
+}
