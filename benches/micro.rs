@@ -48,7 +48,7 @@ fn read_a_status(bencher: Bencher) {
 #[divan::bench]
 fn settled_predicate(bencher: Bencher) {
     let mut fleet = Fleet::new(CONFIGURATION);
-    let slot = fleet.observe(object(&inference_service_event(1)), true);
+    let slot = fleet.observe(object(&inference_service_event(1)), true).expect("a name");
     bencher
         .bench(|| fleet.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));
 }

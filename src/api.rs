@@ -145,6 +145,11 @@ impl Phase {
     }
 }
 
+/// A generation as this operator keeps it.
+pub fn generation(wire: i64) -> u32 {
+    u32::try_from(wire).unwrap_or(0)
+}
+
 /// Conditions are a map by type for server-side apply, as in Kubernetes' own types.
 fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let mut schema = generator.subschema_for::<Vec<Condition>>();

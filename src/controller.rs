@@ -2,6 +2,7 @@
 //! knows WHEN something is to be done, and never names a field of a Deployment.
 
 pub mod fleet;
+pub mod names;
 pub mod queue;
 pub mod reasons;
 pub mod record;
@@ -117,19 +118,19 @@ impl Controller {
     fn observe(&mut self, event: Event<InferenceService>) {
         match event {
             Event::Init => self.fleet.list_begins(List::InferenceServices),
-            Event::InitApply(object) => {
-                let slot = self.fleet.observe(object, true);
-                self.queue(slot);
-            }
-            Event::Apply(object) => {
-                let slot = self.fleet.observe(object, false);
-                self.queue(slot);
-            }
+            Event::InitApply(object) => self.take_in(object, true),
+            Event::Apply(object) => self.take_in(object, false),
             Event::Delete(object) => self.fleet.remove(&object.identity.namespace, &object.identity.name),
             Event::InitDone => {
                 self.fleet.list_ends(List::InferenceServices);
                 self.synced.inference_services = true;
             }
+        }
+    }
+
+    fn take_in(&mut self, object: InferenceService, listed: bool) {
+        if let Some(slot) = self.fleet.observe(object, listed) {
+            self.queue(slot);
         }
     }
 
@@ -230,7 +231,7 @@ impl Controller {
             Ok(done) => self.fleet.land(slot, &departed, Ok(done)),
             Err(error) => {
                 if let Some(record) = self.fleet.get(slot) {
-                    let (namespace, name) = (self.fleet.namespace(record), &*record.name);
+                    let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
                     if matches!(error, Error::Gone) {
                         tracing::debug!(namespace, name, "{error}");
                     } else {

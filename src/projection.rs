@@ -210,8 +210,9 @@ pub struct Identity {
     pub name: String,
     pub uid: Uid,
     pub resource_version: u64,
-    /// 0 for kinds that have none, such as Service.
-    pub generation: i64,
+    /// 0 for kinds that have none, such as Service. 4 bytes are enough for a change every second for a
+    /// century.
+    pub generation: u32,
     pub deleting: bool,
     pub managed_by: Option<String>,
     pub controller: Option<Owner>,
@@ -235,7 +236,8 @@ impl Identity {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeploymentStatus {
-    pub observed_generation: i64,
+    #[serde(deserialize_with = "generation")]
+    pub observed_generation: u32,
     pub replicas: i32,
     pub updated_replicas: i32,
     pub ready_replicas: i32,
@@ -266,8 +268,8 @@ struct WireMetadata {
     uid: Uid,
     #[serde(deserialize_with = "resource_version")]
     resource_version: u64,
-    #[serde(default)]
-    generation: i64,
+    #[serde(default, deserialize_with = "generation")]
+    generation: u32,
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(default)]
     labels: WireLabels,
@@ -322,6 +324,11 @@ struct WireMetadataOnly {
 pub fn resource_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
     text.parse().map_err(|_| de::Error::custom(format!("resourceVersion {text:?} is not a number")))
+}
+
+/// Kubernetes has an int64.
+fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    i64::deserialize(deserializer).map(api::generation)
 }
 
 impl From<WireMetadata> for Identity {

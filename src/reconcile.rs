@@ -37,26 +37,29 @@ impl Context {
     }
 }
 
+/// A spec, or why it cannot be understood.
+pub type Spec = Result<InferenceServiceSpec, String>;
+
 /// What the fleet knows about one InferenceService when work on it begins.
 #[derive(Clone, Debug)]
 pub struct Task {
     pub namespace: String,
     pub name: String,
     pub uid: Uid,
-    pub generation: i64,
+    pub generation: u32,
     pub reasons: Reasons,
     pub stamps: Stamps,
     /// What the status says; None: nothing that can be relied on.
     pub summary: Option<Summary>,
     /// The spec, where the fleet still has it.
-    pub spec: Option<Result<InferenceServiceSpec, String>>,
+    pub spec: Option<Spec>,
 }
 
 /// What was done, for the fleet to remember.
 #[derive(Debug)]
 pub struct Done {
     /// The generation of the spec that was acted on.
-    pub generation: i64,
+    pub generation: u32,
     pub stamps: Stamps,
     pub summary: Option<Summary>,
     /// The answer to the status write, where there was one.
@@ -170,7 +173,7 @@ fn must_apply(task: &Task, children: &Children) -> bool {
 }
 
 /// The spec from the fleet, or read again.
-async fn dereference(context: &Context, task: &mut Task) -> Result<Result<InferenceServiceSpec, String>, Error> {
+async fn dereference(context: &Context, task: &mut Task) -> Result<Spec, Error> {
     if let Some(spec) = task.spec.take() {
         return Ok(spec);
     }
@@ -183,12 +186,7 @@ async fn dereference(context: &Context, task: &mut Task) -> Result<Result<Infere
 }
 
 /// Validate, build, apply: after it the children are as the spec says.
-async fn bring(
-    context: &Context,
-    task: &Task,
-    spec: &Result<InferenceServiceSpec, String>,
-    children: &mut Children,
-) -> Result<(), Error> {
+async fn bring(context: &Context, task: &Task, spec: &Spec, children: &mut Children) -> Result<(), Error> {
     let Settings { catalogue, server, .. } = &context.settings;
     let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalogue)?;
     let known_deployment = own("Deployment", task, children.deployment.as_ref().map(|child| &child.identity))?;

@@ -1,15 +1,18 @@
 //! All InferenceServices, one Record each, found by namespace and name. Kept by the controller,
 //! which tells it what the watches bring; must never hold an object as the API server sent it.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
 use crate::api::Phase;
+use crate::controller::names::{Name, Names};
+use crate::controller::reasons::Reasons;
 use crate::controller::record::{ChildKind, Departed, Record, State};
 use crate::error::Error;
 use crate::projection::{Identity, InferenceService};
-use crate::reconcile::{Done, Task};
+use crate::reconcile::{Done, Spec, Task};
 
 /// Where a Record is. Stays the same while the InferenceService exists.
 pub type Slot = u32;
@@ -26,26 +29,33 @@ pub struct Fleet {
     /// Slots by the hash of namespace and name.
     index: HashTable<Slot>,
     hasher: RandomState,
-    namespaces: Vec<Box<str>>,
+    names: Names,
+    namespaces: Vec<Namespace>,
+    latest_namespace: usize,
+    /// Of what waits for its turn.
+    specs: HashMap<Slot, Spec>,
     tally: Tally,
+}
+
+/// Its place is used again when no InferenceService is left in it.
+struct Namespace {
+    name: Box<str>,
+    inference_services: u32,
 }
 
 /// Counts over all records, kept up to date by whatever changes one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    specs_kept: usize,
     /// InferenceServices in each phase, in the order of `Phase::ALL`.
     pub phases: [u32; Phase::ALL.len()],
 }
 
 impl Tally {
     fn add(&mut self, record: &Record) {
-        self.specs_kept += usize::from(record.spec.is_some());
         self.phases[record.phase().unwrap_or_default() as usize] += 1;
     }
 
     fn subtract(&mut self, record: &Record) {
-        self.specs_kept -= usize::from(record.spec.is_some());
         self.phases[record.phase().unwrap_or_default() as usize] -= 1;
     }
 }
@@ -59,7 +69,10 @@ impl Fleet {
             free: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::new(),
+            names: Names::default(),
             namespaces: Vec::new(),
+            latest_namespace: 0,
+            specs: HashMap::new(),
             tally: Tally::default(),
         }
     }
@@ -81,49 +94,60 @@ impl Fleet {
     }
 
     pub fn namespace(&self, record: &Record) -> &str {
-        &self.namespaces[record.namespace as usize]
+        &self.namespaces[record.namespace as usize].name
+    }
+
+    pub fn name(&self, record: &Record) -> &str {
+        self.names.get(record.name)
     }
 
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// Takes in an InferenceService; where it is kept.
-    pub fn observe(&mut self, object: InferenceService, listed: bool) -> Slot {
+    /// Takes in an InferenceService; where it is kept. None: its name is no name.
+    pub fn observe(&mut self, object: InferenceService, listed: bool) -> Option<Slot> {
         let found = self.find(&object.identity.namespace, &object.identity.name);
         let Some(slot) = found else { return self.insert(object) };
         let configuration = self.configuration;
-        self.with(slot, |record| {
+        let is_news = self.with(slot, |record| {
             record.state.set(State::LISTED, true);
             let seen = object.identity.resource_version;
             // A list is right even where it goes back in time; an event from the past is not.
             let news = if listed { seen != record.resource_version } else { seen > record.resource_version };
-            if news || record.state.has(State::GONE) || record.uid != object.identity.uid {
-                record.observe(object, configuration);
+            let is_news = news || record.state.has(State::GONE) || record.uid != object.identity.uid;
+            if is_news {
+                record.observe(&object, configuration);
             }
+            is_news
         });
-        slot
+        if is_news {
+            self.keep_spec(slot, object.spec);
+        }
+        Some(slot)
     }
 
-    fn insert(&mut self, object: InferenceService) -> Slot {
-        let namespace = self.intern(&object.identity.namespace);
-        let record = Record::new(namespace, object, self.configuration, !self.children_listed);
+    fn insert(&mut self, object: InferenceService) -> Option<Slot> {
+        let Identity { namespace, name, .. } = &object.identity;
+        let hash = self.hash(namespace, name);
+        let place = self.names.add(name)?;
+        let namespace = self.enter(namespace);
+        let record = Record::new(namespace, place, &object, self.configuration, !self.children_listed);
         self.tally.add(&record);
-        let hash = self.hash(&self.namespaces[namespace as usize], &record.name);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.records.push(None);
             // u32 slots: 4 billion InferenceServices do not fit into any datastore.
             Slot::try_from(self.records.len() - 1).unwrap_or(Slot::MAX)
         });
         self.records[slot as usize] = Some(record);
-        let Fleet { index, hasher, records, namespaces, .. } = self;
+        let Fleet { index, hasher, records, names, namespaces, .. } = self;
         index.insert_unique(hash, slot, |&slot| {
-            records[slot as usize]
-                .as_ref()
-                .map_or(0, |record| hasher.hash_one((&*namespaces[record.namespace as usize], &*record.name)))
+            records[slot as usize].as_ref().map_or(0, |record| {
+                hasher.hash_one((&*namespaces[record.namespace as usize].name, names.get(record.name)))
+            })
         });
-        self.drop_spec_beyond_limit(slot);
-        slot
+        self.keep_spec(slot, object.spec);
+        Some(slot)
     }
 
     /// The InferenceService was deleted. Where work on it is in flight, it goes when that lands.
@@ -140,14 +164,24 @@ impl Fleet {
             return;
         }
         let Some(record) = self.get(slot) else { return };
-        let hash = self.hash(&self.namespaces[record.namespace as usize], &record.name);
+        let hash = self.hash(self.namespace(record), self.name(record));
         if let Ok(entry) = self.index.find_entry(hash, |&found| found == slot) {
             entry.remove();
         }
+        self.specs.remove(&slot);
         if let Some(record) = self.records[slot as usize].take() {
             self.tally.subtract(&record);
+            self.leave(record.namespace);
+            self.forget(record.name);
         }
         self.free.push(slot);
+    }
+
+    fn forget(&mut self, name: Name) {
+        self.names.remove(name);
+        if self.names.wants_compaction() {
+            self.names.compact(self.records.iter_mut().flatten().map(|record| &mut record.name));
+        }
     }
 
     /// Takes in a child; the slot where that is news. A child of nobody we know is no news: an
@@ -197,9 +231,13 @@ impl Fleet {
         if record.is_settled() || record.state.has(State::IN_FLIGHT) {
             return None;
         }
-        let namespace = self.namespace(record).to_owned();
-        let task = self.with(slot, |record| record.depart(namespace));
-        Some(task)
+        let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
+        let spec = self.specs.remove(&slot);
+        if self.specs.is_empty() {
+            // A burst must not leave its table behind.
+            self.specs.shrink_to_fit();
+        }
+        Some(self.with(slot, |record| record.depart(namespace, name, spec)))
     }
 
     /// Work ended, well or not. Returns false where its InferenceService is gone.
@@ -211,18 +249,22 @@ impl Fleet {
             self.remove_slot(slot);
             return false;
         }
-        self.with(slot, |record| {
-            if record.uid != departed.uid {
-                // It was made anew meanwhile, and what was done was for its predecessor.
-                record.state.set(State::IN_FLIGHT, false);
-                return;
+        if record.uid != departed.uid {
+            // It was made anew meanwhile, and what was done was for its predecessor.
+            self.with(slot, |record| record.state.set(State::IN_FLIGHT, false));
+            return true;
+        }
+        match result {
+            Ok(done) => {
+                let before = record.resource_version;
+                self.with(slot, |record| record.land(departed, &done, configuration));
+                let is_news = self.get(slot).is_some_and(|record| record.resource_version != before);
+                if let Some(written) = done.written.filter(|_| is_news) {
+                    self.keep_spec(slot, written.spec);
+                }
             }
-            match result {
-                Ok(done) => record.land(departed, done, configuration),
-                Err(_) => record.fail(departed),
-            }
-        });
-        self.drop_spec_beyond_limit(slot);
+            Err(_) => self.with(slot, |record| record.fail(departed)),
+        }
         true
     }
 
@@ -235,16 +277,19 @@ impl Fleet {
         result
     }
 
-    fn drop_spec_beyond_limit(&mut self, slot: Slot) {
-        if self.tally.specs_kept > SPECS_KEPT {
-            self.with(slot, |record| record.spec = None);
+    /// The latest spec, where it is about to be acted on; only so many at a time.
+    fn keep_spec(&mut self, slot: Slot, spec: Spec) {
+        let is_due = self.get(slot).is_some_and(|record| record.reasons.contains(Reasons::SPEC));
+        self.specs.remove(&slot);
+        if is_due && self.specs.len() < SPECS_KEPT {
+            self.specs.insert(slot, spec);
         }
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<Slot> {
         let hash = self.hash(namespace, name);
         let same = |slot: &Slot| {
-            self.get(*slot).is_some_and(|record| &*record.name == name && self.namespace(record) == namespace)
+            self.get(*slot).is_some_and(|record| self.name(record) == name && self.namespace(record) == namespace)
         };
         self.index.find(hash, same).copied()
     }
@@ -253,14 +298,32 @@ impl Fleet {
         self.hasher.hash_one((namespace, name))
     }
 
-    /// Namespaces are few and are never forgotten.
-    fn intern(&mut self, namespace: &str) -> u32 {
-        let known = self.namespaces.iter().position(|known| &**known == namespace);
-        let position = known.unwrap_or_else(|| {
-            self.namespaces.push(namespace.into());
-            self.namespaces.len() - 1
-        });
+    /// The place of the namespace of one more InferenceService.
+    fn enter(&mut self, namespace: &str) -> u32 {
+        let is_it = |known: &Namespace| known.inference_services > 0 && &*known.name == namespace;
+        // Lists come sorted by namespace.
+        let latest = Some(self.latest_namespace).filter(|&latest| self.namespaces.get(latest).is_some_and(is_it));
+        let known = latest.or_else(|| self.namespaces.iter().position(is_it));
+        let empty = || self.namespaces.iter().position(|known| known.inference_services == 0);
+        let position = known.or_else(empty).unwrap_or(self.namespaces.len());
+        if position == self.namespaces.len() {
+            self.namespaces.push(Namespace { name: Box::default(), inference_services: 0 });
+        }
+        self.latest_namespace = position;
+        let entered = &mut self.namespaces[position];
+        if entered.inference_services == 0 {
+            entered.name = namespace.into();
+        }
+        entered.inference_services += 1;
         u32::try_from(position).unwrap_or(u32::MAX)
+    }
+
+    fn leave(&mut self, namespace: u32) {
+        let left = &mut self.namespaces[namespace as usize];
+        left.inference_services -= 1;
+        if left.inference_services == 0 {
+            left.name = Box::default();
+        }
     }
 }
 

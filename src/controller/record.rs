@@ -1,18 +1,19 @@
 //! What is remembered of one InferenceService, and how each thing that is seen changes it. Kept by
 //! the fleet; pure; must stay small, because there is one for every InferenceService of the cluster.
 
-use crate::api::{InferenceServiceSpec, Phase};
+use crate::api::Phase;
+use crate::controller::names::Name;
 use crate::controller::reasons::Reasons;
 use crate::error::Remedy;
 use crate::projection::{Identity, InferenceService};
 use crate::reconcile::status::{self, Reading, Stamps, Summary};
-use crate::reconcile::{Done, Next, Task};
+use crate::reconcile::{Done, Next, Spec, Task};
 use crate::uid::Uid;
 
 #[derive(Debug)]
 pub struct Record {
-    pub name: Box<str>,
-    /// Interned by the fleet.
+    /// Name and namespace are kept by the fleet.
+    pub name: Name,
     pub namespace: u32,
     /// Failed attempts in a row.
     pub failures: u8,
@@ -22,13 +23,11 @@ pub struct Record {
     pub reasons: Reasons,
     pub uid: Uid,
     pub resource_version: u64,
-    pub generation: i64,
+    pub generation: u32,
     /// The children as last looked at; a resourceVersion here that was only seen and not looked at
     /// has its reason set.
     pub stamps: Stamps,
     pub summary: Option<Summary>,
-    /// Kept until it is acted on, and only for so many at a time.
-    pub spec: Option<Box<Result<InferenceServiceSpec, String>>>,
 }
 
 /// Marks that are not reasons for work, one bit each.
@@ -82,9 +81,9 @@ impl ChildKind {
 impl Record {
     /// `trust`: the status may say that nothing is to be done, because the lists of children that
     /// are yet to come will confirm it.
-    pub fn new(namespace: u32, object: InferenceService, configuration: u64, trust: bool) -> Record {
+    pub fn new(namespace: u32, name: Name, object: &InferenceService, configuration: u64, trust: bool) -> Record {
         let mut record = Record {
-            name: object.identity.name.clone().into_boxed_str(),
+            name,
             namespace,
             failures: 0,
             looks: 0,
@@ -95,7 +94,6 @@ impl Record {
             generation: 0,
             stamps: Stamps::default(),
             summary: None,
-            spec: None,
         };
         record.observe(object, configuration);
         if !trust {
@@ -110,12 +108,12 @@ impl Record {
     }
 
     /// Takes in the InferenceService as a list, an event or an answer shows it.
-    pub fn observe(&mut self, object: InferenceService, configuration: u64) {
+    pub fn observe(&mut self, object: &InferenceService, configuration: u64) {
         let identity = &object.identity;
         if identity.uid != self.uid {
             // Made anew under the same name; what is in flight for the old one still has to land.
             let in_flight = self.state.has(State::IN_FLIGHT);
-            *self = Record::new(self.namespace, object, configuration, false);
+            *self = Record::new(self.namespace, self.name, object, configuration, false);
             self.state.set(State::IN_FLIGHT, in_flight);
             return;
         }
@@ -139,7 +137,6 @@ impl Record {
             self.failures = 0;
         }
         self.generation = identity.generation;
-        self.spec = if self.reasons.contains(Reasons::SPEC) { Some(Box::new(object.spec)) } else { None };
     }
 
     fn observe_status(&mut self, reading: &Reading, first: bool) {
@@ -204,24 +201,29 @@ impl Record {
     }
 
     /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
-    pub fn depart(&mut self, namespace: String) -> Task {
+    pub fn depart(&mut self, namespace: String, name: String, spec: Option<Spec>) -> Task {
         self.state.set(State::IN_FLIGHT, true);
+        let mut reasons = std::mem::take(&mut self.reasons);
+        // A spec that was refused at first has no Service yet.
+        if reasons.contains(Reasons::SPEC) && self.stamps.service == 0 {
+            reasons |= Reasons::SERVICE;
+        }
         Task {
             namespace,
-            name: self.name.to_string(),
+            name,
             uid: self.uid,
             generation: self.generation,
-            reasons: std::mem::take(&mut self.reasons),
+            reasons,
             stamps: self.stamps,
             summary: self.summary,
-            spec: self.spec.take().map(|spec| *spec),
+            spec,
         }
     }
 
     /// Work is done; `departed` is how it began.
-    pub fn land(&mut self, departed: &Departed, done: Done, configuration: u64) {
+    pub fn land(&mut self, departed: &Departed, done: &Done, configuration: u64) {
         let looked_only = departed.reasons == Reasons::PROGRESS;
-        self.land_children(departed, &done);
+        self.land_children(departed, done);
         if done.generation > self.generation {
             self.generation = done.generation;
         }
@@ -231,12 +233,11 @@ impl Record {
             self.reasons = self.reasons.without(Reasons::SPEC);
         }
         let wrote = done.written.is_some();
-        if let Some(object) = done.written
+        if let Some(object) = &done.written
             && object.identity.resource_version >= self.resource_version
             && object.identity.uid == self.uid
         {
-            self.observe(*object, configuration);
-            self.state.set(State::IN_FLIGHT, false);
+            self.observe(object, configuration);
             self.summary = done.summary;
         }
         self.state.set(State::IN_FLIGHT, false);
@@ -245,7 +246,7 @@ impl Record {
         } else {
             0
         };
-        match done.next {
+        match &done.next {
             Next::Settled => self.failures = 0,
             Next::Look => {
                 self.failures = 0;
@@ -297,7 +298,7 @@ impl Record {
 #[derive(Clone, Copy, Debug)]
 pub struct Departed {
     pub uid: Uid,
-    pub generation: i64,
+    pub generation: u32,
     pub reasons: Reasons,
     pub stamps: Stamps,
 }

@@ -7,7 +7,7 @@ use fnv::FnvHasher;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::{InferenceServiceStatus, Observed, Phase};
+use crate::api::{self, InferenceServiceStatus, Observed, Phase};
 use crate::error::{API_SERVER_REFUSED, Error, NAME_TAKEN, Remedy};
 use crate::projection::Deployment;
 use crate::reconcile::deployment::selector;
@@ -67,7 +67,7 @@ pub struct Assessment {
 pub struct Stamps {
     /// 0: there is no Deployment.
     pub deployment: u64,
-    pub deployment_generation: i64,
+    pub deployment_generation: u32,
     /// 0: there is no Service.
     pub service: u64,
 }
@@ -79,7 +79,7 @@ pub struct Subject<'a> {
     pub name: &'a str,
     pub endpoint: &'a str,
     /// The generation of the spec that was acted on.
-    pub generation: i64,
+    pub generation: u32,
     /// A hash over everything in the operator's settings that shows in children or status.
     pub configuration: u64,
 }
@@ -169,7 +169,7 @@ pub fn compose(
         status: if holds { "True" } else { "False" }.to_owned(),
         reason: reason.clone(),
         message: message.clone(),
-        observed_generation: Some(subject.generation),
+        observed_generation: Some(i64::from(subject.generation)),
         last_transition_time: Time(Timestamp::from_second(i64::from(since)).unwrap_or_default()),
     };
     let mut conditions = vec![condition("Ready", ready, summary.ready_since)];
@@ -180,14 +180,14 @@ pub fn compose(
         ready_replicas,
         endpoint: Some(subject.endpoint.to_owned()).filter(|_| stamps.service != 0),
         selector: Some(selector(subject.name)),
-        observed_generation: subject.generation,
+        observed_generation: i64::from(subject.generation),
         conditions,
         observed: None,
     };
     summary.checksum = checksum(&status, subject.configuration);
     status.observed = Some(Observed {
         deployment_resource_version: text(stamps.deployment),
-        deployment_generation: Some(stamps.deployment_generation).filter(|_| stamps.deployment != 0),
+        deployment_generation: Some(i64::from(stamps.deployment_generation)).filter(|_| stamps.deployment != 0),
         service_resource_version: text(stamps.service),
         checksum: format!("{:016x}", summary.checksum),
     });
@@ -228,10 +228,10 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
         trusted: observed.checksum == format!("{:016x}", summary.checksum),
         unfinished: status.conditions.iter().any(|condition| UNFINISHED.contains(&condition.reason.as_str())),
         summary,
-        observed_generation: status.observed_generation,
+        observed_generation: api::generation(status.observed_generation),
         stamps: Stamps {
             deployment: number(observed.deployment_resource_version),
-            deployment_generation: observed.deployment_generation.unwrap_or(0),
+            deployment_generation: api::generation(observed.deployment_generation.unwrap_or(0)),
             service: number(observed.service_resource_version),
         },
     }
@@ -244,7 +244,7 @@ pub struct Reading {
     /// It has to be looked at again even where nothing has changed: see `UNFINISHED`.
     pub unfinished: bool,
     pub summary: Summary,
-    pub observed_generation: i64,
+    pub observed_generation: u32,
     pub stamps: Stamps,
 }
 

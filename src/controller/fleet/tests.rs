@@ -17,7 +17,7 @@ const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
 const STAMPS: Stamps = Stamps { deployment: 50, deployment_generation: 1, service: 60 };
 
 /// An InferenceService as the API server sends it; `status`: see `status_of`.
-fn object(uid: &str, resource_version: u64, generation: i64, status: Value) -> InferenceService {
+fn object(uid: &str, resource_version: u64, generation: u32, status: Value) -> InferenceService {
     let object = json!({
         "metadata": {"namespace": "ns", "name": "demo", "uid": uid,
                      "resourceVersion": resource_version.to_string(), "generation": generation},
@@ -28,18 +28,18 @@ fn object(uid: &str, resource_version: u64, generation: i64, status: Value) -> I
 }
 
 /// The status that an operator with this configuration writes when the spec of `generation` is Ready.
-fn status_of(generation: i64, configuration: u64, phase: Phase, reason: &str) -> Value {
+fn status_of(generation: u32, configuration: u64, phase: Phase, reason: &str) -> Value {
     let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, configuration };
     let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };
     let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, 1000);
     serde_json::to_value(status).expect("JSON")
 }
 
-fn ready(resource_version: u64, generation: i64) -> InferenceService {
+fn ready(resource_version: u64, generation: u32) -> InferenceService {
     object(UID, resource_version, generation, status_of(generation, CONFIGURATION, Phase::Ready, "ReplicasReady"))
 }
 
-fn child(resource_version: u64, generation: i64, owner: &str) -> Identity {
+fn child(resource_version: u64, generation: u32, owner: &str) -> Identity {
     let child: DeploymentMetadata = serde_json::from_value(json!({"metadata": {
         "namespace": "ns", "name": "demo", "uid": "22222222-2222-4333-8444-555555555555",
         "resourceVersion": resource_version.to_string(), "generation": generation,
@@ -59,11 +59,11 @@ fn settled() -> (Fleet, Slot) {
 
 fn list(fleet: &mut Fleet, object: InferenceService) -> Slot {
     fleet.list_begins(List::InferenceServices);
-    let slot = fleet.observe(object, true);
+    let slot = fleet.observe(object, true).expect("a name");
     fleet.list_ends(List::InferenceServices);
     for (kind, version) in [(ChildKind::Deployment, STAMPS.deployment), (ChildKind::Service, STAMPS.service)] {
         fleet.list_begins(List::Children(kind));
-        fleet.observe_child(kind, &child(version, i64::from(kind == ChildKind::Deployment), UID), true);
+        fleet.observe_child(kind, &child(version, u32::from(kind == ChildKind::Deployment), UID), true);
         fleet.list_ends(List::Children(kind));
     }
     fleet.children_are_listed();
@@ -93,7 +93,7 @@ fn reasons(fleet: &Fleet, slot: Slot) -> Reasons {
     fleet.get(slot).expect("a record").reasons
 }
 
-fn done(generation: i64, stamps: Stamps, written: Option<InferenceService>) -> Done {
+fn done(generation: u32, stamps: Stamps, written: Option<InferenceService>) -> Done {
     let summary = written
         .as_ref()
         .and_then(|object| object.status.as_ref())
@@ -214,7 +214,7 @@ fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_an
     for echo_first in [true, false] {
         let mut fleet = Fleet::new(CONFIGURATION);
         fleet.children_are_listed();
-        let slot = fleet.observe(object(UID, 100, 1, Value::Null), false);
+        let slot = fleet.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
         let task = fleet.depart(slot).expect("work");
         let departed = Departed::from(&task);
         let echo = |fleet: &mut Fleet| {
@@ -304,7 +304,7 @@ fn one_that_is_made_anew_in_flight_starts_from_nothing() {
     fleet.observe_child(ChildKind::Service, &child(61, 0, UID), false);
     let departed = Departed::from(&fleet.depart(slot).expect("work"));
     fleet.remove("ns", "demo");
-    assert_eq!(fleet.observe(object(OTHER_UID, 120, 1, Value::Null), false), slot);
+    assert_eq!(fleet.observe(object(OTHER_UID, 120, 1, Value::Null), false), Some(slot));
     assert!(fleet.depart(slot).is_none(), "never twice at once for one name");
     fleet.land(slot, &departed, Ok(done(1, STAMPS, None)));
     let task = fleet.depart(slot).expect("work");
@@ -333,11 +333,48 @@ fn a_slot_is_used_again_and_specs_are_kept_only_so_many() {
         object.identity.name = format!("demo-{number}");
         fleet.observe(object, false);
     }
-    assert_eq!(fleet.iter().filter(|(_, record)| record.spec.is_some()).count(), SPECS_KEPT);
+    assert_eq!(fleet.specs.len(), SPECS_KEPT);
     for number in 0..count {
         fleet.remove("ns", &format!("demo-{number}"));
     }
-    assert_eq!((fleet.len(), *fleet.tally()), (0, Tally::default()));
+    assert_eq!((fleet.len(), *fleet.tally(), fleet.specs.len()), (0, Tally::default(), 0));
+    assert_eq!(fleet.namespaces.len(), 1);
     fleet.observe(ready(100, 1), false);
     assert_eq!(fleet.records.len(), count);
+}
+
+#[test]
+fn namespaces_that_come_and_go_leave_nothing_behind() {
+    let mut fleet = Fleet::new(CONFIGURATION);
+    let in_namespace = |namespace: String, name: &str| {
+        let mut object = object(UID, 100, 1, Value::Null);
+        (object.identity.namespace, object.identity.name) = (namespace, name.into());
+        object
+    };
+    let kept = fleet.observe(in_namespace("kept".into(), "demo"), false).expect("a name");
+    for number in 0..1000 {
+        let namespace = format!("run-{number}");
+        for name in ["one", "two"] {
+            fleet.observe(in_namespace(namespace.clone(), name), false).expect("a name");
+        }
+        for name in ["one", "two"] {
+            fleet.remove(&namespace, name);
+        }
+    }
+    assert_eq!((fleet.len(), fleet.namespaces.len(), fleet.records.len()), (1, 2, 3));
+    let record = fleet.get(kept).expect("a record");
+    assert_eq!((fleet.namespace(record), fleet.name(record)), ("kept", "demo"));
+}
+
+#[test]
+fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
+    let mut fleet = Fleet::new(CONFIGURATION);
+    let slot = fleet.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
+    fleet.children_are_listed();
+    let task = fleet.depart(slot).expect("work");
+    let refused = Done { next: Next::Refused(Error::MissingField("model")), ..done(1, Stamps::default(), None) };
+    fleet.land(slot, &Departed::from(&task), Ok(refused));
+    assert!(fleet.depart(slot).is_none(), "waits for the user");
+    see(&mut fleet, object(UID, 110, 2, status_of(1, CONFIGURATION, Phase::Failed, "MissingField")));
+    assert!(fleet.depart(slot).expect("work").reasons.contains(Reasons::SERVICE));
 }

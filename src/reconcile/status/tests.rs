@@ -14,7 +14,7 @@ const SUBJECT: Subject = Subject {
     configuration: 7,
 };
 
-fn deployment(replicas: i32, generation: i64, status: Value) -> Deployment {
+fn deployment(replicas: i32, generation: u32, status: Value) -> Deployment {
     let object = json!({
         "metadata": {"namespace": "ns", "name": "demo", "resourceVersion": "5", "generation": generation,
                      "uid": "22222222-2222-4333-8444-555555555555"},

@@ -1,0 +1,81 @@
+//! All names of the fleet in one buffer: where an allocator needs 16 bytes for a pointer and 16 to 32
+//! for a string of its own, this needs 8 and the length. Kept by the fleet; pure; must never move a
+//! name without the fleet's knowledge.
+
+/// Where a name is. Belongs to the `Names` that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    start: u32,
+    /// Kubernetes' names have at most 253 bytes.
+    length: u16,
+}
+
+#[derive(Default)]
+pub struct Names {
+    text: String,
+    /// Bytes of names that were removed.
+    dead: usize,
+}
+
+/// Dead bytes that are not worth a compaction.
+const DEAD_ALLOWED: usize = 16 << 10;
+
+impl Names {
+    /// None: it is too long to be a name, or there is no room for another 4 GiB.
+    pub fn add(&mut self, name: &str) -> Option<Name> {
+        let place = Name { start: u32::try_from(self.text.len()).ok()?, length: u16::try_from(name.len()).ok()? };
+        self.text.push_str(name);
+        Some(place)
+    }
+
+    pub fn get(&self, name: Name) -> &str {
+        let start = name.start as usize;
+        self.text.get(start..start + usize::from(name.length)).unwrap_or_default()
+    }
+
+    /// The name is not asked for again.
+    pub fn remove(&mut self, name: Name) {
+        self.dead += usize::from(name.length);
+    }
+
+    pub fn wants_compaction(&self) -> bool {
+        self.dead > DEAD_ALLOWED.max(self.text.len() / 2)
+    }
+
+    /// Gives the room of dead names back. `living`: every name that is still asked for.
+    pub fn compact<'a>(&mut self, living: impl Iterator<Item = &'a mut Name>) {
+        let mut compact = Names { text: String::with_capacity(self.text.len() - self.dead), dead: 0 };
+        for name in living {
+            if let Some(place) = compact.add(self.get(*name)) {
+                *name = place;
+            }
+        }
+        *self = compact;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_what_they_are_while_others_come_and_go() {
+        let mut names = Names::default();
+        let mut living: Vec<(String, Name)> = Vec::new();
+        for number in 0..20_000 {
+            let text = format!("name-{number}");
+            living.push((text.clone(), names.add(&text).expect("added")));
+            if number % 3 > 0 {
+                let (_, removed) = living.swap_remove(number % living.len());
+                names.remove(removed);
+            }
+            if names.wants_compaction() {
+                names.compact(living.iter_mut().map(|(_, name)| name));
+            }
+        }
+        assert!(living.iter().all(|(text, name)| names.get(*name) == text));
+        let needed: usize = living.iter().map(|(text, _)| text.len()).sum();
+        assert!(names.text.len() < 2 * needed + DEAD_ALLOWED, "{} bytes for {needed}", names.text.len());
+        assert_eq!(names.add(&"x".repeat(70_000)), None);
+    }
+}
