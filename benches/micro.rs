@@ -4,51 +4,61 @@
 
 mod objects;
 
+use bytes::Bytes;
 use divan::{Bencher, black_box};
 use inference_operator::controller::fleet::Fleet;
 use inference_operator::controller::queue::Queue;
+use inference_operator::controller::watch::line::Line;
 use inference_operator::gpu::Catalogue;
-use inference_operator::projection::{DeploymentMetadata, InferenceService};
+use inference_operator::projection::{DeploymentMetadata, InferenceService, Kind};
+use inference_operator::pruning::Pruner;
 use inference_operator::reconcile::validate::Valid;
 use inference_operator::reconcile::{deployment, status};
 use inference_operator::settings::Settings;
-use kube::core::WatchEvent;
-use objects::{CONFIGURATION, deployment_event, inference_service_event};
+use objects::{CONFIGURATION, deployment_event, inference_service_event, read};
 use tokio::time::Instant;
 
 fn main() {
     divan::main();
 }
 
-fn object(event: &str) -> InferenceService {
-    match serde_json::from_str(event).expect("an event") {
-        WatchEvent::Added(object) => object,
+fn object(event: Bytes) -> InferenceService {
+    match read(&mut Pruner::new(InferenceService::EVENT), event) {
+        Line::Applied(object) => object,
         _ => unreachable!("an ADDED event"),
     }
 }
 
 #[divan::bench]
 fn decode_an_inference_service_event(bencher: Bencher) {
-    let event = inference_service_event(1);
-    bencher.bench(|| serde_json::from_str::<WatchEvent<InferenceService>>(black_box(&event)).is_ok());
+    let (event, mut pruner) = (inference_service_event(1), Pruner::new(InferenceService::EVENT));
+    bencher.bench_local(|| read::<InferenceService>(&mut pruner, black_box(event.clone())));
 }
 
 #[divan::bench]
 fn decode_a_deployment_event(bencher: Bencher) {
-    let event = deployment_event(1, 1000);
-    bencher.bench(|| serde_json::from_str::<WatchEvent<DeploymentMetadata>>(black_box(&event)).is_ok());
+    let (event, mut pruner) = (deployment_event(1, 1000), Pruner::new(DeploymentMetadata::EVENT));
+    bencher.bench_local(|| read::<DeploymentMetadata>(&mut pruner, black_box(event.clone())));
+}
+
+/// What a megabyte that nobody reads costs.
+#[divan::bench]
+fn skip_a_megabyte(bencher: Bencher) {
+    let event = Bytes::from(format!(r#"{{"type":"ADDED","object":{{"data":"{}"}}}}"#, "x".repeat(1 << 20)));
+    let mut pruner = Pruner::new(DeploymentMetadata::EVENT);
+    bencher.bench_local(|| pruner.advance(&mut black_box(event.clone())));
 }
 
 #[divan::bench]
 fn read_a_status(bencher: Bencher) {
-    let status = object(&inference_service_event(1)).status.expect("a status");
+    let status = object(inference_service_event(1)).status.expect("a status");
     bencher.bench(|| status::read(black_box(&status), CONFIGURATION).trusted);
 }
 
 #[divan::bench]
 fn settled_predicate(bencher: Bencher) {
     let mut fleet = Fleet::new(CONFIGURATION);
-    let slot = fleet.observe(object(&inference_service_event(1)), true).expect("a name");
+    let slot = fleet.observe(object(inference_service_event(1)), true).expect("a name");
     bencher
         .bench(|| fleet.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));
 }

@@ -1,6 +1,10 @@
 //! Objects as the API server sends them, for the micro-benches and for the budgets of memory: as
 //! long as real ones are, with all that the operator throws away.
 
+use bytes::Bytes;
+use inference_operator::controller::watch::line::{self, Line};
+use inference_operator::projection::Kind;
+use inference_operator::pruning::Pruner;
 use serde_json::json;
 
 pub const CONFIGURATION: u64 = 7;
@@ -10,7 +14,7 @@ pub fn uid(number: usize) -> String {
 }
 
 /// A Ready InferenceService as a watch event, with the status that this operator writes.
-pub fn inference_service_event(number: usize) -> String {
+pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::api::Phase;
     use inference_operator::reconcile::status::{Abnormal, Assessment, Stamps, Subject, compose};
     let name = format!("inference-{number:05}");
@@ -39,7 +43,7 @@ pub fn inference_service_event(number: usize) -> String {
 }
 
 /// The same InferenceService's Deployment as its metadata-only watch event.
-pub fn deployment_event(number: usize, resource_version: u64) -> String {
+pub fn deployment_event(number: usize, resource_version: u64) -> Bytes {
     let name = format!("inference-{number:05}");
     let mut metadata = metadata(&name, number, resource_version, "inference-operator");
     metadata["ownerReferences"] = json!([{
@@ -49,8 +53,14 @@ pub fn deployment_event(number: usize, resource_version: u64) -> String {
 }
 
 /// The type comes first, as the API server writes it: k8s.io/apimachinery, meta/v1/watch.go.
-fn event(kind: &str, object: &serde_json::Value) -> String {
-    format!(r#"{{"type":"{kind}","object":{object}}}"#)
+fn event(kind: &str, object: &serde_json::Value) -> Bytes {
+    format!(r#"{{"type":"{kind}","object":{object}}}"#).into()
+}
+
+/// As the watch does it: pruned first, then decoded.
+pub fn read<K: Kind>(pruner: &mut Pruner, mut event: Bytes) -> Line<K> {
+    pruner.advance(&mut event).expect("JSON").expect("a line");
+    line::read(pruner.kept()).expect("an event")
 }
 
 fn metadata(name: &str, number: usize, resource_version: u64, manager: &str) -> serde_json::Value {

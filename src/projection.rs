@@ -48,7 +48,7 @@ const JSON_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;
 
 const LIST_METADATA: Keep = Keep::Fields(&[("continue", Keep::Whole), ("resourceVersion", Keep::Whole)]);
 
-/// The annotation of the bookmark that ends a streaming list; watch.rs reads it.
+/// The annotation of the bookmark that ends a streaming list; watch/line.rs reads it.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 const METADATA: Keep = Keep::Fields(&[
@@ -259,7 +259,7 @@ pub struct DeploymentCondition {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireMetadata {
+struct WireMetadata<'a> {
     #[serde(default)]
     namespace: String,
     #[serde(default)]
@@ -274,7 +274,8 @@ struct WireMetadata {
     #[serde(default)]
     labels: WireLabels,
     #[serde(default)]
-    owner_references: Vec<WireOwner>,
+    #[serde(borrow)]
+    owner_references: Vec<WireOwner<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -284,24 +285,27 @@ struct WireLabels {
 }
 
 #[derive(Deserialize)]
-struct WireOwner {
+struct WireOwner<'a> {
     kind: String,
     name: String,
-    uid: String,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
     #[serde(default)]
     controller: bool,
 }
 
 #[derive(Deserialize)]
-struct WireInferenceService {
-    metadata: WireMetadata,
+struct WireInferenceService<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
-struct WireDeployment {
-    metadata: WireMetadata,
+struct WireDeployment<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
     #[serde(default)]
     spec: WireDeploymentSpec,
     #[serde(default)]
@@ -315,8 +319,9 @@ struct WireDeploymentSpec {
 }
 
 #[derive(Deserialize)]
-struct WireMetadataOnly {
-    metadata: WireMetadata,
+struct WireMetadataOnly<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
 }
 
 /// Since Kubernetes 1.35 resourceVersions are promised to be numbers that can be compared
@@ -331,8 +336,8 @@ fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Erro
     i64::deserialize(deserializer).map(api::generation)
 }
 
-impl From<WireMetadata> for Identity {
-    fn from(wire: WireMetadata) -> Self {
+impl From<WireMetadata<'_>> for Identity {
+    fn from(wire: WireMetadata<'_>) -> Self {
         let controller = wire.owner_references.into_iter().find(|owner| owner.controller);
         Identity {
             namespace: wire.namespace,

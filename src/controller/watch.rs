@@ -5,6 +5,8 @@
 //! Why not kube's `watcher`: it reads lines and pages as a whole (pruning.rs), and hands out types
 //! that embed an `ObjectMeta`. The states are the same as its.
 
+pub mod line;
+
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -14,13 +16,13 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Request, header};
 use kube::core::Status;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::controller::queue::{Jitter, backoff};
 use crate::projection::Kind;
 use crate::pruning::{Fields, Piece};
+use line::{Line, Unclear};
 
 /// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
 const PAGE_SIZE: u32 = 500;
@@ -186,7 +188,8 @@ impl<K: Kind> Watch<K> {
             (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
             (Phase::Page(answer), Some(Piece::Item)) => {
                 self.deadline = Instant::now() + LIST_PAUSE;
-                Ok(decode::<K>(answer.kept()).map(Event::InitApply))
+                let object = line::object(answer.kept()).inspect_err(warn::<K>);
+                Ok(object.ok().map(Event::InitApply))
             }
             (Phase::Page(answer), Some(Piece::Document)) => {
                 let list = serde_json::from_slice::<List>(answer.kept());
@@ -213,24 +216,18 @@ impl<K: Kind> Watch<K> {
         let is_list = matches!(self.phase, Phase::StreamingList(_));
         self.deadline = Instant::now() + if is_list { LIST_PAUSE } else { WATCH_PAUSE };
         let (Phase::StreamingList(answer) | Phase::Watching { answer, .. }) = &self.phase else { return Ok(None) };
-        let line: Line = serde_json::from_slice(answer.kept()).map_err(|error| Interruption::Cut(error.to_string()))?;
-        if line.kind == "ERROR" {
-            let status: Status = serde_json::from_str(line.object.get()).unwrap_or_default();
-            return Err(if status.code == 410 {
-                Interruption::Expired
-            } else if is_list {
-                Interruption::Refused(kube::Error::Api(Box::new(status)))
-            } else {
-                Interruption::Cut(status.message)
-            });
-        }
-        if line.kind == "BOOKMARK" {
-            let bookmark: Bookmark =
-                serde_json::from_str(line.object.get()).map_err(|error| Interruption::Cut(error.to_string()))?;
-            return Ok(self.bookmark(bookmark.metadata));
-        }
-        let is_gone = line.kind == "DELETED";
-        let Some(object) = decode::<K>(line.object.get().as_bytes()) else { return Ok(None) };
+        let (is_gone, object) = match line::read::<K>(answer.kept()) {
+            Ok(Line::Applied(object)) => (false, object),
+            Ok(Line::Deleted(object)) => (true, object),
+            Ok(Line::Bookmark { resource_version, ends_list }) => return Ok(self.bookmark(resource_version, ends_list)),
+            Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Expired),
+            Ok(Line::Error(status)) => return Err(self.broke_off(kube::Error::Api(Box::new(status)))),
+            Err(unclear @ Unclear::Object(_)) => {
+                warn::<K>(&unclear);
+                return Ok(None);
+            }
+            Err(unclear @ Unclear::Line(_)) => return Err(self.broke_off(kube::Error::Service(unclear.into()))),
+        };
         if let Phase::Watching { resource_version, .. } = &mut self.phase {
             *resource_version = object.identity().resource_version;
             self.failures = 0;
@@ -242,20 +239,20 @@ impl<K: Kind> Watch<K> {
         }))
     }
 
-    fn bookmark(&mut self, bookmark: BookmarkMetadata) -> Option<Event<K>> {
+    fn bookmark(&mut self, version: u64, ends_list: bool) -> Option<Event<K>> {
         if let Phase::Watching { resource_version, .. } = &mut self.phase {
-            *resource_version = bookmark.resource_version;
+            *resource_version = version;
             self.failures = 0;
             return None;
         }
-        if bookmark.annotations.initial_events_end.is_none() {
+        if !ends_list {
             return None;
         }
         // What was a list goes on as a watch.
         if let Phase::StreamingList(answer) = std::mem::replace(&mut self.phase, Phase::Begin) {
             let now = Instant::now();
             self.deadline = now + WATCH_PAUSE;
-            self.phase = Phase::Watching { answer, resource_version: bookmark.resource_version, since: now };
+            self.phase = Phase::Watching { answer, resource_version: version, since: now };
         }
         self.list_is_done();
         Some(Event::InitDone)
@@ -367,23 +364,9 @@ fn complaint(resource: &str, error: &kube::Error) -> String {
     }
 }
 
-/// An object that cannot be understood is an error of that one object and never of its list.
-fn decode<K: Kind>(bytes: &[u8]) -> Option<K> {
-    match serde_json::from_slice(bytes) {
-        Ok(object) => Some(object),
-        Err(error) => {
-            tracing::warn!(resource = K::resource(), "an object that cannot be understood is left alone: {error}");
-            None
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    object: &'a RawValue,
+/// An error of one object, for whoever has to mend it.
+fn warn<K: Kind>(unclear: &Unclear) {
+    tracing::warn!(resource = K::resource(), "{unclear}");
 }
 
 #[derive(Deserialize)]
@@ -397,24 +380,4 @@ struct ListMetadata {
     r#continue: Option<String>,
     #[serde(deserialize_with = "crate::projection::resource_version")]
     resource_version: u64,
-}
-
-#[derive(Deserialize)]
-struct Bookmark {
-    metadata: BookmarkMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BookmarkMetadata {
-    #[serde(deserialize_with = "crate::projection::resource_version")]
-    resource_version: u64,
-    #[serde(default)]
-    annotations: BookmarkAnnotations,
-}
-
-#[derive(Default, Deserialize)]
-struct BookmarkAnnotations {
-    #[serde(rename = "k8s.io/initial-events-end")]
-    initial_events_end: Option<String>,
 }
