@@ -15,3 +15,4 @@ pub mod reconcile;
 pub mod settings;
 pub mod telemetry;
 pub mod uid;
+pub mod utc;
