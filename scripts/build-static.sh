@@ -16,9 +16,8 @@ usage: scripts/build-static.sh [ARCH]
 
 ARCH is amd64 or arm64, and for now must be this machine's own (the default).
 
-Where rustup can bring Rust's sources, the standard library is built along for size, and a panic
-ends the process without a word (about a quarter smaller). Else, or with PLAIN=1 in the
-environment, the standard library is the one that rustup brings.
+Where rustup can bring Rust's sources, the standard library is built along for size (about a quarter
+smaller). Else, or with PLAIN=1 in the environment, it is the one that rustup brings.
 EOF
 }
 
@@ -84,9 +83,8 @@ build() {
   cflags="-fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=$ROOT=/build"
   if has_sources; then
     say "building for $TARGET, the standard library along with it, for size"
-    export RUSTC_BOOTSTRAP=1 CARGO_PROFILE_EDGE_PANIC=immediate-abort
-    options+=("-Zbuild-std=std,panic_abort" -Zbuild-std-features=optimize_for_size -Zpanic-immediate-abort)
-    flags+=(-Zlocation-detail=none -Zfmt-debug=shallow)
+    export RUSTC_BOOTSTRAP=1
+    options+=("-Zbuild-std=std,panic_abort" -Zbuild-std-features=optimize_for_size)
   else
     say "building for $TARGET with the standard library as rustup brings it"
   fi

@@ -1,10 +1,15 @@
 //! The custom resource InferenceService, `ai.example.com/v1`: the types that the CRD is generated from.
 //! Used by everything that reads or writes one; must never know how a Deployment looks.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::borrow::Cow;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::utc::Utc;
 
 pub const GROUP: &str = "ai.example.com";
 pub const VERSION: &str = "v1";
@@ -102,6 +107,32 @@ pub struct InferenceServiceStatus {
     pub observed: Option<Observed>,
 }
 
+/// A `metav1.Condition`. Kubernetes' own type would link a library of time zones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Seconds since 1970; 0 where it is none that this operator writes.
+    #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
+    pub last_transition_time: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's shape
+fn write_time<S: Serializer>(seconds: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Utc(Duration::from_secs(u64::from(*seconds))))
+}
+
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    Ok(Utc::parse(&text).and_then(|time| u32::try_from(time.0.as_secs()).ok()).unwrap_or(0))
+}
+
 /// The stamps of a status: see `InferenceServiceStatus::observed`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -152,7 +183,7 @@ pub fn generation(wire: i64) -> u32 {
 
 /// Conditions are a map by type for server-side apply, as in Kubernetes' own types.
 fn conditions_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema = generator.subschema_for::<Vec<Condition>>();
+    let mut schema = generator.subschema_for::<Vec<v1::Condition>>();
     schema.insert("x-kubernetes-list-type".into(), "map".into());
     schema.insert("x-kubernetes-list-map-keys".into(), serde_json::json!(["type"]));
     schema

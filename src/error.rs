@@ -9,8 +9,9 @@ pub const NAME_TAKEN: &str = "NameTaken";
 /// Why an InferenceService could not be brought to its spec.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No `#[source]`: kube's own `Debug` and `Display` would link a YAML parser (69 kB).
     #[error("{}", describe(.0))]
-    Kube(#[from] kube::Error),
+    Kube(kube::Error),
 
     #[error("spec.{0} is missing")]
     MissingField(&'static str),
@@ -41,6 +42,12 @@ pub enum Error {
 
     #[error("not finished within {} s", .0.as_secs())]
     Timeout(Duration),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Error::Kube(error)
+    }
 }
 
 impl Error {
@@ -97,17 +104,26 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => {
             format!("{} ({})", status.message.chars().take(1024).collect::<String>(), status.code)
         }
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(inner) = source {
-                let inner_text = inner.to_string();
-                if !text.contains(&inner_text) {
-                    text = format!("{text}: {inner_text}");
-                }
-                source = inner.source();
-            }
-            text
-        }
+        kube::Error::Api(status) => format!("the API server says no, and not why ({})", status.code),
+        kube::Error::Service(error) => chain(&**error),
+        kube::Error::HyperError(error) => chain(error),
+        kube::Error::HttpError(error) => chain(error),
+        kube::Error::SerdeError(error) => format!("an answer that cannot be understood: {error}"),
+        // Of what only other ways to use kube can meet.
+        _ => "the request failed".to_owned(),
     }
+}
+
+/// An error with all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
 }

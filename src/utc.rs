@@ -15,6 +15,22 @@ impl Utc {
     }
 }
 
+impl Utc {
+    /// Whole seconds as `{}` writes them; None for anything else, be it a time or not.
+    pub fn parse(text: &str) -> Option<Utc> {
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+        let time = Utc(Duration::from_secs(seconds));
+        // Written again it is the same text, or it was none of these.
+        (time.to_string() == text).then_some(time)
+    }
+}
+
 impl fmt::Display for Utc {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
@@ -41,6 +57,13 @@ fn date(day: u64) -> (u64, u64, u64) {
     (era * 400 + year + next, month, day)
 }
 
+/// Days since 1970-01-01: Howard Hinnant's `days_from_civil`, for years that are not negative.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day = (153 * month + 2) / 5 + day - 1;
+    365 * year + year / 4 - year / 100 + year / 400 + day - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::jiff::Timestamp;
@@ -60,7 +83,27 @@ mod tests {
         for day in 0..120_530 {
             let seconds = day * 86_400 + day % 86_400;
             let expected = Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
-            assert_eq!(Utc(Duration::from_secs(seconds)).to_string(), expected.to_string(), "day {day}");
+            let time = Utc(Duration::from_secs(seconds));
+            assert_eq!(time.to_string(), expected.to_string(), "day {day}");
+            assert_eq!(Utc::parse(&time.to_string()), Some(time));
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_like_this_is_no_time() {
+        for text in [
+            "",
+            "2026-11-24T13:48:13",
+            "2026-11-24T13:48:13.5Z",
+            "2026-11-24T13:48:13+01:00",
+            "2026-02-30T13:48:13Z",
+            "2026-00-24T13:48:13Z",
+            "1969-11-24T13:48:13Z",
+            "2026-11-24T25:48:13Z",
+            "+026-11-24T13:48:13Z",
+            "2026-11-2\u{e9}T13:48:13Z",
+        ] {
+            assert_eq!(Utc::parse(text), None, "{text}");
         }
     }
 }

@@ -24,7 +24,7 @@ const BYTES_A_RECORD: usize = 122;
 const ALLOCATIONS_A_SETTLED_RECORD: u64 = 0;
 
 /// Allocations of decoding a Deployment's event that brings no news.
-const ALLOCATIONS_AN_EVENT: u64 = 9;
+const ALLOCATIONS_AN_EVENT: u64 = 10;
 
 /// A power of two, where tables that double are at their fullest.
 const COUNT: usize = 2048;

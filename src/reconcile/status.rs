@@ -4,10 +4,8 @@
 use std::hash::Hasher;
 
 use fnv::FnvHasher;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
 
-use crate::api::{self, InferenceServiceStatus, Observed, Phase};
+use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{API_SERVER_REFUSED, Error, NAME_TAKEN, Remedy};
 use crate::projection::Deployment;
 use crate::reconcile::deployment::selector;
@@ -170,7 +168,7 @@ pub fn compose(
         reason: reason.clone(),
         message: message.clone(),
         observed_generation: Some(i64::from(subject.generation)),
-        last_transition_time: Time(Timestamp::from_second(i64::from(since)).unwrap_or_default()),
+        last_transition_time: since,
     };
     let mut conditions = vec![condition("Ready", ready, summary.ready_since)];
     conditions.extend(abnormal.condition_type().map(|type_| condition(type_, true, summary.abnormal_since)));
@@ -207,7 +205,7 @@ pub fn can_wait(before: &Summary, after: &Summary) -> bool {
 pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
     let since = |types: &[&str]| {
         let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
-        found.and_then(|condition| u32::try_from(condition.last_transition_time.0.as_second()).ok()).unwrap_or(0)
+        found.map_or(0, |condition| condition.last_transition_time)
     };
     let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
     let summary = Summary {

@@ -3,8 +3,8 @@
 //! once; the name is made of what is said, so that saying it again after a crash changes nothing.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answer;
@@ -12,6 +12,7 @@ use crate::api;
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::Assessment;
 use crate::reconcile::{Context, Task};
+use crate::utc::Utc;
 
 /// Kubernetes' own limit of an Event's note.
 const NOTE_LIMIT: usize = 1024;
@@ -41,7 +42,7 @@ fn build(task: &Task, assessment: &Assessment, now: u32) -> Value {
     for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &assessment.message] {
         hasher.write(part.as_bytes());
     }
-    let time = Timestamp::from_second(i64::from(now)).unwrap_or_default();
+    let time = Utc(Duration::from_secs(u64::from(now)));
     let note: String = assessment.message.chars().take(NOTE_LIMIT / 4).collect();
     json!({
         "apiVersion": "events.k8s.io/v1",

@@ -208,8 +208,8 @@ fn no_field_of_a_status_can_be_changed_unnoticed() {
 
 #[test]
 fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
-    let since = |status: &InferenceServiceStatus| -> Vec<(String, i64)> {
-        status.conditions.iter().map(|c| (c.type_.clone(), c.last_transition_time.0.as_second())).collect()
+    let since = |status: &InferenceServiceStatus| -> Vec<(String, u32)> {
+        status.conditions.iter().map(|c| (c.type_.clone(), c.last_transition_time)).collect()
     };
     let (status, first) = written(Phase::Progressing, Abnormal::Reconciling, None, 1000);
     assert_eq!(since(&status), [("Ready".into(), 1000), ("Reconciling".into(), 1000)]);
