@@ -112,13 +112,13 @@ struct Children {
 }
 
 async fn look(context: &Context, task: &Task) -> Result<Children, Error> {
-    let deployment = apply::get::<Deployment>(&context.client, task);
-    if task.reasons.contains(Reasons::SERVICE) {
-        let (deployment, service) = tokio::try_join!(deployment, apply::get::<Service>(&context.client, task))?;
-        Ok(Children { deployment, service })
-    } else {
-        Ok(Children { deployment: deployment.await?, service: None })
-    }
+    let deployment = apply::get::<Deployment>(&context.client, task).await?;
+    let service = match task.reasons.contains(Reasons::SERVICE) {
+        // One after the other: both at once would need twice the connections.
+        true => apply::get::<Service>(&context.client, task).await?,
+        false => None,
+    };
+    Ok(Children { deployment, service })
 }
 
 /// Where only the spec has changed, the watches have shown the children as they are: the Deployment is
