@@ -10,6 +10,7 @@ use crate::bench::Bench;
 use crate::load;
 use crate::prometheus::{Histogram, Page};
 use crate::quiet;
+use crate::server_time;
 use crate::stats;
 
 /// A change that has not come through by then is not waited for any longer.
@@ -63,6 +64,7 @@ async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
         bench.at("changing specs, one at a time", &format!("{} of {}", done + 1, indexes.len()))?;
     }
     record(bench, "one", latencies, histogram).await?;
+    record_server_time(bench, indexes);
     bench.end_phase("changes, one at a time", began);
     Ok(())
 }
@@ -86,6 +88,28 @@ async fn burst(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
     record(bench, "burst", latencies, histogram).await?;
     bench.end_phase("changes in a burst", began);
     Ok(())
+}
+
+/// What the API server itself took for these changes, and what the operator took for them.
+fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
+    let names: Vec<String> = indexes.iter().map(|&index| load::name(index)).collect();
+    let changes = server_time::of_changes(&bench.ledger.requests, names.iter().map(String::as_str));
+    let server: Vec<f64> = changes.iter().map(|change| change.server_milliseconds).collect();
+    let busy: Vec<f64> = changes.iter().map(|change| change.busy_milliseconds).collect();
+    let round = &mut bench.round;
+    for (figure, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        let (server, busy) = (stats::percentile(&server, percent), stats::percentile(&busy, percent));
+        round.set_if(&format!("one.server_{figure}_milliseconds"), server);
+        round.set_if(&format!("one.busy_{figure}_milliseconds"), busy);
+        round.set_if(&format!("one.{figure}_to_server"), busy.zip(server).map(|(busy, server)| busy / server));
+    }
+    let total: f64 = server.iter().sum();
+    if let Some(own) = round.reconcile_times.get("one")
+        && total > 0.0
+    {
+        let ratio = own.sum_seconds * 1_000.0 / total;
+        round.set("one.reconcile_to_server", ratio);
+    }
 }
 
 /// Milliseconds; None: not within the patience. That the API server has accepted the change is told
