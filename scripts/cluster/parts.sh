@@ -70,11 +70,11 @@ start_apiserver() {
 }
 
 # Alone, it has nobody to elect; and it works for thousands of objects, not for a quiet cluster. In a
-# bench it does what InferenceServices wait for: no operator looks at endpoints, nothing is deleted.
+# bench it does what InferenceServices wait for: no operator looks at endpoints, and nothing is deleted.
 start_controller-manager() {
   local options=()
   [ "$BENCH" = no ] ||
-    options+=(--controllers=deployment-controller,replicaset-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller)
+    options+=(--controllers=node-lifecycle-controller,deployment-controller,replicaset-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller)
   start_process controller-manager "$KUBERNETES_BIN/kube-controller-manager" \
     --kubeconfig="$DIR/pki/controller-manager.kubeconfig" --leader-elect=false --use-service-account-credentials \
     --root-ca-file="$DIR/pki/ca.crt" --service-account-private-key-file="$DIR/pki/service-account.key" \
