@@ -202,7 +202,7 @@ mod tests {
         let text = table(&[run]);
         let expected = [
             "| settled.rss_bytes | 3.50 MB | 4 MB | 3.40 MB | within |",
-            "| scale.rss_bytes | 8.40 MB | 10 MB | 8 MB | within |",
+            "| scale.rss_bytes | 8.40 MB | 10.0 MB | 8 MB | within |",
             "| scale.bytes_per_cr | 120 B | 140 B | 100 B | within |",
             "| create.cpu_to_controller_runtime | 0.05 | 0.20 | 0.10 | within stretch |",
         ];

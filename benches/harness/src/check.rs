@@ -37,7 +37,7 @@ pub async fn run(settings: &Settings, sizes: &BTreeMap<String, Size>) -> Result<
         beyond += usize::from(is_beyond);
         println!("{what:width$}  {:>10}  of at most {most}{}", shown(*value), if is_beyond { "  BEYOND" } else { "" });
     }
-    println!("{} passed, {beyond} failed", findings.len() - beyond);
+    println!("budgets: {} passed; {beyond} failed", findings.len() - beyond);
     Ok(if beyond == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
