@@ -100,8 +100,8 @@ fn unit(figure: &str) -> Unit {
 }
 
 fn measured(run: &Run, budget: &Budget) -> Option<Summary> {
-    if let Some(value) = of_scale(run, budget) {
-        return value;
+    if budget.figure.starts_with("scale.") {
+        return of_scale(run, budget);
     }
     if budget.crs.is_some_and(|crs| crs != run.plan.crs) {
         return None;
@@ -115,8 +115,7 @@ fn measured(run: &Run, budget: &Budget) -> Option<Summary> {
     Some(Summary { median: ours.median / theirs, least: ours.least / theirs, most: ours.most / theirs, ..ours })
 }
 
-/// None: it is no figure of --scale.
-fn of_scale(run: &Run, budget: &Budget) -> Option<Option<Summary>> {
+fn of_scale(run: &Run, budget: &Budget) -> Option<Summary> {
     let at = |get: fn(&ScalePoint) -> u64| {
         let points = run.rounds_of(OURS).flat_map(|round| &round.scale);
         let samples: Vec<f64> =
@@ -124,9 +123,9 @@ fn of_scale(run: &Run, budget: &Budget) -> Option<Option<Summary>> {
         Summary::of(&samples)
     };
     match budget.figure.as_str() {
-        RSS => Some(at(|point| point.rss_bytes)),
-        RESTARTED_RSS => Some(at(|point| point.restarted_rss_bytes)),
-        SLOPE => Some(slope(run, OURS).map(|(_, _, slope)| slope)),
+        RSS => at(|point| point.rss_bytes),
+        RESTARTED_RSS => at(|point| point.restarted_rss_bytes),
+        SLOPE => slope(run, OURS).map(|(_, _, slope)| slope),
         _ => None,
     }
 }

@@ -71,7 +71,7 @@ pub struct Span {
     pub to_seconds: f64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScalePoint {
     pub crs: usize,
     /// Of the process that made them all.
