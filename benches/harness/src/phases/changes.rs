@@ -24,8 +24,8 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     if bench.plan.changes == 0 {
         return Ok(());
     }
-    let is_stopped = bench.stop_controller_manager()?;
-    if !is_stopped {
+    // What comes after this does not need it either.
+    if !bench.stop_controller_manager()? {
         bench.round.note("the controller-manager ran while specs were changed: latencies have its work in them");
     }
     quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
@@ -34,14 +34,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let zeros = (0..bench.plan.crs).filter(|index| load::replicas(*index, zero_share) == 0);
     let indexes: Vec<usize> = zeros.take(bench.plan.changes).collect();
     one_at_a_time(bench, &indexes).await?;
-    burst(bench, &indexes).await?;
-    if is_stopped {
-        bench.at("the controller-manager comes back", "")?;
-        bench.cluster.start_controller_manager()?;
-        bench.sleep("the controller-manager comes back", Duration::from_secs(10)).await?;
-        quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
-    }
-    Ok(())
+    burst(bench, &indexes).await
 }
 
 async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {

@@ -15,7 +15,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
         return Ok(());
     }
     // Its work on foreign Deployments would take minutes, and shows to no operator in more than
-    // their statuses. What comes after this does not need it.
+    // their statuses. It may be stopped already.
     bench.stop_controller_manager()?;
     bench.sleep("before the noise", SETTLES).await?;
     let began = bench.begin_phase()?;

@@ -23,7 +23,7 @@ pub fn over_time(run: &Run) -> Result<Option<String>> {
     let end = samples().map(|sample| sample.seconds).fold(1.0, f64::max);
     let operators: Vec<&str> = rounds.iter().map(|round| round.operator.as_str()).collect();
     let title = format!("Resident memory over time, {} InferenceServices", whole(run.plan.crs as f64));
-    let subtitle = "RSS, first round, logarithmic. Dots: start, create, settled, changes, burst, restart, foreign objects, bulky ones. Thin: not looked at";
+    let subtitle = "RSS, first round, logarithmic. Dots: start, create, settled, restart, changes, burst, foreign objects, bulky ones. Thin: not looked at";
     let subtitle = if run.plan.scale_points.is_empty() {
         subtitle
     } else {
