@@ -90,12 +90,12 @@ pub const GROUPS: &[Group] = &[
             figure("one.writes_per_change", "Writes a change", Unit::Ratio),
             figure(
                 "one.server_p50_milliseconds",
-                "The API server's time for a change's requests, P50",
+                "The API server's time for a reconcile's requests, P50",
                 Unit::Milliseconds,
             ),
             figure(
                 "one.server_p99_milliseconds",
-                "The API server's time for a change's requests, P99",
+                "The API server's time for a reconcile's requests, P99",
                 Unit::Milliseconds,
             ),
             figure("one.busy_p50_milliseconds", "From its first request to its last answer, P50", Unit::Milliseconds),

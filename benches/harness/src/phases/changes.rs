@@ -1,6 +1,7 @@
 //! Specs are changed, one at a time and then in a burst, while no controller-manager takes part:
 //! from the API server's word that it accepted the change to the Deployment's new generation.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -85,10 +86,11 @@ async fn burst(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
 
 /// What the API server itself took for these changes, and what the operator took for them.
 fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
-    let names: Vec<String> = indexes.iter().map(|&index| load::name(index)).collect();
-    let changes = server_time::of_changes(&bench.ledger.requests, names.iter().map(String::as_str));
-    let server: Vec<f64> = changes.iter().map(|change| change.server_milliseconds).collect();
-    let busy: Vec<f64> = changes.iter().map(|change| change.busy_milliseconds).collect();
+    let names: HashSet<String> = indexes.iter().map(|&index| load::name(index)).collect();
+    let reconciles = server_time::reconciles(&bench.ledger.requests, &names);
+    let total = server_time::total_milliseconds(&bench.ledger.requests, &names);
+    let server: Vec<f64> = reconciles.iter().map(|reconcile| reconcile.server_milliseconds).collect();
+    let busy: Vec<f64> = reconciles.iter().map(|reconcile| reconcile.busy_milliseconds).collect();
     let round = &mut bench.round;
     for (figure, percent) in [("p50", 50.0), ("p99", 99.0)] {
         let (server, busy) = (stats::percentile(&server, percent), stats::percentile(&busy, percent));
@@ -96,7 +98,6 @@ fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
         round.set_if(&format!("one.busy_{figure}_milliseconds"), busy);
         round.set_if(&format!("one.{figure}_to_server"), busy.zip(server).map(|(busy, server)| busy / server));
     }
-    let total: f64 = server.iter().sum();
     if let Some(own) = round.reconcile_times.get("one")
         && total > 0.0
     {
