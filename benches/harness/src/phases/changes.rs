@@ -16,8 +16,9 @@ use crate::stats;
 
 /// A change that has not come through by then is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The status of one change is waited for before the next, so that it meets an idle operator.
-const STATUS_PATIENCE: Duration = Duration::from_secs(3);
+/// The status of one change is waited for before the next, so that it meets an idle operator; no longer
+/// than this, because one that waits before it writes a status is idle meanwhile.
+const STATUS_PATIENCE: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_PATIENCE: Duration = Duration::from_secs(90);
 
