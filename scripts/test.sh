@@ -8,8 +8,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$HERE/.."
 
 # A lane is a control plane of its own. The later two are of another kind, and run the tests that
-# could tell a difference; quiet, which mostly waits, is apart from etcd only to save time.
-ALL_LANES=(etcd quiet kine pages)
+# could tell a difference; quiet, which mostly waits, is apart from etcd only to save time; budgets is
+# no test but the bench, which counts.
+ALL_LANES=(etcd quiet kine pages budgets)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
@@ -27,9 +28,10 @@ usage: scripts/test.sh [--fast | --lane NAME] [-- FILTER...]
                   quiet   what counts the requests of an idle minute, on the same
                   kine    a part, on k3s's datastore (kine with SQLite)
                   pages   a part, with the API server's WatchList feature off
+                  budgets scripts/bench.sh --check: requests, writes and binary size
   --fast        all but the cluster tests
   FILTER        run only those cluster tests whose names hold any of these words, in all
-                lanes but quiet
+                lanes but quiet and budgets
 
 What is missing is installed. CI=true: a linter that cannot be had is an error.
 END
@@ -91,7 +93,15 @@ check() {
   }
   step shellcheck shellcheck --external-sources "${scripts[@]}"
   step "cargo test" cargo test --locked --no-fail-fast
+  step "the bench harness" check_harness
 }
+
+# A package of its own. Its tests are built as the bench itself is, so that it is built once.
+check_harness() (
+  cd benches/harness
+  [ "$LINTERS" = no ] || { cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings; } || return
+  cargo test --locked --release --no-fail-fast
+)
 
 # step NAME COMMAND...: goes on where it fails, so that one run tells all that is wrong.
 step() {
@@ -158,19 +168,24 @@ run_lanes() {
 
 # The edge build and the tests, each as a copy: a build in this checkout must not change them meanwhile.
 build() {
-  local tests
+  local tests operator
   say "building the operator as it ships, and the cluster tests"
-  cargo build --locked --profile edge --no-default-features &&
+  operator=$("$HERE/bench.sh" --check --build-only) &&
     cargo test --locked --no-run --test cluster &&
     tests=$(cargo test --locked --quiet --no-run --test cluster --message-format json | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p') &&
     cp "$tests" "$WORK/tests" &&
-    cp "${CARGO_TARGET_DIR:-target}/edge/inference-operator" "$WORK/inference-operator"
+    cp "$operator" "$WORK/inference-operator"
 }
 
 # lane NAME: the tests on a control plane of their own. Runs in a process of its own.
 lane() {
   local cluster=test-$$-$1 options=() filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
+    budgets)
+      "$HERE/bench.sh" --check || code=$?
+      echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
+      return "$code"
+      ;;
     etcd) filters=(--skip quiet::) ;;
     quiet) filters=(quiet::) ;;
     kine) options=(--datastore kine) ;;
@@ -195,7 +210,8 @@ finish() {
   local lane=$1 code=0 result=passed tests
   wait "${RUNNING[$lane]}" || code=$?
   unset "RUNNING[$lane]"
-  tests=$(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]* passed; [0-9]* failed\).*/\1/p' "$WORK/$lane.log")
+  tests=$(sed -n -e 's/^test result: [a-zA-Z]*\. \([0-9]* passed; [0-9]* failed\).*/\1/p' \
+    -e 's/^budgets: //p' "$WORK/$lane.log")
   if [ "$code" != 0 ]; then
     result="FAILED (exit code $code)"
   elif [[ ${tests:-0 passed} == "0 passed"* ]]; then

@@ -24,6 +24,8 @@ pub struct Request {
     pub resource: String,
     pub name: String,
     pub code: u16,
+    /// When the API server had the request.
+    pub received: Timestamp,
     /// When the answer was there.
     pub at: Timestamp,
 }
@@ -32,6 +34,15 @@ impl Request {
     pub fn kind(&self) -> String {
         format!("{} {}", self.verb, self.resource)
     }
+
+    /// From having the request to having sent the answer.
+    pub fn server_milliseconds(&self) -> f64 {
+        milliseconds(self.received, self.at)
+    }
+}
+
+pub fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64() * 1_000.0
 }
 
 /// Everything that can change the datastore.
@@ -95,6 +106,7 @@ struct Event {
     user: User,
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
+    request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
 }
 
@@ -137,6 +149,7 @@ fn parse(line: &str) -> Option<Request> {
         resource: format!("{}{slash}{}", object.resource, object.subresource),
         name: object.name,
         code: event.response_status.and_then(|status| status.code).unwrap_or(0),
+        received: event.request_received_timestamp,
         at: event.stage_timestamp,
     })
 }
@@ -149,7 +162,7 @@ mod tests {
 
     fn line(user: &str, stage: &str, verb: &str) -> String {
         format!(
-            r#"{{"stage":"{stage}","verb":"{verb}","user":{{"username":"{user}"}},"objectRef":{{"resource":"inferenceservices","namespace":"bench-0","name":"isvc-1","subresource":"status"}},"responseStatus":{{"code":200}},"stageTimestamp":"2026-11-22T21:31:21.123456Z"}}"#
+            r#"{{"stage":"{stage}","verb":"{verb}","user":{{"username":"{user}"}},"objectRef":{{"resource":"inferenceservices","namespace":"bench-0","name":"isvc-1","subresource":"status"}},"responseStatus":{{"code":200}},"requestReceivedTimestamp":"2026-11-22T21:31:21.120000Z","stageTimestamp":"2026-11-22T21:31:21.123456Z"}}"#
         )
     }
 
@@ -157,6 +170,7 @@ mod tests {
     fn only_the_operator_s_answered_requests_count() {
         let parsed = parse(&line(USER, "ResponseComplete", "patch")).expect("a request");
         assert_eq!((parsed.kind().as_str(), parsed.code), ("patch inferenceservices/status", 200));
+        assert!((parsed.server_milliseconds() - 3.456).abs() < 1e-9);
         assert_eq!(parse(&line("admin", "ResponseComplete", "patch")), None);
         assert_eq!(parse(&line(USER, "ResponseComplete", "watch")), None);
         assert!(parse(&line(USER, "ResponseStarted", "watch")).is_some());

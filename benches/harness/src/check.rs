@@ -5,33 +5,14 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
 use crate::audit::{self, Counts};
+use crate::budgets::{self, Check};
 use crate::progress::Progress;
 use crate::results::Round;
 use crate::round;
 use crate::settings::{OURS, Settings};
 use crate::size::Size;
-
-/// benches/budgets.json: the most that is allowed.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Budgets {
-    /// What the numbers are, for people.
-    #[serde(rename = "about")]
-    _about: Vec<String>,
-    /// Requests an InferenceService from creation to Ready, by "verb resource"; what is not named
-    /// is not allowed, but for watches, and lists that belong to a start.
-    create_requests_per_cr: BTreeMap<String, f64>,
-    create_writes_per_cr: f64,
-    /// In all, while settled; watches that begin anew do not count.
-    settled_requests: u64,
-    settled_writes: u64,
-    restart_writes: u64,
-    restart_gets: u64,
-    binary_bytes: u64,
-}
 
 struct Finding {
     what: String,
@@ -40,9 +21,7 @@ struct Finding {
 }
 
 pub async fn run(settings: &Settings, sizes: &BTreeMap<String, Size>) -> Result<ExitCode> {
-    let text = std::fs::read_to_string(&settings.budgets)?;
-    let budgets: Budgets =
-        serde_json::from_str(&text).with_context(|| format!("{} is not as expected", settings.budgets.display()))?;
+    let budgets = budgets::read(&settings.budgets)?.check;
     let folder = std::env::temp_dir().join(format!("bench-check-{}", std::process::id()));
     let progress = Progress::new(&settings.plan, &[], &[OURS.to_owned()]);
     progress.begin_round(0, OURS, 1, 1);
@@ -58,11 +37,11 @@ pub async fn run(settings: &Settings, sizes: &BTreeMap<String, Size>) -> Result<
         beyond += usize::from(is_beyond);
         println!("{what:width$}  {:>10}  of at most {most}{}", shown(*value), if is_beyond { "  BEYOND" } else { "" });
     }
-    println!("{} passed, {beyond} failed", findings.len() - beyond);
+    println!("budgets: {} passed; {beyond} failed", findings.len() - beyond);
     Ok(if beyond == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn compare(budgets: &Budgets, round: &Round, crs: usize, size: Option<&Size>) -> Vec<Finding> {
+fn compare(budgets: &Check, round: &Round, crs: usize, size: Option<&Size>) -> Vec<Finding> {
     let none = Counts::new();
     let of = |phase: &str| round.requests.get(phase).unwrap_or(&none);
     let (create, settled, restart) = (of("create"), of("settled"), of("restart"));
@@ -102,8 +81,10 @@ fn shown(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn budgets() -> Budgets {
-        serde_json::from_str(include_str!("../../budgets.json")).expect("benches/budgets.json")
+    fn budgets() -> Check {
+        let budgets: budgets::Budgets =
+            serde_json::from_str(include_str!("../../budgets.json")).expect("benches/budgets.json");
+        budgets.check
     }
 
     #[test]

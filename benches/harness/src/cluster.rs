@@ -79,20 +79,12 @@ impl Cluster {
         }
     }
 
-    /// False: this cluster's controller-manager is not ours to stop.
+    /// For good. False: this cluster's controller-manager is not ours to stop.
     pub fn stop_controller_manager(&self) -> Result<bool> {
         match &self.keeper {
-            Keeper::Local(local) => local.part("stop", "controller-manager").map(|()| true),
+            Keeper::Local(local) => local.stop("controller-manager").map(|()| true),
             Keeper::Kind(kind) => kind.stop_controller_manager().map(|()| true),
             Keeper::Nobody => Ok(false),
-        }
-    }
-
-    pub fn start_controller_manager(&self) -> Result<()> {
-        match &self.keeper {
-            Keeper::Local(local) => local.part("start", "controller-manager"),
-            Keeper::Kind(kind) => kind.start_controller_manager(),
-            Keeper::Nobody => Ok(()),
         }
     }
 

@@ -4,6 +4,7 @@
 pub enum Unit {
     Bytes,
     BytesPerMinute,
+    BytesPerHour,
     Seconds,
     Milliseconds,
     Percent,
@@ -35,7 +36,8 @@ const fn headline(key: &'static str, label: &'static str, unit: Unit) -> Figure 
 }
 
 pub const BINARY_BYTES: &str = "size.binary_bytes";
-pub const GZIP_BYTES: &str = "size.gzip_bytes";
+pub const IMAGE_BYTES: &str = "size.image_bytes";
+pub const IMAGE_GZIP_BYTES: &str = "size.image_gzip_bytes";
 
 pub const GROUPS: &[Group] = &[
     Group {
@@ -66,11 +68,12 @@ pub const GROUPS: &[Group] = &[
             figure("settled.anonymous_bytes", "of this, anonymous", Unit::Bytes),
             figure("settled.file_bytes", "of this, file-backed", Unit::Bytes),
             figure("settled.working_set_bytes", "Working set (kubelet)", Unit::Bytes),
-            figure("settled.cpu_percent", "CPU, of one core", Unit::Percent),
+            headline("settled.cpu_percent", "CPU, of one core", Unit::Percent),
             figure("settled.voluntary_switches_per_second", "Wake-ups (voluntary context switches)", Unit::PerSecond),
             figure("settled.involuntary_switches_per_second", "Involuntary context switches", Unit::PerSecond),
             figure("settled.received_bytes_per_minute", "Received from the API server", Unit::BytesPerMinute),
             figure("settled.sent_bytes_per_minute", "Sent to it", Unit::BytesPerMinute),
+            figure("settled.wire_bytes_per_hour_per_watch", "Both ways, an hour and a watch", Unit::BytesPerHour),
             figure("settled.connections", "Connections to it", Unit::Count),
             figure("settled.requests", "Requests in the whole phase, watches apart", Unit::Count),
             figure("settled.writes", "Write requests in the whole phase", Unit::Count),
@@ -85,6 +88,25 @@ pub const GROUPS: &[Group] = &[
             figure("one.reconcile_p50_milliseconds", "The operator's own histogram, P50", Unit::Milliseconds),
             figure("one.reconcile_p99_milliseconds", "The operator's own histogram, P99", Unit::Milliseconds),
             figure("one.writes_per_change", "Writes a change", Unit::Ratio),
+            figure(
+                "one.server_p50_milliseconds",
+                "The API server's time for a reconcile's requests, P50",
+                Unit::Milliseconds,
+            ),
+            figure(
+                "one.server_p99_milliseconds",
+                "The API server's time for a reconcile's requests, P99",
+                Unit::Milliseconds,
+            ),
+            figure("one.busy_p50_milliseconds", "From its first request to its last answer, P50", Unit::Milliseconds),
+            figure("one.busy_p99_milliseconds", "From its first request to its last answer, P99", Unit::Milliseconds),
+            figure("one.p50_to_server", "of this, times the API server's, P50", Unit::Ratio),
+            figure("one.p99_to_server", "of this, times the API server's, P99", Unit::Ratio),
+            figure(
+                "one.reconcile_to_server",
+                "Reconciles in all, by its own histogram, times the API server's",
+                Unit::Ratio,
+            ),
         ],
     },
     Group {
@@ -103,7 +125,7 @@ pub const GROUPS: &[Group] = &[
         figures: &[
             headline("restart.peak_bytes", "Peak RSS at a restart", Unit::Bytes),
             figure("restart.rss_bytes", "RSS after it", Unit::Bytes),
-            figure("restart.settled_seconds", "Until it is settled", Unit::Seconds),
+            headline("restart.settled_seconds", "Until it is settled", Unit::Seconds),
             figure("restart.in_sync_seconds", "Until it says it is in sync", Unit::Seconds),
             figure("restart.cpu_seconds", "CPU time", Unit::Seconds),
             figure("restart.requests", "Requests, watches apart", Unit::Count),
@@ -111,19 +133,30 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        title: "Foreign Deployments, Secrets and ConfigMaps",
+        title: "Foreign Deployments, Services, Secrets and ConfigMaps",
         figures: &[
             figure("noise.rss_before_bytes", "RSS before", Unit::Bytes),
             figure("noise.rss_after_bytes", "RSS after", Unit::Bytes),
+            headline("noise.growth_bytes", "Growth through foreign objects", Unit::Bytes),
             figure("noise.peak_bytes", "Peak RSS", Unit::Bytes),
+        ],
+    },
+    Group {
+        title: "InferenceServices of 500 kB of metadata (100; 20 with --quick)",
+        figures: &[
+            figure("bulky.rss_before_bytes", "RSS before", Unit::Bytes),
+            figure("bulky.rss_after_bytes", "RSS after", Unit::Bytes),
+            headline("bulky.growth_bytes", "Growth through InferenceServices of 500 kB", Unit::Bytes),
+            figure("bulky.peak_bytes", "Peak RSS", Unit::Bytes),
         ],
     },
     Group {
         title: "Program",
         figures: &[
-            figure("gc.longest_pause_seconds", "Longest pause of the garbage collector", Unit::Seconds),
+            headline("gc.longest_pause_seconds", "Longest pause of the garbage collector", Unit::Seconds),
             headline(BINARY_BYTES, "Binary", Unit::Bytes),
-            figure(GZIP_BYTES, "Binary, compressed with gzip", Unit::Bytes),
+            headline(IMAGE_BYTES, "Image, as stored", Unit::Bytes),
+            headline(IMAGE_GZIP_BYTES, "Image, as pulled", Unit::Bytes),
         ],
     },
 ];
@@ -132,11 +165,16 @@ pub fn headlines() -> impl Iterator<Item = &'static Figure> {
     GROUPS.iter().flat_map(|group| group.figures).filter(|figure| figure.is_headline)
 }
 
+pub fn unit(key: &str) -> Option<Unit> {
+    GROUPS.iter().flat_map(|group| group.figures).find(|figure| figure.key == key).map(|figure| figure.unit)
+}
+
 /// For a person: three digits that count, and the unit. A megabyte is 1,000,000 bytes.
 pub fn format(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Bytes => bytes(value),
         Unit::BytesPerMinute => format!("{}/min", bytes(value)),
+        Unit::BytesPerHour => format!("{}/h", bytes(value)),
         Unit::Seconds if value < 1.0 => format!("{} ms", digits(value * 1_000.0)),
         Unit::Seconds => format!("{} s", digits(value)),
         Unit::Milliseconds if value >= 1_000.0 => format!("{} s", digits(value / 1_000.0)),

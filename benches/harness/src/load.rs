@@ -27,6 +27,9 @@ const GPU_TYPES: [&str; 3] = ["A100", "H100", "L40S"];
 /// Of each foreign Secret and ConfigMap.
 const FOREIGN_BYTES: usize = 10_000;
 
+/// 61 bytes each, of the 262,144 that an object's annotations may have together.
+const BULKY_ANNOTATIONS: usize = 4_200;
+
 pub fn name(index: usize) -> String {
     format!("isvc-{index:05}")
 }
@@ -111,16 +114,44 @@ pub async fn change_all(client: &Client, indexes: &[usize], value: u32) -> Resul
     Ok(accepted.iter().flatten().copied().collect())
 }
 
-/// `count` of each: Deployments that are nobody's, Secrets, ConfigMaps.
+pub fn bulky_name(index: usize) -> String {
+    format!("bulky-{index:03}")
+}
+
+/// Each has as many annotations as an object may have, which managedFields name once more: half a megabyte.
+pub async fn create_bulky(client: &Client, count: usize) -> Result<()> {
+    const BULKY: &str = "bench-bulky";
+    create_namespace(client, BULKY).await?;
+    let annotations: serde_json::Map<String, Value> = (0..BULKY_ANNOTATIONS)
+        .map(|n| (format!("bench.example.com/a-setting-of-somebody-else-{n:05}"), json!("0123456789")))
+        .collect();
+    let made = |index: usize| {
+        let mut object = inference_service(index, 1.0);
+        object["metadata"] = json!({"name": bulky_name(index), "annotations": annotations});
+        object
+    };
+    create_each::<InferenceService>(client, 0..count, |_| BULKY.to_owned(), made).await
+}
+
+/// `count` of each: Deployments that are nobody's, Services, Secrets, ConfigMaps.
 pub async fn create_foreign(client: &Client, count: usize, done: impl Fn(&str, usize)) -> Result<()> {
     use k8s_openapi::api::apps::v1::Deployment;
-    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
     const FOREIGN: &str = "bench-foreign";
     create_namespace(client, FOREIGN).await?;
     let place = |_: usize| FOREIGN.to_owned();
     let filler = "x".repeat(FOREIGN_BYTES);
     create_each::<Deployment>(client, 0..count, place, foreign_deployment).await?;
     done("Deployments", count);
+    // Without an address of its own, which would take the API server longer than all else.
+    let service = |index: usize| {
+        json!({
+            "metadata": {"name": format!("foreign-{index:05}")},
+            "spec": {"clusterIP": "None", "selector": {"app.kubernetes.io/name": "web"}, "ports": [{"port": 80}]}
+        })
+    };
+    create_each::<Service>(client, 0..count, place, service).await?;
+    done("Services", count);
     let secret =
         |index: usize| json!({"metadata": {"name": format!("foreign-{index:05}")}, "stringData": {"data": filler}});
     create_each::<Secret>(client, 0..count, place, secret).await?;

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bench;
+mod budgets;
 mod check;
 mod cluster;
 mod command;
@@ -27,6 +28,7 @@ mod results;
 mod round;
 mod run;
 mod sampler;
+mod server_time;
 mod settings;
 mod size;
 mod stats;

@@ -1,5 +1,6 @@
 //! What a round consists of, one file a phase, in the order in which they are run.
 
+pub mod bulky;
 pub mod changes;
 pub mod create;
 pub mod noise;

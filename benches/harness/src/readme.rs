@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::budgets;
 use crate::figures;
-use crate::report::PLOTS;
+use crate::report::{BY_COUNT, OVER_TIME, PLOTS};
 use crate::results::{Folder, Run};
 use crate::settings::OURS;
 use crate::table;
@@ -14,35 +15,63 @@ use crate::table;
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
 
-/// Replaces what is between the markers of `readme`.
-pub fn rewrite(readme: &Path, results: &Path) -> Result<()> {
-    let run = Folder(results.to_owned()).result()?;
-    if !run.is_complete() {
-        bail!("{} is of a run that is not finished", results.display());
+/// Replaces what is between the markers of `readme` by what the folders hold, the first one leading.
+pub fn rewrite(readme: &Path, folders: &[PathBuf]) -> Result<()> {
+    let mut told = Vec::new();
+    for folder in folders {
+        let run = Folder(folder.clone()).result()?;
+        if !run.is_complete() {
+            bail!("{} is of a run that is not finished", folder.display());
+        }
+        told.push(Told { link: link(readme, folder)?, folder, run });
     }
     let text = fs::read_to_string(readme).with_context(|| format!("cannot read {}", readme.display()))?;
-    let link = link(readme, results)?;
-    let plots: Vec<(String, &str)> = PLOTS
-        .iter()
-        .filter(|(file, _)| results.join(file).exists())
-        .map(|(file, caption)| (format!("{link}/{file}"), *caption))
-        .collect();
-    let rewritten = replace(&text, &block(&run, &link, &plots))
+    let rewritten = replace(&text, &block(&told))
         .with_context(|| format!("{} has no lines {BEGIN} and {END}", readme.display()))?;
     fs::write(readme, rewritten)?;
-    eprintln!("bench: {} now tells of {}", readme.display(), results.display());
+    eprintln!("bench: {} now tells of {} results", readme.display(), told.len());
     Ok(())
 }
 
-fn block(run: &Run, link: &str, plots: &[(String, &str)]) -> String {
-    let mut parts = Vec::new();
-    parts.extend(sentence(run));
-    let comparison = table::comparison(run);
-    parts.push(if comparison.is_empty() { table::figures(run) } else { comparison });
-    parts.push(table::scale(run));
-    parts.push(table::remarks(run).join("\n\n"));
-    parts.extend(plots.iter().map(|(file, caption)| format!("![{caption}]({file})")));
-    parts.push(format!("All figures and every sample: [{link}]({link}/table.md)."));
+struct Told<'a> {
+    link: String,
+    folder: &'a Path,
+    run: Run,
+}
+
+impl Told<'_> {
+    fn is_scale(&self) -> bool {
+        !self.run.plan.scale_points.is_empty()
+    }
+
+    /// Memory over time is of a run, memory by count of a --scale, where there is one.
+    fn plots(&self, has_scale: bool) -> impl Iterator<Item = String> {
+        let wanted = move |file: &str| match file {
+            OVER_TIME => !self.is_scale(),
+            BY_COUNT => self.is_scale() || !has_scale,
+            _ => true,
+        };
+        let plots = PLOTS.iter().filter(move |(file, _)| wanted(file) && self.folder.join(file).exists());
+        plots.map(|(file, caption)| format!("![{caption}]({}/{file})", self.link))
+    }
+}
+
+fn block(told: &[Told<'_>]) -> String {
+    let has_scale = told.iter().any(Told::is_scale);
+    let runs: Vec<Run> = told.iter().map(|told| told.run.clone()).collect();
+    let mut parts: Vec<String> = runs.iter().filter_map(sentence).collect();
+    for told in told {
+        let run = &told.run;
+        let comparison = table::comparison(run);
+        parts.push(if comparison.is_empty() && !told.is_scale() { table::figures(run) } else { comparison });
+    }
+    parts.extend(told.iter().flat_map(|told| told.plots(has_scale)));
+    parts.push(budgets::table(&runs));
+    parts.extend(runs.iter().map(table::scale));
+    for told in told {
+        parts.push(table::remarks(&told.run).join("\n\n"));
+        parts.push(format!("All its figures and every sample: [{0}]({0}/table.md).", told.link));
+    }
     parts.retain(|part| !part.is_empty());
     parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
 }

@@ -4,14 +4,18 @@ use std::fs;
 
 use anyhow::Result;
 
+use crate::budgets;
 use crate::plot;
 use crate::results::{Folder, Run};
 use crate::table;
 
+pub const OVER_TIME: &str = "memory-over-time.svg";
+pub const BY_COUNT: &str = "memory-by-count.svg";
+
 /// File names of the plots, and what they show.
 pub const PLOTS: [(&str, &str); 3] = [
-    ("memory-over-time.svg", "Memory over time"),
-    ("memory-by-count.svg", "Memory against the number of InferenceServices"),
+    (OVER_TIME, "Memory over time"),
+    (BY_COUNT, "Memory against the number of InferenceServices"),
     ("latency.svg", "Time from an accepted change of a spec to the Deployment's new generation"),
 ];
 
@@ -36,7 +40,10 @@ fn markdown(run: &Run, folder: &std::path::Path) -> String {
     }
     let has_figures = run.rounds.iter().any(|round| !round.figures.is_empty());
     if has_figures {
-        parts.extend([table::comparison(run), table::figures(run), table::requests(run)]);
+        parts.extend([table::comparison(run), budgets::table(std::slice::from_ref(run)), table::figures(run)]);
+        parts.push(table::requests(run));
+    } else {
+        parts.push(budgets::table(std::slice::from_ref(run)));
     }
     parts.push(table::scale(run));
     parts.push(table::remarks(run).join("\n\n"));

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Counts;
+use crate::budgets::Budget;
 use crate::machine::{Machine, Noise};
 use crate::prometheus::Histogram;
 use crate::sampler::Sample;
@@ -17,7 +18,7 @@ use crate::size::Size;
 use crate::stats::Summary;
 
 /// All that a reader needs to judge a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     /// As a person would type it.
     pub command: String,
@@ -29,6 +30,9 @@ pub struct Run {
     pub plan: Plan,
     pub sizes: BTreeMap<String, Size>,
     pub notes: Vec<String>,
+    /// As they were when it was measured.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
     pub rounds: Vec<Round>,
 }
 
@@ -67,7 +71,7 @@ pub struct Span {
     pub to_seconds: f64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScalePoint {
     pub crs: usize,
     /// Of the process that made them all.

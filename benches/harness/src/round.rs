@@ -16,7 +16,7 @@ use crate::isvc::InferenceService;
 use crate::ledger::Ledger;
 use crate::machine::NoiseMeter;
 use crate::operator::{self, Launch, Program};
-use crate::phases::{changes, create, noise, restart, scale, settled, start};
+use crate::phases::{bulky, changes, create, noise, restart, scale, settled, start};
 use crate::progress::Progress;
 use crate::results::Round;
 use crate::sampler::Sampler;
@@ -91,9 +91,11 @@ async fn phases(bench: &mut Bench<'_>) -> Result<()> {
     start::run(bench).await?;
     create::run(bench).await?;
     settled::run(bench).await?;
-    changes::run(bench).await?;
+    // Before what ends the controller-manager: it would have to catch up first.
     restart::run(bench).await?;
-    noise::run(bench).await
+    changes::run(bench).await?;
+    noise::run(bench).await?;
+    bulky::run(bench).await
 }
 
 /// A cluster in which there are InferenceServices already would be changed by an operator that is

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
 
+use crate::budgets;
 use crate::check;
 use crate::cluster;
 use crate::command;
@@ -66,6 +67,7 @@ pub async fn run(settings: &Settings) -> Result<ExitCode> {
         plan: plan.clone(),
         sizes,
         notes: notes(settings),
+        budgets: budgets::read(&settings.budgets)?.figures,
         rounds,
     };
     folder.finish(&run)?;
@@ -138,7 +140,7 @@ fn notes(settings: &Settings) -> Vec<String> {
         notes.push(settings.build_note.clone());
     }
     if plan.mode == Mode::Run {
-        notes.push("Image sizes are not measured yet: as stored an image FROM scratch is its binary, as pulled its binary compressed with gzip.".to_owned());
+        notes.push("Images are FROM scratch, with the program and the libraries it loads: as stored, the layer's tar archive; as pulled, the same compressed with gzip.".to_owned());
     }
     notes
 }

@@ -14,7 +14,7 @@ const SCALE_POINTS: [usize; 5] = [0, 1_000, 5_000, 20_000, 50_000];
 pub const MOST_FOR_PEERS: usize = 20_000;
 
 /// What decides the numbers: rounds of different plans are not put together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub mode: Mode,
     pub target: Target,
@@ -26,25 +26,29 @@ pub struct Plan {
     pub settled_seconds: u64,
     /// Specs that are changed, one at a time and again in a burst.
     pub changes: usize,
-    /// Foreign Deployments, Secrets and ConfigMaps, so many of each.
+    /// Foreign Deployments, Services, Secrets and ConfigMaps, so many of each.
     pub noise: usize,
+    /// InferenceServices of half a megabyte.
+    pub bulky: usize,
     pub scale_points: Vec<usize>,
     pub quick: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
+    #[default]
     Run,
     Scale,
     Check,
 }
 
 /// On which kind of cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// A control plane that scripts/cluster.sh starts afresh for each round; operators are processes.
+    #[default]
     Local,
     /// A cluster that kind makes for each round; operators are pods.
     Kind,
@@ -77,10 +81,10 @@ pub enum Invocation {
     Measure(Box<Settings>),
     /// Draw and tabulate again what a folder holds.
     Render(PathBuf),
-    /// Rewrite the block of a README from a folder's result.
+    /// Rewrite the block of a README from the results of folders.
     Readme {
         readme: PathBuf,
-        results: PathBuf,
+        results: Vec<PathBuf>,
     },
 }
 
@@ -88,7 +92,8 @@ pub const HELP: &str = "\
 Measures operators beside each other: memory, latency, requests, at thousands of InferenceServices.
 
 usage: scripts/bench.sh [OPTION]...
-       scripts/bench.sh --readme RESULTS     rewrite the README's bench block from a folder of results
+       scripts/bench.sh --readme RESULTS     rewrite the README's bench block from a folder of results; may
+                                             be repeated, for a run and a --scale
        scripts/bench.sh --render RESULTS     make the table and the plots of a folder again
 
 what is measured
@@ -100,7 +105,7 @@ what is measured
                           own work on pods would drown the rest; 1 on kind, where no pod could become ready)
   --changes COUNT         specs changed one at a time, and again in a burst (default 500)
   --settled-seconds N     length of the settled phase (default 60; 45 with --quick)
-  --noise COUNT           foreign Deployments, Secrets and ConfigMaps, each (default: as --crs)
+  --noise COUNT           foreign Deployments, Services, Secrets and ConfigMaps, each (default: as --crs)
   --scale                 instead: memory and restart at 0, 1000, 5000, 20000 and 50000 InferenceServices
                           with replicas 0 and without controller-manager (above 20000 only ours)
   --scale-points A,B,...  other points for it
@@ -148,7 +153,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
             Long("kubeconfig") => given.kubeconfig = Some(text(&mut parser)?.into()),
             Long("audit-log") => given.audit_log = Some(text(&mut parser)?.into()),
             Long("out") => given.out = Some(text(&mut parser)?.into()),
-            Long("readme") => given.readme = Some(text(&mut parser)?.into()),
+            Long("readme") => given.readme.push(text(&mut parser)?.into()),
             Long("readme-file") => given.readme_file = Some(text(&mut parser)?.into()),
             Long("render") => given.render = Some(text(&mut parser)?.into()),
             Long("repository") => given.repository = Some(text(&mut parser)?.into()),
@@ -183,7 +188,7 @@ struct Given {
     kubeconfig: Option<PathBuf>,
     audit_log: Option<PathBuf>,
     out: Option<PathBuf>,
-    readme: Option<PathBuf>,
+    readme: Vec<PathBuf>,
     readme_file: Option<PathBuf>,
     render: Option<PathBuf>,
     repository: Option<PathBuf>,
@@ -197,9 +202,9 @@ impl Given {
         if let Some(folder) = self.render {
             return Ok(Invocation::Render(folder));
         }
-        if let Some(results) = self.readme {
+        if !self.readme.is_empty() {
             let readme = self.readme_file.unwrap_or_else(|| repository.join("README.md"));
-            return Ok(Invocation::Readme { readme, results });
+            return Ok(Invocation::Readme { readme, results: self.readme });
         }
         let plan = self.plan()?;
         let settings = Box::new(Settings {
@@ -274,6 +279,13 @@ impl Given {
                 })
                 .min(crs),
             noise: self.noise.unwrap_or(if check { 0 } else { crs.min(5_000) }),
+            bulky: if check {
+                0
+            } else if quick {
+                20
+            } else {
+                100
+            },
             scale_points: match mode {
                 Mode::Scale => self.scale_points.clone().unwrap_or_else(|| SCALE_POINTS.to_vec()),
                 _ => Vec::new(),

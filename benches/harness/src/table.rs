@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::figures::{self, BINARY_BYTES, Figure, GROUPS, GZIP_BYTES};
+use crate::budgets;
+use crate::figures::{self, BINARY_BYTES, Figure, GROUPS, IMAGE_BYTES, IMAGE_GZIP_BYTES, Unit};
 use crate::machine::Noise;
 use crate::results::Run;
 use crate::settings::OURS;
-use crate::stats::{self, NOTABLE_SPREAD, Summary};
+use crate::stats::{NOTABLE_SPREAD, Summary};
 
 /// How many times our own figure each peer's is, in this run. Empty without us or without peers.
 pub fn comparison(run: &Run) -> String {
@@ -19,18 +20,24 @@ pub fn comparison(run: &Run) -> String {
     }
     let mut text = header("", std::iter::once("this operator").chain(peers.iter().copied()));
     for figure in figures::headlines() {
-        let Some(ours) = summary(run, OURS, figure.key) else { continue };
-        let _ = write!(text, "| {} | {} |", figure.label, figures::format(figure.unit, ours.median));
-        for peer in &peers {
-            let cell = summary(run, peer, figure.key).map(|theirs| {
-                let value = figures::format(figure.unit, theirs.median);
-                if ours.median > 0.0 {
-                    format!("{value} (**{}×**)", times(theirs.median / ours.median))
-                } else {
-                    value
-                }
-            });
-            let _ = write!(text, " {} |", cell.unwrap_or_else(|| "–".into()));
+        let ours = summary(run, OURS, figure.key);
+        let theirs: Vec<Option<Summary>> = peers.iter().map(|peer| summary(run, peer, figure.key)).collect();
+        if ours.is_none() && theirs.iter().all(Option::is_none) {
+            continue;
+        }
+        let shown = |summary: &Summary| with_spread(figure.unit, summary);
+        let _ = write!(text, "| {} | {} |", figure.label, ours.as_ref().map_or_else(|| "–".into(), shown));
+        for theirs in &theirs {
+            let cell = theirs.as_ref().map_or_else(
+                || "–".into(),
+                |theirs| match &ours {
+                    Some(ours) if ours.median > 0.0 && theirs.median > 0.0 => {
+                        format!("**{}×** {}", times(theirs.median / ours.median), shown(theirs))
+                    }
+                    _ => shown(theirs),
+                },
+            );
+            let _ = write!(text, " {cell} |");
         }
         text.push('\n');
     }
@@ -56,17 +63,18 @@ fn row(run: &Run, figure: &Figure, operators: &[&str]) -> Option<String> {
     if summaries.iter().all(Option::is_none) {
         return None;
     }
-    let cell = |summary: &Option<Summary>| summary.map_or_else(|| "–".into(), |summary| with_spread(figure, &summary));
+    let cell =
+        |summary: &Option<Summary>| summary.map_or_else(|| "–".into(), |summary| with_spread(figure.unit, &summary));
     let cells: Vec<String> = summaries.iter().map(cell).collect();
     Some(format!("| {} | {} |\n", figure.label, cells.join(" | ")))
 }
 
-fn with_spread(figure: &Figure, summary: &Summary) -> String {
-    let median = figures::format(figure.unit, summary.median);
+pub fn with_spread(unit: Unit, summary: &Summary) -> String {
+    let median = figures::format(unit, summary.median);
     if summary.samples < 2 || summary.least >= summary.most {
         return median;
     }
-    let (least, most) = (figures::format(figure.unit, summary.least), figures::format(figure.unit, summary.most));
+    let (least, most) = (figures::format(unit, summary.least), figures::format(unit, summary.most));
     if least == most { median } else { format!("{median} ({least}..{most})") }
 }
 
@@ -91,7 +99,7 @@ pub fn requests(run: &Run) -> String {
         text.push_str(&header(title_of_phase, operators.iter().map(|operator| title(operator))));
         for kind in kinds {
             let cell = |counts: &std::collections::BTreeMap<String, f64>| match counts.get(kind) {
-                Some(count) if divisor > 1.0 => figures::format(figures::Unit::Ratio, count / divisor),
+                Some(count) if divisor > 1.0 => figures::format(Unit::Ratio, count / divisor),
                 Some(count) => figures::whole(*count),
                 None => "0".into(),
             };
@@ -113,10 +121,7 @@ pub fn scale(run: &Run) -> String {
                 Summary::of(&points.filter_map(get).collect::<Vec<_>>())
             };
             let cell = |summary: Option<Summary>, unit| {
-                summary.map_or_else(
-                    || "–".into(),
-                    |summary| with_spread(&Figure { key: "", label: "", unit, is_headline: false }, &summary),
-                )
+                summary.map_or_else(|| "–".into(), |summary| with_spread(unit, &summary))
             };
             let created = of_round(|point| Some(point.rss_bytes as f64));
             if created.is_none() {
@@ -127,10 +132,10 @@ pub fn scale(run: &Run) -> String {
                 "| {} | {} | {} | {} | {} | {} |",
                 title(operator),
                 figures::whole(crs as f64),
-                cell(created, figures::Unit::Bytes),
-                cell(of_round(|point| Some(point.restarted_rss_bytes as f64)), figures::Unit::Bytes),
-                cell(of_round(|point| point.restarted_peak_bytes.map(|bytes| bytes as f64)), figures::Unit::Bytes),
-                cell(of_round(|point| point.restart_seconds), figures::Unit::Seconds),
+                cell(created, Unit::Bytes),
+                cell(of_round(|point| Some(point.restarted_rss_bytes as f64)), Unit::Bytes),
+                cell(of_round(|point| point.restarted_peak_bytes.map(|bytes| bytes as f64)), Unit::Bytes),
+                cell(of_round(|point| point.restart_seconds), Unit::Seconds),
             );
         }
     }
@@ -142,13 +147,11 @@ pub fn scale(run: &Run) -> String {
     header("operator", columns.into_iter()) + &text
 }
 
-/// Anonymous bytes an InferenceService after a restart, from the first point that is not 0 to the last.
 fn slope(run: &Run, operator: &str) -> Option<String> {
-    let points = run.rounds_of(operator).flat_map(|round| &round.scale).filter(|point| point.crs > 0);
-    let points: Vec<(f64, f64)> =
-        points.filter_map(|point| Some((point.crs as f64, point.restarted_anonymous_bytes? as f64))).collect();
-    let slope = figures::whole(stats::slope(&points)?);
-    Some(format!("| {} | one more | | {slope} B of anonymous memory | | |\n", title(operator)))
+    let (from, to, slope) = budgets::slope(run, operator)?;
+    let (from, to) = (figures::whole(from as f64), figures::whole(to as f64));
+    let bytes = with_spread(Unit::Bytes, &slope);
+    Some(format!("| {} | one more, {from} to {to} | | {bytes}, anonymous | | |\n", title(operator)))
 }
 
 /// What a reader must know: how it was measured, and what makes it doubtful. One line each.
@@ -230,11 +233,12 @@ fn noise_warning(run: &Run) -> Option<String> {
 }
 
 /// Of a figure, sizes included.
-fn summary(run: &Run, operator: &str, key: &str) -> Option<Summary> {
+pub fn summary(run: &Run, operator: &str, key: &str) -> Option<Summary> {
     let size = || run.sizes.get(operator);
     match key {
         BINARY_BYTES => Summary::of(&[size()?.binary_bytes as f64]),
-        GZIP_BYTES => Summary::of(&[size()?.gzip_bytes as f64]),
+        IMAGE_BYTES => Summary::of(&[size()?.image_bytes as f64]),
+        IMAGE_GZIP_BYTES => Summary::of(&[size()?.image_gzip_bytes as f64]),
         key => run.summary(operator, key),
     }
 }
@@ -270,6 +274,7 @@ mod tests {
             settled_seconds: 60,
             changes: 1,
             noise: 1,
+            bulky: 1,
             scale_points: Vec::new(),
             quick: false,
         };
@@ -280,7 +285,7 @@ mod tests {
             round.requests.insert("create".into(), [("patch deployments".to_owned(), 100)].into());
             round
         };
-        let size = |binary_bytes| Size { binary_bytes, gzip_bytes: 1, sha256: String::new() };
+        let size = |binary_bytes| Size { binary_bytes, ..Size::default() };
         Run {
             command: "scripts/bench.sh".into(),
             commit: "abc".into(),
@@ -290,6 +295,7 @@ mod tests {
             plan,
             sizes: [(OURS.to_owned(), size(2_000_000)), ("kube-rs".to_owned(), size(14_000_000))].into(),
             notes: vec!["A note.".into()],
+            budgets: Vec::new(),
             rounds: vec![
                 round(OURS, 1, 4.0e6, 0.01),
                 round("kube-rs", 1, 300.0e6, 0.2),
@@ -303,8 +309,11 @@ mod tests {
     fn the_comparison_tells_how_many_times_ours() {
         let text = comparison(&run());
         assert!(text.starts_with("|  | this operator | kube-rs |\n|---|---:|---:|\n"), "{text}");
-        assert!(text.contains("| RSS, settled | 4.05 MB | 330 MB (**81×**) |\n"), "{text}");
-        assert!(text.contains("| Binary | 2 MB | 14.0 MB (**7.0×**) |\n"), "{text}");
+        assert!(
+            text.contains("| RSS, settled | 4.05 MB (4 MB..4.10 MB) | **81×** 330 MB (300 MB..360 MB) |\n"),
+            "{text}"
+        );
+        assert!(text.contains("| Binary | 2 MB | **7.0×** 14.0 MB |\n"), "{text}");
     }
 
     #[test]

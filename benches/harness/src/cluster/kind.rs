@@ -63,10 +63,6 @@ impl Kind {
         anyhow::bail!("the controller-manager of {} does not end", self.name)
     }
 
-    pub fn start_controller_manager(&self) -> Result<()> {
-        self.in_node(&["mv", ASIDE, MANIFEST])
-    }
-
     fn in_node(&self, words: &[&str]) -> Result<()> {
         let node = format!("{}-control-plane", self.name);
         command::output(Command::new(&self.programs.docker).args(["exec", &node]).args(words)).map(drop)
@@ -109,7 +105,6 @@ mod tests {
         let kind = Kind::up_with(programs, &folder).expect("up");
         kind.load_image("bench/ours:1").expect("loaded");
         kind.stop_controller_manager().expect("stopped");
-        kind.start_controller_manager().expect("started");
         drop(kind);
         let (name, kubeconfig) = (format!("bench-{}", std::process::id()), folder.join("kubeconfig"));
         let expected = format!(
@@ -117,7 +112,6 @@ mod tests {
              kind load docker-image bench/ours:1 --name {name}\n\
              docker exec {name}-control-plane mv {MANIFEST} {ASIDE}\n\
              docker exec {name}-control-plane pgrep kube-controller\n\
-             docker exec {name}-control-plane mv {ASIDE} {MANIFEST}\n\
              kind delete cluster --name {name} --kubeconfig {kubeconfig}\n",
             kubeconfig = kubeconfig.display()
         );

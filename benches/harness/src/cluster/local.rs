@@ -57,9 +57,8 @@ impl Local {
         })
     }
 
-    /// stop or start, and a part's name.
-    pub fn part(&self, verb: &str, part: &str) -> Result<()> {
-        self.cluster(&[verb, part]).map(drop)
+    pub fn stop(&self, part: &str) -> Result<()> {
+        self.cluster(&["stop", part]).map(drop)
     }
 
     pub fn pids(&self) -> Vec<u32> {

@@ -1,4 +1,5 @@
-//! An image `FROM scratch` of a binary and, where it is not static, the libraries that it loads.
+//! An image `FROM scratch` of a binary and, where it is not static, the libraries that it loads: built
+//! for kind with docker, and weighed without it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,34 @@ pub fn build(tag: &str, binary: &Path, folder: &Path) -> Result<()> {
     let root = folder.join("root");
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(&root)?;
-    fs::copy(binary, root.join("operator")).with_context(|| format!("no binary {}", binary.display()))?;
-    for library in libraries(binary) {
-        let target = root.join(library.strip_prefix("/").unwrap_or(&library));
+    for (file, place) in files(binary) {
+        let target = root.join(place);
         fs::create_dir_all(target.parent().unwrap_or(&root))?;
-        fs::copy(&library, &target).with_context(|| format!("no library {}", library.display()))?;
+        fs::copy(&file, &target).with_context(|| format!("no file {}", file.display()))?;
     }
     fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY root/ /\nUSER 65532:65532\nENTRYPOINT [\"/operator\"]\n")?;
     command::output(Command::new(docker_program()).args(["build", "--quiet", "--tag", tag]).arg(folder)).map(drop)
+}
+
+/// The one layer of that image, as a tar archive: what a registry gets, before it is compressed.
+pub fn layer(binary: &Path) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    // The same file is the same layer, whenever it was built.
+    archive.mode(tar::HeaderMode::Deterministic);
+    for (file, place) in files(binary) {
+        archive.append_path_with_name(&file, place).with_context(|| format!("no file {}", file.display()))?;
+    }
+    Ok(archive.into_inner()?)
+}
+
+/// What is in the image: each file here, and its place there.
+fn files(binary: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let place = |library: PathBuf| {
+        let place = library.strip_prefix("/").map_or_else(|_| library.clone(), Path::to_path_buf);
+        (library, place)
+    };
+    let program = (binary.to_owned(), PathBuf::from("operator"));
+    std::iter::once(program).chain(libraries(binary).into_iter().map(place)).collect()
 }
 
 /// ldd fails for a static binary.
@@ -46,5 +67,18 @@ mod tests {
         let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from);
         assert_eq!(parse_ldd(text), expected);
         assert!(parse_ldd("\tstatically linked\n").is_empty());
+    }
+
+    #[test]
+    fn a_layer_is_a_tar_archive_of_the_program_and_its_libraries() {
+        let binary = std::env::current_exe().expect("this test");
+        let layer = layer(&binary).expect("a layer");
+        let mut archive = tar::Archive::new(&layer[..]);
+        let entries = archive.entries().expect("entries").filter_map(Result::ok);
+        let sizes: Vec<(PathBuf, u64)> =
+            entries.map(|entry| (entry.path().expect("a path").into_owned(), entry.size())).collect();
+        let size = fs::metadata(&binary).expect("this test").len();
+        assert_eq!(sizes.first(), Some(&(PathBuf::from("operator"), size)));
+        assert_eq!(sizes.len(), 1 + libraries(&binary).len());
     }
 }

@@ -1,6 +1,7 @@
 //! Specs are changed, one at a time and then in a burst, while no controller-manager takes part:
 //! from the API server's word that it accepted the change to the Deployment's new generation.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,12 +11,14 @@ use crate::bench::Bench;
 use crate::load;
 use crate::prometheus::{Histogram, Page};
 use crate::quiet;
+use crate::server_time;
 use crate::stats;
 
 /// A change that has not come through by then is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The status of one change is waited for before the next, so that it meets an idle operator.
-const STATUS_PATIENCE: Duration = Duration::from_secs(3);
+/// The status of one change is waited for before the next, so that it meets an idle operator; no longer
+/// than this, because one that waits before it writes a status is idle meanwhile.
+const STATUS_PATIENCE: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_PATIENCE: Duration = Duration::from_secs(90);
 
@@ -23,8 +26,8 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     if bench.plan.changes == 0 {
         return Ok(());
     }
-    let is_stopped = bench.stop_controller_manager()?;
-    if !is_stopped {
+    // What comes after this does not need it either.
+    if !bench.stop_controller_manager()? {
         bench.round.note("the controller-manager ran while specs were changed: latencies have its work in them");
     }
     quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
@@ -33,14 +36,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let zeros = (0..bench.plan.crs).filter(|index| load::replicas(*index, zero_share) == 0);
     let indexes: Vec<usize> = zeros.take(bench.plan.changes).collect();
     one_at_a_time(bench, &indexes).await?;
-    burst(bench, &indexes).await?;
-    if is_stopped {
-        bench.at("the controller-manager comes back", "")?;
-        bench.cluster.start_controller_manager()?;
-        bench.sleep("the controller-manager comes back", Duration::from_secs(10)).await?;
-        quiet::until_no_writes(bench, QUIET, QUIET_PATIENCE).await?;
-    }
-    Ok(())
+    burst(bench, &indexes).await
 }
 
 async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
@@ -63,6 +59,7 @@ async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
         bench.at("changing specs, one at a time", &format!("{} of {}", done + 1, indexes.len()))?;
     }
     record(bench, "one", latencies, histogram).await?;
+    record_server_time(bench, indexes);
     bench.end_phase("changes, one at a time", began);
     Ok(())
 }
@@ -86,6 +83,28 @@ async fn burst(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
     record(bench, "burst", latencies, histogram).await?;
     bench.end_phase("changes in a burst", began);
     Ok(())
+}
+
+/// What the API server itself took for these changes, and what the operator took for them.
+fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
+    let names: HashSet<String> = indexes.iter().map(|&index| load::name(index)).collect();
+    let reconciles = server_time::reconciles(&bench.ledger.requests, &names);
+    let total = server_time::total_milliseconds(&bench.ledger.requests, &names);
+    let server: Vec<f64> = reconciles.iter().map(|reconcile| reconcile.server_milliseconds).collect();
+    let busy: Vec<f64> = reconciles.iter().map(|reconcile| reconcile.busy_milliseconds).collect();
+    let round = &mut bench.round;
+    for (figure, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        let (server, busy) = (stats::percentile(&server, percent), stats::percentile(&busy, percent));
+        round.set_if(&format!("one.server_{figure}_milliseconds"), server);
+        round.set_if(&format!("one.busy_{figure}_milliseconds"), busy);
+        round.set_if(&format!("one.{figure}_to_server"), busy.zip(server).map(|(busy, server)| busy / server));
+    }
+    if let Some(own) = round.reconcile_times.get("one")
+        && total > 0.0
+    {
+        let ratio = own.sum_seconds * 1_000.0 / total;
+        round.set("one.reconcile_to_server", ratio);
+    }
 }
 
 /// Milliseconds; None: not within the patience. That the API server has accepted the change is told

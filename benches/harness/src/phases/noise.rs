@@ -15,14 +15,14 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
         return Ok(());
     }
     // Its work on foreign Deployments would take minutes, and shows to no operator in more than
-    // their statuses.
-    let is_stopped = bench.stop_controller_manager()?;
+    // their statuses. It may be stopped already.
+    bench.stop_controller_manager()?;
     bench.sleep("before the noise", SETTLES).await?;
     let began = bench.begin_phase()?;
     let operator = bench.operator()?;
     let before = operator.memory()?.rss_bytes;
     operator.reset_peak();
-    bench.at("creating foreign objects", &format!("{count} each of Deployments, Secrets, ConfigMaps"))?;
+    bench.at("creating foreign objects", &format!("{count} each of Deployments, Services, Secrets, ConfigMaps"))?;
     let (client, progress) = (bench.cluster.access.client.clone(), bench.progress);
     load::create_foreign(&client, count, |kind, count| {
         progress.at("creating foreign objects", &format!("{count} {kind}"));
@@ -38,8 +38,5 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     round.set("noise.growth_bytes", after as f64 - before as f64);
     round.set_if("noise.peak_bytes", peak.or(sampled).map(|bytes| bytes as f64));
     bench.end_phase("noise", began);
-    if is_stopped {
-        bench.cluster.start_controller_manager()?;
-    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::audit;
 use crate::bench::Bench;
+use crate::phases::start;
 use crate::quiet;
 
 /// Between the end of the work before and the beginning of this.
@@ -53,6 +54,8 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
         round.set("settled.received_bytes_per_minute", wire.received_bytes as f64 / seconds * 60.0);
         round.set("settled.sent_bytes_per_minute", wire.sent_bytes as f64 / seconds * 60.0);
         round.set("settled.connections", wire.connections as f64);
+        let (bytes, watches) = ((wire.received_bytes + wire.sent_bytes) as f64, start::WATCHED.len() as f64);
+        round.set("settled.wire_bytes_per_hour_per_watch", bytes / seconds * 3_600.0 / watches);
     }
     round.set("settled.requests", audit::requests_without_watches(&counts) as f64);
     round.set("settled.writes", audit::writes(&counts) as f64);

@@ -12,7 +12,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AFTER: Duration = Duration::from_secs(10);
 
 /// What every operator of this kind watches.
-const WATCHED: [&str; 3] = ["inferenceservices", "deployments", "services"];
+pub const WATCHED: [&str; 3] = ["inferenceservices", "deployments", "services"];
 
 pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let began = bench.begin_phase()?;

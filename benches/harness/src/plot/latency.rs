@@ -12,6 +12,9 @@ use crate::stats;
 /// What is quicker than the harness can see is drawn here.
 const LEAST_MILLISECONDS: f64 = 0.5;
 
+/// Pixels left of a panel's axis.
+const LEFT: i32 = 56;
+
 pub fn distribution(run: &Run) -> Result<Option<String>> {
     let operators = run.operators();
     let (one, burst) = (curves(run, &operators, "one"), curves(run, &operators, "burst"));
@@ -49,8 +52,8 @@ fn panel(area: &Area<'_>, name: &str, curves: &[Curve<'_>]) -> Result<()> {
     let Some(axis) = LogAxis::around(values) else { return Ok(()) };
     let mut chart = ChartBuilder::on(area)
         .caption(name, style::font(16).color(&TEXT))
-        .x_label_area_size(44)
-        .y_label_area_size(56)
+        .x_label_area_size(56)
+        .y_label_area_size(LEFT)
         .build_cartesian_2d((axis.least..axis.most).log_scale().with_key_points(labelled(&axis)), 0.0..1.02)
         .map_err(drawing)?;
     chart
@@ -73,12 +76,21 @@ fn panel(area: &Area<'_>, name: &str, curves: &[Curve<'_>]) -> Result<()> {
         let points = stats::cumulative(samples).into_iter().map(|(value, part)| (shown(value), part));
         chart.draw_series(LineSeries::new(points, stroke)).map_err(drawing)?;
     }
-    let (width, height) = area.dim_in_pixel();
-    for (line, (operator, samples)) in curves.iter().rev().enumerate() {
+    percentiles(area, curves)
+}
+
+/// The P99 of each, in a row below the axis, where no curve goes.
+fn percentiles(area: &Area<'_>, curves: &[Curve<'_>]) -> Result<()> {
+    let bottom = i32::try_from(area.dim_in_pixel().1)? - 10;
+    let label = |text: String, left: i32, color| {
+        area.draw(&Text::new(text, (left, bottom), style::text(13, color, HPos::Left, VPos::Center))).map_err(drawing)
+    };
+    label("P99".to_owned(), LEFT - 4, TEXT)?;
+    let mut left = LEFT + 40;
+    for (operator, samples) in curves {
         let Some(p99) = stats::percentile(samples, 99.0) else { continue };
-        let style = style::text(12, style::color(operator), HPos::Right, VPos::Bottom);
-        let at = (i32::try_from(width)? - 14, i32::try_from(height)? - 56 - 16 * i32::try_from(line)?);
-        area.draw(&Text::new(std::format!("P99 {}", format(Unit::Milliseconds, p99)), at, style)).map_err(drawing)?;
+        label(format(Unit::Milliseconds, p99), left, style::color(operator))?;
+        left += 90;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
 
 use super::style::{self, FAINT, GRID, LogAxis, TEXT, drawing};
 use crate::figures::whole;
@@ -22,7 +23,7 @@ pub fn over_time(run: &Run) -> Result<Option<String>> {
     let end = samples().map(|sample| sample.seconds).fold(1.0, f64::max);
     let operators: Vec<&str> = rounds.iter().map(|round| round.operator.as_str()).collect();
     let title = format!("Resident memory over time, {} InferenceServices", whole(run.plan.crs as f64));
-    let subtitle = "RSS, first round, logarithmic. Dots: start, create, settled, changes, burst, restart, foreign objects. Thin: not looked at";
+    let subtitle = "RSS, first round, logarithmic. Dots: start, create, settled, restart, changes, burst, foreign objects, bulky ones. Thin: not looked at";
     let subtitle = if run.plan.scale_points.is_empty() {
         subtitle
     } else {
@@ -159,24 +160,32 @@ pub fn by_count(run: &Run) -> Result<Option<String>> {
             let stroke = ShapeStyle::from(color).stroke_width(style::width(operator));
             chart.draw_series(LineSeries::new(points.clone(), stroke)).map_err(drawing)?;
             chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, color.filled()))).map_err(drawing)?;
-            let label = style::text(
-                13,
-                color,
-                plotters::style::text_anchor::HPos::Left,
-                plotters::style::text_anchor::VPos::Center,
-            );
-            let last = points.last().into_iter();
-            chart
-                .draw_series(
-                    last.map(|point| {
-                        EmptyElement::at(*point) + Text::new(short_megabytes(point.1), (8, 0), label.clone())
-                    }),
-                )
-                .map_err(drawing)?;
+        }
+        for (operator, last, below) in ends(&curves, &axis) {
+            let label = style::text(13, style::color(operator), HPos::Left, VPos::Center);
+            let text = Text::new(short_megabytes(last.1), (8, below), label);
+            chart.draw_series(std::iter::once(EmptyElement::at(last) + text)).map_err(drawing)?;
         }
         Ok(())
     })
     .map(Some)
+}
+
+/// The last point of each curve, and how many pixels below it there is room for its label.
+fn ends<'a>(curves: &[(&'a str, Vec<Point>)], axis: &LogAxis) -> Vec<(&'a str, Point, i32)> {
+    const HEIGHT: i32 = 390;
+    const LINE: i32 = 16;
+    let pixel = |value: f64| (f64::from(HEIGHT) * (axis.most / value).ln() / (axis.most / axis.least).ln()) as i32;
+    let mut ends: Vec<(&str, Point)> =
+        curves.iter().filter_map(|(operator, points)| Some((*operator, *points.last()?))).collect();
+    ends.sort_by(|one, other| other.1.1.total_cmp(&one.1.1));
+    let mut free = -LINE;
+    let place = |(operator, last): (&'a str, Point)| {
+        let at = pixel(last.1).max(free);
+        free = at + LINE;
+        (operator, last, at - pixel(last.1))
+    };
+    ends.into_iter().map(place).collect()
 }
 
 fn short_megabytes(value: f64) -> String {
