@@ -7,7 +7,6 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
 
 ROOT=$(cd "$HERE/.." && pwd)
-MUSL=$(uname -m)-unknown-linux-musl
 
 main() {
   local harness operators operator path where=elsewhere binaries=()
@@ -20,12 +19,6 @@ main() {
   case " $* " in
     *' --help '* | *' -h '* | *' --readme '* | *' --readme='* | *' --render '* | *' --render='*)
       exec "$harness" --repository "$ROOT" "$@"
-      ;;
-    # For test.sh, which wants what is measured before others need the machine, and to test just that.
-    *' --check --build-only '*)
-      build_ours
-      echo "$BUILT"
-      return
       ;;
     *' --kind '* | *' --context '* | *' --context='*) ;;
     *) where=here ;;
@@ -49,34 +42,14 @@ build_harness() {
   echo "${CARGO_TARGET_DIR:-$ROOT/benches/harness/target}/release/bench-harness"
 }
 
-# What ships: static where Rust has the target, else with the machine's C library. Sets BUILT, NOTE.
+# Sets BUILT, NOTE.
 build_ours() {
-  local options=(--profile edge --no-default-features --locked --quiet)
   say "building the operator"
-  cd "$ROOT"
-  if has_musl; then
-    CC_x86_64_unknown_linux_musl=musl-gcc CC_aarch64_unknown_linux_musl=musl-gcc cargo build "${options[@]}" --target "$MUSL" >&2
-    BUILT=${CARGO_TARGET_DIR:-$ROOT/target}/$MUSL/edge/inference-operator
-    NOTE="This operator is the edge build, static, for $MUSL."
-  else
-    cargo build "${options[@]}" >&2
-    BUILT=${CARGO_TARGET_DIR:-$ROOT/target}/edge/inference-operator
-    NOTE="This operator is the edge build for this machine's C library, because Rust's target $MUSL is not to be had here: the static one that ships is smaller."
-  fi
-}
-
-# The target's standard library, and a C compiler for its C library: ring has parts in C.
-has_musl() {
-  command -v rustup >/dev/null || return 1
-  rustup target list --installed 2>/dev/null | grep -qx "$MUSL" || rustup target add "$MUSL" >&2 || return 1
-  command -v musl-gcc >/dev/null && return
-  case $(package_manager) in
-    apt-get) install_packages "to build the static operator" musl-tools ;;
-    dnf) install_packages "to build the static operator" musl-gcc ;;
-    pacman) install_packages "to build the static operator" musl ;;
-    *) return 1 ;;
+  BUILT=$(cd "$ROOT" && build_operator) || die "the operator could not be built: see above"
+  case $BUILT in
+    "$ROOT"/dist/*) NOTE="This operator is the static program that ships (scripts/build-static.sh)." ;;
+    *) NOTE="This operator is the edge build for this machine's C library, because rustup is not here: the static program that ships is smaller." ;;
   esac
-  command -v musl-gcc >/dev/null
 }
 
 # Its last line is the program's path. Sets BUILT.

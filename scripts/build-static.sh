@@ -10,7 +10,7 @@ ROOT=$(cd "$HERE/.." && pwd)
 
 usage() {
   cat <<EOF
-Builds the operator as a static program for Linux: dist/inference-operator-ARCH.
+Builds the operator as a static program for Linux, dist/inference-operator-ARCH, and prints its path.
 
 usage: scripts/build-static.sh [ARCH]
 
@@ -35,6 +35,7 @@ main() {
   cd "$ROOT"
   build
   install_as "dist/inference-operator-$arch"
+  echo "$ROOT/dist/inference-operator-$arch"
 }
 
 own_arch() {
@@ -64,8 +65,9 @@ has_sources() {
   [ -f "$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ] || rustup component add rust-src >&2
 }
 
-# What the flags brought, on amd64: the standard library for size and without words for a panic 0.6 MB
-# of 2.7, no unwinding tables 0.27 MB, RELR 0.07 MB.
+# What the flags brought, on amd64: the standard library built for size 0.5 MB of 2.7, no unwinding tables
+# 0.27 MB, RELR 0.07 MB. Not taken: a panic without a word (-Zpanic-immediate-abort, 0.1 MB), because whoever
+# looks for the reason at night has nothing else; a fixed address (non-PIE), because it brings nothing with RELR.
 build() {
   local name=${TARGET//-/_} options flags cflags
   options=(--profile edge --no-default-features --locked --target "$TARGET")

@@ -78,9 +78,8 @@ main() {
 build() {
   need_cc "to link Rust programs"
   need_rust "to build the operator"
-  say "building the operator as it ships (profile edge): about 3 minutes on 2 cores where nothing is built yet"
-  cargo build --locked --profile edge --no-default-features 9>&- || die "the operator could not be built: see above"
-  OPERATOR=${CARGO_TARGET_DIR:-$PWD/target}/edge/inference-operator
+  say "building the operator as it ships: about 3 minutes on 2 cores where nothing is built yet"
+  OPERATOR=$(build_operator 9>&-) || die "the operator could not be built: see above"
 }
 
 install_manifests() {

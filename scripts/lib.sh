@@ -64,6 +64,19 @@ unlock() {
   if command -v flock >/dev/null; then exec 9>&-; else rmdir "$1.held" 2>/dev/null || true; fi
 }
 
+# build_operator: builds the operator as it ships and prints its path: static where rustup can bring what that
+# takes, else with this machine's C library. Called in the project's folder, by a script of this one.
+build_operator() {
+  local static
+  if command -v rustup >/dev/null && static=$("$HERE/build-static.sh"); then
+    echo "$static"
+    return
+  fi
+  say "no static build here: building the operator for this machine's C library"
+  cargo build --locked --profile edge --no-default-features >&2 || return
+  echo "${CARGO_TARGET_DIR:-$PWD/target}/edge/inference-operator"
+}
+
 # --- Tools: found, or installed with the machine's package manager. ---
 
 # need TOOL WHY

@@ -170,7 +170,7 @@ run_lanes() {
 build() {
   local tests operator
   say "building the operator as it ships, and the cluster tests"
-  operator=$("$HERE/bench.sh" --check --build-only) &&
+  operator=$(build_operator) &&
     cargo test --locked --no-run --test cluster &&
     tests=$(cargo test --locked --quiet --no-run --test cluster --message-format json | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p') &&
     cp "$tests" "$WORK/tests" &&

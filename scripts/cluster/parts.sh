@@ -74,7 +74,7 @@ start_apiserver() {
 start_controller-manager() {
   local options=()
   [ "$BENCH" = no ] ||
-    options+=(--controllers=node-lifecycle-controller,deployment-controller,replicaset-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller)
+    options+=("--controllers=node-lifecycle-controller,deployment-controller,replicaset-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller")
   start_process controller-manager "$KUBERNETES_BIN/kube-controller-manager" \
     --kubeconfig="$DIR/pki/controller-manager.kubeconfig" --leader-elect=false --use-service-account-credentials \
     --root-ca-file="$DIR/pki/ca.crt" --service-account-private-key-file="$DIR/pki/service-account.key" \
