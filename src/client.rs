@@ -30,7 +30,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_BUFFER: usize = 8192;
 
 /// Idle connections other than the watches' are closed after this time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A peer that vanished without a word is noticed after about a minute, without a wake-up of ours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
