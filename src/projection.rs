@@ -291,6 +291,14 @@ mod tests {
         assert_eq!((Service::resource(), Deployment::resource()), ("services".into(), "deployments.apps".into()));
     }
 
+    fn both<K: Kind + std::fmt::Debug>(text: &str) -> (String, String) {
+        let mut pruner = crate::pruning::Pruner::new(K::FIELDS);
+        pruner.advance(&mut bytes::Bytes::copy_from_slice(text.as_bytes())).expect("JSON");
+        let kept: K = serde_json::from_slice(pruner.kept()).expect("decodes");
+        let whole: K = serde_json::from_str(text).expect("decodes");
+        (format!("{kept:?}"), format!("{whole:?}"))
+    }
+
     /// A field that the types decode and the filter does not let through would always be empty.
     #[test]
     fn pruning_lets_through_all_that_is_decoded() {
@@ -303,13 +311,6 @@ mod tests {
                     "serviceResourceVersion": "3"}},
                 "replicas": 7, "updatedReplicas": 8, "availableReplicas": 9}}}}"#
         );
-        fn both<K: Kind + std::fmt::Debug>(text: &str) -> (String, String) {
-            let mut pruner = crate::pruning::Pruner::new(K::FIELDS);
-            pruner.advance(&mut bytes::Bytes::copy_from_slice(text.as_bytes())).expect("JSON");
-            let pruned: K = serde_json::from_slice(pruner.kept()).expect("decodes");
-            let whole: K = serde_json::from_str(text).expect("decodes");
-            (format!("{pruned:?}"), format!("{whole:?}"))
-        }
         for (pruned, whole) in [
             both::<InferenceService>(&text),
             both::<Deployment>(&text),

@@ -113,11 +113,8 @@ struct Children {
 
 async fn look(context: &Context, task: &Task) -> Result<Children, Error> {
     let deployment = apply::get::<Deployment>(&context.client, task).await?;
-    let service = match task.reasons.contains(Reasons::SERVICE) {
-        // One after the other: both at once would need twice the connections.
-        true => apply::get::<Service>(&context.client, task).await?,
-        false => None,
-    };
+    // One after the other: both at once would need twice the connections.
+    let service = if task.reasons.contains(Reasons::SERVICE) { apply::get(&context.client, task).await? } else { None };
     Ok(Children { deployment, service })
 }
 
@@ -128,17 +125,12 @@ async fn follow_watch(context: &Context, task: &mut Task) -> Result<Option<Child
     let Some(version) = shown_by_watch(task) else { return Ok(None) };
     let spec = dereference(context, task).await?;
     let Settings { catalogue, server, .. } = &context.settings;
-    let applied = match validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue) {
-        Ok(valid) => {
-            let desired = deployment::build(&valid, server);
-            apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await
-        }
-        Err(_) => {
-            task.spec = Some(spec);
-            return Ok(None);
-        }
+    let Ok(valid) = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue) else {
+        task.spec = Some(spec);
+        return Ok(None);
     };
-    match applied {
+    let desired = deployment::build(&valid, server);
+    match apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await {
         Ok(deployment) => Ok(Some(Children { deployment: Some(deployment), service: None })),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             task.spec = Some(spec);

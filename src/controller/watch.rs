@@ -221,7 +221,7 @@ impl<K: Kind> Watch<K> {
             Ok(Line::Deleted(object)) => (true, object),
             Ok(Line::Bookmark { resource_version, ends_list }) => return Ok(self.bookmark(resource_version, ends_list)),
             Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Expired),
-            Ok(Line::Error(status)) => return Err(self.broke_off(kube::Error::Api(Box::new(status)))),
+            Ok(Line::Error(status)) => return Err(self.broke_off(kube::Error::Api(status))),
             Err(unclear @ Unclear::Object(_)) => {
                 warn::<K>(&unclear);
                 return Ok(None);

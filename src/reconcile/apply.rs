@@ -65,8 +65,8 @@ pub fn apply_request<K: Kind>(
     options: &str,
 ) -> Result<Request<Vec<u8>>, kube::Error> {
     let path = format!("{}/{name}?fieldManager={FIELD_MANAGER}{options}", K::path(Some(namespace)));
-    let patch = Request::patch(path).header(header::CONTENT_TYPE, "application/apply-patch+yaml");
-    request(patch, yaml_safe(desired.to_string().into_bytes()))
+    let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/apply-patch+yaml");
+    request(builder, yaml_safe(desired.to_string().into_bytes()))
 }
 
 fn request(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u8>>, kube::Error> {
@@ -98,11 +98,11 @@ pub async fn write_status(
     task: &Task,
     status: &InferenceServiceStatus,
 ) -> Result<InferenceService, kube::Error> {
-    let patch = json!({"metadata": {"uid": task.uid.to_string()}, "status": status});
+    let body = json!({"metadata": {"uid": task.uid.to_string()}, "status": status});
     let collection = InferenceService::path(Some(&task.namespace));
     let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/merge-patch+json");
-    answer::object(client, request(builder, patch.to_string().into_bytes())?).await
+    answer::object(client, request(builder, body.to_string().into_bytes())?).await
 }
 
 #[cfg(test)]

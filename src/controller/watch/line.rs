@@ -19,7 +19,7 @@ pub enum Line<K> {
         /// The list that the watch began with is complete.
         ends_list: bool,
     },
-    Error(Status),
+    Error(Box<Status>),
 }
 
 /// Why a line says nothing.
@@ -41,7 +41,7 @@ pub fn read<K: Kind>(line: &[u8]) -> Result<Line<K>, Unclear> {
             let ends_list = metadata.annotations.initial_events_end.is_some();
             Ok(Line::Bookmark { resource_version: metadata.resource_version, ends_list })
         }
-        "ERROR" => serde_json::from_str(text).map(Line::Error).map_err(Unclear::Line),
+        "ERROR" => serde_json::from_str(text).map(|status| Line::Error(Box::new(status))).map_err(Unclear::Line),
         "DELETED" => object(text.as_bytes()).map(Line::Deleted),
         _ => object(text.as_bytes()).map(Line::Applied),
     }
