@@ -12,7 +12,8 @@ use crate::api::Phase;
 use crate::telemetry::process;
 
 /// Upper bounds in milliseconds of controller_runtime_reconcile_time_seconds.
-const BUCKETS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30_000];
+const BUCKETS: [u64; 24] =
+    [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 30_000];
 
 const RESULTS: [&str; 4] = ["success", "requeue_after", "requeue", "error"];
 

@@ -103,6 +103,11 @@ pub const GROUPS: &[Group] = &[
             figure("one.p50_to_server", "of this, times the API server's, P50", Unit::Ratio),
             figure("one.p99_to_server", "of this, times the API server's, P99", Unit::Ratio),
             figure(
+                "one.reconcile_p99_to_server",
+                "The operator's own histogram, P99, times the API server's",
+                Unit::Ratio,
+            ),
+            figure(
                 "one.reconcile_to_server",
                 "Reconciles in all, by its own histogram, times the API server's",
                 Unit::Ratio,

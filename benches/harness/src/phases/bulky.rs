@@ -10,6 +10,8 @@ use crate::quiet;
 
 const QUIET: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Connections that were opened for the work are no growth; nobody keeps one for longer.
+const IDLE: Duration = Duration::from_secs(15);
 
 pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let count = bench.plan.bulky;
@@ -33,6 +35,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
         bench.round.note(format!("not all of {count} with much metadata were Ready after {} s", PATIENCE.as_secs()));
     }
     quiet::until_no_writes(bench, QUIET, PATIENCE).await?;
+    bench.sleep("until idle connections are closed", IDLE).await?;
     let operator = bench.operator()?;
     let (after, peak) = (operator.memory()?.rss_bytes, operator.peak_bytes());
     let sampled = bench.sampler.most_since(began);

@@ -103,7 +103,10 @@ fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
         && total > 0.0
     {
         let ratio = own.sum_seconds * 1_000.0 / total;
+        let own_p99 = own.percentile_seconds(99.0).map(|seconds| seconds * 1_000.0);
+        let p99 = own_p99.zip(stats::percentile(&server, 99.0)).map(|(own, server)| own / server);
         round.set("one.reconcile_to_server", ratio);
+        round.set_if("one.reconcile_p99_to_server", p99);
     }
 }
 
