@@ -1,6 +1,8 @@
 //! Answers of the API server, read as they arrive and pruned before they are kept. Used by the
 //! watches and by reconcile for every request; must never hold an answer as a whole.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -13,6 +15,10 @@ use crate::pruning::{Fields, Keep, Piece, Pruner};
 /// A refusal's `metav1.Status`.
 const STATUS: Fields = &[("code", Keep::Whole), ("message", Keep::Whole), ("reason", Keep::Whole)];
 
+/// An API server that takes a request and has not begun to answer after so long is taken for gone.
+/// How long the answer may take is up to whoever reads it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Bytes that are shown of an answer that is no JSON: enough to recognise a proxy's error page.
 const EXCERPT: usize = 200;
 
@@ -24,7 +30,10 @@ pub struct Answer {
 
 /// Sends a request. A refusal becomes `kube::Error::Api`; of anything else, `fields` are kept.
 pub async fn send(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
-    let response = client.send(request.map(Body::from)).await?;
+    let response =
+        tokio::time::timeout(ANSWER_TIMEOUT, client.send(request.map(Body::from))).await.unwrap_or_else(|_| {
+            Err(kube::Error::Service(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()))
+        })?;
     let status = response.status();
     let mut answer = Answer::new(response.into_body(), fields);
     if status.is_success() {

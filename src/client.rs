@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,10 +21,6 @@ use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An API server that takes a request and has not begun to answer after so long is taken for gone.
-/// How long the answer may take is up to whoever reads it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The smallest buffer that hyper takes: what arrives is read at once.
 const READ_BUFFER: usize = 8192;
@@ -149,17 +145,26 @@ impl Server {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, self.token.header()?);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        let method = request.method().clone();
-        let answer = match tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await {
-            Ok(answer) => answer.map_err(BoxError::from),
-            Err(_) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()),
-        };
-        let code = answer.as_ref().ok().map(Response::status);
-        self.metrics.requested(&method, code);
-        if code == Some(StatusCode::UNAUTHORIZED) {
+        let mut counted = Counted { metrics: &self.metrics, method: request.method().clone(), code: None };
+        let answer = self.http.request(request).await?;
+        counted.code = Some(answer.status());
+        if answer.status() == StatusCode::UNAUTHORIZED {
             self.token.forget();
         }
-        answer
+        Ok(answer)
+    }
+}
+
+/// Counts a request when it is over, be it because nobody waits for its answer any more.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    method: Method,
+    code: Option<StatusCode>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.requested(&self.method, self.code);
     }
 }
 

@@ -86,6 +86,8 @@ pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdo
         let listed = controller.synced.inference_services;
         let due = controller.next_departure();
         tokio::select! {
+            // In this order, so that a seed decides a simulation: what has landed makes room first.
+            biased;
             () = &mut shutdown => break,
             Some(flight) = controller.flights.next() => controller.land(flight),
             event = inference_services.next() => controller.observe(event),

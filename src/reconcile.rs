@@ -9,7 +9,7 @@ pub mod validate;
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{InferenceServiceSpec, Phase};
 use crate::controller::reasons::Reasons;
@@ -114,8 +114,18 @@ struct Children {
 async fn look(context: &Context, task: &Task) -> Result<Children, Error> {
     let deployment = apply::get::<Deployment>(&context.client, task).await?;
     // One after the other: both at once would need twice the connections.
-    let service = if task.reasons.contains(Reasons::SERVICE) { apply::get(&context.client, task).await? } else { None };
+    let service = if task.reasons.contains(Reasons::SERVICE) && !is_new(task) {
+        apply::get(&context.client, task).await?
+    } else {
+        None
+    };
     Ok(Children { deployment, service })
+}
+
+/// Nothing was ever done for it. Its Service is made without a look, because a POST never changes what is
+/// there. Pure.
+fn is_new(task: &Task) -> bool {
+    task.summary.is_none() && task.stamps == Stamps::default()
 }
 
 /// Where only the spec has changed, the watches have shown the children as they are: the Deployment is
@@ -177,24 +187,38 @@ async fn dereference(context: &Context, task: &mut Task) -> Result<Spec, Error> 
     Ok(object.spec)
 }
 
-/// Validate, build, apply: after it the children are as the spec says.
+/// Validate, build, apply: after it the children are as the spec says. Where one of the names is taken,
+/// neither is made.
 async fn bring(context: &Context, task: &Task, spec: &Spec, children: &mut Children) -> Result<(), Error> {
     let Settings { catalogue, server, .. } = &context.settings;
     let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalogue)?;
-    let known_deployment = own("Deployment", task, children.deployment.as_ref().map(|child| &child.identity))?;
-    let known_service = own("Service", task, children.service.as_ref().map(|child| &child.identity))?;
-    let client = &context.client;
-
+    let known = own("Deployment", task, children.deployment.as_ref().map(|child| &child.identity))?;
+    if task.reasons.contains(Reasons::SERVICE) {
+        bring_service(context, task, &service::build(&valid, server), children).await?;
+    }
     let desired = deployment::build(&valid, server);
-    let applied: Deployment = apply::apply(client, task, desired, known_deployment).await?;
+    let applied: Deployment = apply::apply(&context.client, task, desired, known).await?;
     own("Deployment", task, Some(&applied.identity))?;
     children.deployment = Some(applied);
+    Ok(())
+}
 
-    if task.reasons.contains(Reasons::SERVICE) {
-        let applied: Service = apply::apply(client, task, service::build(&valid, server), known_service).await?;
-        own("Service", task, Some(&applied.identity))?;
-        children.service = Some(applied);
+async fn bring_service(context: &Context, task: &Task, desired: &Value, children: &mut Children) -> Result<(), Error> {
+    let client = &context.client;
+    if is_new(task) {
+        match apply::create::<Service>(client, task, desired).await {
+            Ok(created) => {
+                children.service = Some(created);
+                return Ok(());
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => children.service = apply::get(client, task).await?,
+            Err(error) => return Err(error.into()),
+        }
     }
+    let known = own("Service", task, children.service.as_ref().map(|child| &child.identity))?;
+    let applied: Service = apply::apply(client, task, desired.clone(), known).await?;
+    own("Service", task, Some(&applied.identity))?;
+    children.service = Some(applied);
     Ok(())
 }
 

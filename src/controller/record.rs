@@ -204,8 +204,9 @@ impl Record {
     pub fn depart(&mut self, namespace: String, name: String, spec: Option<Spec>) -> Task {
         self.state.set(State::IN_FLIGHT, true);
         let mut reasons = std::mem::take(&mut self.reasons);
-        // A spec that was refused at first has no Service yet.
-        if reasons.contains(Reasons::SPEC) && self.stamps.service == 0 {
+        // While a spec is refused nothing is made or repaired: what was put off is due when it is mended.
+        let was_refused = self.stamps.service == 0 || self.phase() == Some(Phase::Failed);
+        if reasons.contains(Reasons::SPEC) && was_refused {
             reasons |= Reasons::SERVICE;
         }
         Task {

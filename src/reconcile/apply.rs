@@ -25,7 +25,7 @@ pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K
 #[derive(Clone, Copy, Debug)]
 pub enum Known {
     /// It was looked for and is not there. The write is not forced: the selector, which is atomic and
-    /// which every object of the kind has, conflicts with that of an object that came in between.
+    /// which every Deployment has, conflicts with that of one that came in between.
     Absent,
     /// It was read and is the InferenceService's own. The write is forced, because whoever changed
     /// our fields must give way; the uid makes the API server refuse when another object has taken
@@ -55,6 +55,14 @@ pub async fn apply<K: Kind>(
         }
     };
     answer::object(client, apply_request::<K>(&task.namespace, &task.name, &desired, force)?).await
+}
+
+/// Makes a child; 409 where there is one of that name, whatever it is. Only for what never loses a field:
+/// a field that was made by a POST stays when it is not applied any more.
+pub async fn create<K: Kind>(client: &kube::Client, task: &Task, desired: &Value) -> Result<K, kube::Error> {
+    let path = format!("{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)));
+    let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    answer::object(client, request(builder, desired.to_string().into_bytes())?).await
 }
 
 /// The request of an apply. `options`: more of the query, each with its '&'; a test has others.

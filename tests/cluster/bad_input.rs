@@ -82,10 +82,26 @@ async fn an_unknown_gpu_type_is_said_in_log_condition_and_one_event_and_the_othe
 
     // Mended, it is served; spoiled again, what runs goes on.
     fixture.change("bad", json!({"gpuType": "H100"})).await;
-    fixture.until("bad", Phase::Ready).await;
+    let object = fixture.until("bad", Phase::Ready).await;
+    assert!(object.status.expect("a status").endpoint.is_some(), "it has its Service too");
     fixture.change("bad", json!({"gpuType": "T4"})).await;
     let object = fixture.until("bad", Phase::Failed).await;
     assert_eq!(object.status.expect("a status").ready_replicas, 1);
+
+    // What is edited while the spec is refused is repaired once it is mended.
+    kubectl(&[
+        "-n",
+        &fixture.namespace,
+        "patch",
+        "service/bad",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"type":"NodePort"}}"#,
+    ]);
+    fixture.change("bad", json!({"gpuType": "L40S"})).await;
+    fixture.until("bad", Phase::Ready).await;
+    let service = fixture.services.get("bad").await.expect("a Service");
+    assert_eq!(service.spec.and_then(|spec| spec.type_).as_deref(), Some("ClusterIP"));
     fixture.clean_up().await;
 }
 

@@ -378,3 +378,14 @@ fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
     see(&mut fleet, object(UID, 110, 2, status_of(1, CONFIGURATION, Phase::Failed, "MissingField")));
     assert!(fleet.depart(slot).expect("work").reasons.contains(Reasons::SERVICE));
 }
+
+/// Found by the simulation, seed 294: the edit was looked at, and nothing repaired it.
+#[test]
+fn a_service_that_was_edited_while_the_spec_was_refused_is_repaired_once_it_is_mended() {
+    let mut fleet = Fleet::new(CONFIGURATION);
+    let refused = object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType"));
+    let slot = list(&mut fleet, refused);
+    assert_eq!(reasons(&fleet, slot), Reasons::NONE);
+    see(&mut fleet, object(UID, 110, 2, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")));
+    assert!(fleet.depart(slot).expect("work").reasons.contains(Reasons::SERVICE));
+}

@@ -1,0 +1,85 @@
+//! What goes wrong between the operator and the API server, drawn for each request and each line of a
+//! watch. Used by the server; once `on` is false, nothing goes wrong any more.
+
+use std::time::Duration;
+
+use crate::chance::Chance;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Served,
+    /// Refused with this code before anything was done.
+    Refused(u16),
+    /// The connection is gone before the server has it.
+    Unheard,
+    /// It is done, and the answer is lost.
+    Unanswered,
+    /// It is done, and the answer never ends.
+    Hanging,
+    /// It is done, and the answer breaks off in the middle.
+    CutShort,
+    Late(Duration),
+}
+
+/// What becomes of a line of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFate {
+    Sent,
+    Late(Duration),
+    /// The watch ends before it, as if the server had wanted so.
+    Ended,
+    /// The connection breaks in the middle of it.
+    Broken,
+    /// 410 in its place.
+    Expired,
+}
+
+pub struct Faults {
+    pub chance: Chance,
+    pub on: bool,
+    /// Faults in a thousand requests or lines.
+    pub rate: u64,
+    /// False: the server refuses streaming lists, as with the feature WatchList off.
+    pub streams_lists: bool,
+}
+
+const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
+
+impl Faults {
+    pub fn fate(&mut self) -> Fate {
+        if !self.on || !self.chance.per_mille(self.rate) {
+            return Fate::Served;
+        }
+        match self.chance.below(8) {
+            0 => Fate::Unheard,
+            1 => Fate::Unanswered,
+            2 => Fate::Hanging,
+            3 => Fate::CutShort,
+            4 => Fate::Late(self.chance.up_to(Duration::from_secs(40))),
+            _ => Fate::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)),
+        }
+    }
+
+    pub fn line_fate(&mut self) -> LineFate {
+        if !self.on || !self.chance.per_mille(self.rate) {
+            return LineFate::Sent;
+        }
+        match self.chance.below(5) {
+            0 => LineFate::Ended,
+            1 => LineFate::Broken,
+            2 => LineFate::Expired,
+            _ => LineFate::Late(self.chance.up_to(Duration::from_secs(90))),
+        }
+    }
+
+    /// How far a list from the API server's memory is behind, in resourceVersions.
+    pub fn staleness(&mut self) -> u64 {
+        if self.on && self.rate > 0 && self.chance.per_mille(300) { self.chance.below(12) } else { 0 }
+    }
+
+    /// How many events a watch that is opened again repeats.
+    pub fn repeats(&mut self) -> u64 {
+        if self.on && self.rate > 0 && self.chance.per_mille(200) { self.chance.below(6) } else { 0 }
+    }
+}

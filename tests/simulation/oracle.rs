@@ -1,0 +1,66 @@
+//! What must be true once faults have stopped: each InferenceService matches its spec, and says so.
+//! Called by the simulation; looks at the datastore alone.
+
+use inference_operator::api::InferenceServiceSpec;
+use inference_operator::reconcile::validate::{Valid, validate};
+use inference_operator::reconcile::{deployment, service};
+use inference_operator::settings::Settings;
+use serde_json::Value;
+
+use crate::store::{Key, Kind, Store, controller_uid};
+
+/// What is not as it must be; empty: all is well.
+pub fn complaints(store: &Store, settings: &Settings) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (key, object) in store.of_kind(Kind::InferenceService) {
+        if let Err(problem) = check(store, settings, key, object) {
+            complaints.push(format!("{}/{}: {problem}\n{object}", key.namespace, key.name));
+        }
+    }
+    complaints
+}
+
+fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Result<(), String> {
+    let (metadata, status) = (&object["metadata"], &object["status"]);
+    if status["observedGeneration"] != metadata["generation"] {
+        return Err("the status does not speak of the latest spec".into());
+    }
+    let spec =
+        serde_json::from_value::<InferenceServiceSpec>(object["spec"].clone()).map_err(|error| error.to_string());
+    let uid = metadata["uid"].as_str().unwrap_or_default().parse().map_err(|_| "no uid".to_owned())?;
+    let phase = status["phase"].as_str().unwrap_or_default();
+    let Ok(valid) = validate(&key.namespace, &key.name, uid, &spec, &settings.catalogue) else {
+        return if phase == "Failed" { Ok(()) } else { Err(format!("a spec that is refused is {phase}")) };
+    };
+    child(store, key, Kind::Deployment, &valid, &deployment::build(&valid, &settings.server))?;
+    child(store, key, Kind::Service, &valid, &service::build(&valid, &settings.server))?;
+    if phase != "Ready" || status["readyReplicas"] != object["spec"]["replicas"] {
+        return Err(format!("it is {phase} with {} ready", status["readyReplicas"]));
+    }
+    if !status["endpoint"].is_string() {
+        return Err("it has no endpoint".into());
+    }
+    Ok(())
+}
+
+fn child(store: &Store, key: &Key, kind: Kind, valid: &Valid, desired: &Value) -> Result<(), String> {
+    let found = store.get(&Key { kind, ..key.clone() }).ok_or_else(|| format!("there is no {kind:?}"))?;
+    if controller_uid(found) != Some(&valid.uid.to_string()) {
+        return Err(format!("the {kind:?} belongs to somebody else: {found}"));
+    }
+    match missing(found, desired, "") {
+        None => Ok(()),
+        Some(path) => Err(format!("the {kind:?} differs at {path}: {found}")),
+    }
+}
+
+/// The first path at which `found` is not as `desired` says; what `desired` does not name may be anything.
+fn missing(found: &Value, desired: &Value, path: &str) -> Option<String> {
+    match (found, desired) {
+        (Value::Object(found), Value::Object(desired)) => desired.iter().find_map(|(name, value)| {
+            let path = format!("{path}.{name}");
+            missing(found.get(name).unwrap_or(&Value::Null), value, &path)
+        }),
+        _ => (found != desired).then(|| path.to_owned()),
+    }
+}

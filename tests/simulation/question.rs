@@ -1,0 +1,104 @@
+//! What the operator asks for, read from its HTTP requests. Used by the server; pure.
+
+use bytes::Bytes;
+use http::{Method, request::Parts};
+use serde_json::Value;
+
+use crate::store::{Key, Kind};
+
+pub enum Question {
+    Watch(WatchQuestion),
+    List {
+        kind: Kind,
+        managed_only: bool,
+        metadata_only: bool,
+        token: Option<String>,
+    },
+    Get(Key),
+    Create {
+        key: Key,
+        object: Value,
+    },
+    Apply {
+        key: Key,
+        desired: Value,
+        force: bool,
+    },
+    Status {
+        key: Key,
+        patch: Value,
+    },
+    /// A Kubernetes Event: taken and forgotten.
+    Event,
+}
+
+pub struct WatchQuestion {
+    pub kind: Kind,
+    pub managed_only: bool,
+    pub metadata_only: bool,
+    /// Begins with a list.
+    pub initial_events: bool,
+    pub version: u64,
+}
+
+/// The error says which request this server does not know.
+pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
+    let unknown = || format!("a request that the simulation does not know: {} {}", parts.method, parts.uri);
+    let query = parts.uri.query().unwrap_or_default();
+    let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
+    let (kind, rest) = match path.as_slice() {
+        ["apis", "events.k8s.io", "v1", "namespaces", _, "events"] if parts.method == Method::POST => {
+            return Ok(Question::Event);
+        }
+        ["apis", "ai.example.com", "v1", rest @ ..] => (Kind::InferenceService, rest),
+        ["apis", "apps", "v1", rest @ ..] => (Kind::Deployment, rest),
+        ["api", "v1", rest @ ..] => (Kind::Service, rest),
+        _ => return Err(unknown()),
+    };
+    let plural = match kind {
+        Kind::InferenceService => "inferenceservices",
+        Kind::Deployment => "deployments",
+        Kind::Service => "services",
+    };
+    let accept = parts.headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let metadata_only = accept.contains("PartialObjectMetadata");
+    let managed_only = match parameter("labelSelector") {
+        None => false,
+        Some("app.kubernetes.io%2Fmanaged-by%3Dinference-operator") => true,
+        Some(_) => return Err(unknown()),
+    };
+    let object = || serde_json::from_slice::<Value>(body).map_err(|error| format!("{}: {error}", parts.uri));
+    match (&parts.method, rest) {
+        (&Method::GET, [found]) if *found == plural && parameter("watch") == Some("true") => {
+            Ok(Question::Watch(WatchQuestion {
+                kind,
+                managed_only,
+                metadata_only,
+                initial_events: parameter("sendInitialEvents") == Some("true"),
+                version: parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0),
+            }))
+        }
+        (&Method::GET, [found]) if *found == plural => {
+            Ok(Question::List { kind, managed_only, metadata_only, token: parameter("continue").map(str::to_owned) })
+        }
+        (&Method::GET, ["namespaces", namespace, found, name]) if *found == plural => {
+            Ok(Question::Get(Key::new(kind, namespace, name)))
+        }
+        (&Method::POST, ["namespaces", namespace, "services"]) => {
+            let object = object()?;
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            Ok(Question::Create { key: Key::new(kind, namespace, &name), object })
+        }
+        (&Method::PATCH, ["namespaces", namespace, found, name])
+            if *found == plural && kind != Kind::InferenceService =>
+        {
+            let force = parameter("force") == Some("true");
+            Ok(Question::Apply { key: Key::new(kind, namespace, name), desired: object()?, force })
+        }
+        (&Method::PATCH, ["namespaces", namespace, "inferenceservices", name, "status"]) => {
+            Ok(Question::Status { key: Key::new(kind, namespace, name), patch: object()? })
+        }
+        _ => Err(unknown()),
+    }
+}

@@ -1,0 +1,200 @@
+//! The simulated server's watches: a list if asked for, then every change from the history, bookmarks,
+//! and an end after half an hour to an hour. Used by the server.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
+use tower::BoxError;
+
+use crate::cluster::{Inner, Shared};
+use crate::faults::LineFate;
+use crate::question::WatchQuestion;
+use crate::server::{Answer, streamed};
+use crate::store::{Change, Refusal, refusal};
+
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const SHORTEST: Duration = Duration::from_secs(1800);
+
+struct Watching {
+    cluster: Shared,
+    changes: Receiver<u64>,
+    question: WatchQuestion,
+    /// Everything up to this resourceVersion was sent or is in `lines`.
+    cursor: u64,
+    lines: VecDeque<String>,
+    bookmark_at: Instant,
+    ends_at: Instant,
+    /// The connection is broken: an error comes next.
+    is_broken: bool,
+    is_over: bool,
+}
+
+pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer>, Refusal> {
+    let mut inner = cluster.lock();
+    let mut lines = VecDeque::new();
+    let cursor = if question.initial_events {
+        if !inner.faults.streams_lists {
+            return Err(refusal(
+                422,
+                "Invalid",
+                "sendInitialEvents is forbidden: the WatchList feature gate is disabled",
+            ));
+        }
+        let stale = inner.faults.staleness();
+        let version = inner.store.version.saturating_sub(stale).max(inner.store.floor);
+        initial_events(&inner, &question, version, &mut lines);
+        version
+    } else {
+        if question.version < inner.store.floor {
+            return Err(refusal(410, "Expired", "too old resource version"));
+        }
+        let repeats = inner.faults.repeats();
+        question.version.saturating_sub(repeats).max(inner.store.floor)
+    };
+    let life = SHORTEST + inner.faults.chance.up_to(SHORTEST);
+    drop(inner);
+    let now = Instant::now();
+    let watching = Watching {
+        changes: cluster.changes(),
+        cluster: cluster.clone(),
+        question,
+        cursor,
+        lines,
+        bookmark_at: now + BOOKMARK_EVERY,
+        ends_at: now + life,
+        is_broken: false,
+        is_over: false,
+    };
+    Ok(streamed(futures::stream::unfold(watching, |mut watching| async move {
+        let bytes = watching.next().await?;
+        Some((bytes, watching))
+    })))
+}
+
+fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: &mut VecDeque<String>) {
+    for object in inner.store.snapshot(question.kind, version).values() {
+        if !question.managed_only || is_managed(object) {
+            lines.push_back(line("ADDED", &shown(object, question.metadata_only)));
+        }
+    }
+    let annotations = json!({"k8s.io/initial-events-end": "true"});
+    let metadata = json!({"resourceVersion": version.to_string(), "annotations": annotations});
+    lines.push_back(line("BOOKMARK", &json!({"metadata": metadata})));
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+        loop {
+            if self.is_broken {
+                self.is_over = true;
+                self.is_broken = false;
+                self.lines.clear();
+                return Some(Err("connection reset by peer".into()));
+            }
+            if let Some(line) = self.lines.pop_front() {
+                return self.send(line).await;
+            }
+            if self.is_over {
+                return None;
+            }
+            self.collect();
+            if !self.lines.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                _ = self.changes.changed() => {}
+                () = tokio::time::sleep_until(self.ends_at) => return None,
+                () = tokio::time::sleep_until(self.bookmark_at) => self.bookmark(),
+            }
+        }
+    }
+
+    async fn send(&mut self, text: String) -> Option<Result<Bytes, BoxError>> {
+        let fate = self.cluster.lock().faults.line_fate();
+        match fate {
+            LineFate::Sent => {}
+            LineFate::Late(wait) => tokio::time::sleep(wait).await,
+            LineFate::Ended => return None,
+            LineFate::Broken => {
+                self.is_broken = true;
+                let half = text.len() / 2;
+                return Some(Ok(Bytes::copy_from_slice(&text.as_bytes()[..half])));
+            }
+            LineFate::Expired => {
+                self.is_over = true;
+                self.lines.clear();
+                return Some(Ok(expired().into()));
+            }
+        }
+        Some(Ok(text.into()))
+    }
+
+    /// What has happened since.
+    fn collect(&mut self) {
+        let cluster = self.cluster.clone();
+        let inner = cluster.lock();
+        self.changes.mark_unchanged();
+        if self.cursor < inner.store.floor {
+            self.lines.push_back(expired());
+            self.is_over = true;
+            return;
+        }
+        let begin = inner.store.history.partition_point(|change| change.version <= self.cursor);
+        for change in &inner.store.history[begin..] {
+            if change.key.kind == self.question.kind {
+                self.lines.extend(event(change, &self.question));
+            }
+        }
+        self.cursor = inner.store.version;
+    }
+
+    fn bookmark(&mut self) {
+        self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
+        let metadata = json!({"resourceVersion": self.cursor.to_string()});
+        self.lines.push_back(line("BOOKMARK", &json!({"metadata": metadata})));
+    }
+}
+
+/// One change as this watch sees it: what stops to match its selector is deleted for it.
+fn event(change: &Change, question: &WatchQuestion) -> Option<String> {
+    let matches =
+        |object: &Option<Value>| object.as_ref().is_some_and(|object| !question.managed_only || is_managed(object));
+    let show = |object: &Option<Value>| object.as_ref().map(|object| shown(object, question.metadata_only));
+    match (matches(&change.before), matches(&change.after)) {
+        (false, true) => Some(line("ADDED", &show(&change.after)?)),
+        (true, true) => Some(line("MODIFIED", &show(&change.after)?)),
+        (true, false) => {
+            let mut last = show(&change.before)?;
+            last["metadata"]["resourceVersion"] = json!(change.version.to_string());
+            Some(line("DELETED", &last))
+        }
+        (false, false) => None,
+    }
+}
+
+pub fn is_managed(object: &Value) -> bool {
+    object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == json!("inference-operator")
+}
+
+pub fn shown(object: &Value, metadata_only: bool) -> Value {
+    if metadata_only {
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
+    } else {
+        object.clone()
+    }
+}
+
+fn line(kind: &str, object: &Value) -> String {
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+fn expired() -> String {
+    let status = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
+    line("ERROR", &status)
+}

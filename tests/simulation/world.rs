@@ -1,0 +1,141 @@
+//! One run: a cluster, its controllers, users, strangers, and an operator that is killed and started again
+//! now and then; then faults stop, and what must be true then is looked at.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use inference_operator::controller;
+use inference_operator::reconcile::Context;
+use inference_operator::settings::Settings;
+use inference_operator::telemetry::metrics::Metrics;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::chance::Chance;
+use crate::cluster::{Cluster, Request, Shared};
+use crate::faults::Faults;
+use crate::{controllers, oracle, server, users};
+
+/// Faults in a thousand requests; a run has one of these.
+const RATES: [u64; 5] = [0, 10, 30, 100, 250];
+
+/// Of an operator's process.
+const LONGEST_LIFE: Duration = Duration::from_secs(60);
+const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
+
+/// Within this time after the last fault everything matches. The longest that the operator waits for
+/// anything is a watch that says nothing for ten minutes.
+const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
+/// And then there is silence.
+const SILENCE: Duration = Duration::from_secs(3600);
+
+thread_local! {
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Seconds since 1970 on the simulation's clock.
+fn now() -> u32 {
+    let began = BEGAN.get().unwrap_or_else(Instant::now);
+    1_800_000_000 + u32::try_from(began.elapsed().as_secs()).unwrap_or(0)
+}
+
+/// An error says what is not as it must be.
+pub fn run(seed: u64) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.map_err(|error| error.to_string())?.block_on(simulate(seed))
+}
+
+async fn simulate(seed: u64) -> Result<(), String> {
+    BEGAN.set(Some(Instant::now()));
+    let mut chance = Chance::new(seed);
+    let faults = Faults {
+        chance: Chance::new(seed ^ 0xfa17),
+        on: true,
+        rate: chance.pick(&RATES).copied().unwrap_or(0),
+        streams_lists: chance.per_mille(700),
+    };
+    let is_killed = chance.per_mille(500);
+    let deeds = 10 + usize::try_from(chance.below(40)).unwrap_or(0);
+    let cluster = Cluster::new(faults);
+    let world = tokio::spawn(controllers::run(cluster.clone()));
+    let process = tokio::spawn(lives(cluster.clone(), seed, is_killed));
+    users::act(&cluster, &mut chance, deeds).await;
+
+    process.abort();
+    cluster.with(|inner| {
+        inner.faults.on = false;
+        users::strangers_leave(&mut inner.store);
+    });
+    let operator = start(&cluster, seed);
+    let result = comes_to_rest(&cluster).await;
+    operator.abort();
+    world.abort();
+    result
+}
+
+/// The operator's process, again and again.
+async fn lives(cluster: Shared, seed: u64, is_killed: bool) {
+    let mut chance = Chance::new(seed ^ 0x11fe);
+    loop {
+        let operator = Ends(start(&cluster, chance.below(u64::MAX)));
+        if !is_killed {
+            pending::<()>().await;
+        }
+        tokio::time::sleep(chance.up_to(LONGEST_LIFE)).await;
+        drop(operator);
+        tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
+    }
+}
+
+/// A task that ends with whoever holds it.
+struct Ends(JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn start(cluster: &Shared, seed: u64) -> JoinHandle<()> {
+    let client = server::client(cluster.clone());
+    let context = Context::new(client, Settings::default(), now);
+    tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, pending()))
+}
+
+async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
+    let settings = Settings::default();
+    let deadline = Instant::now() + SETTLES_WITHIN;
+    let mut complaints = vec!["nothing was looked at".to_owned()];
+    while !complaints.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        complaints = oracle::complaints(&cluster.lock().store, &settings);
+        complaints.extend(cluster.lock().violations.iter().cloned());
+    }
+    if !complaints.is_empty() {
+        return Err(format!("after faults stopped:\n{}\n{}", complaints.join("\n"), last_requests(cluster)));
+    }
+    // A look that was put off, and statuses that follow.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let (quiet_since, version) = cluster.with(|inner| (inner.log.len(), inner.store.version));
+    tokio::time::sleep(SILENCE).await;
+    let inner = cluster.lock();
+    if inner.store.version != version || inner.log.len() != quiet_since {
+        return Err(format!("it is not quiet:\n{}", lines(inner.log[quiet_since..].iter().take(20))));
+    }
+    match inner.violations.as_slice() {
+        [] => Ok(()),
+        violations => Err(violations.join("\n")),
+    }
+}
+
+fn last_requests(cluster: &Shared) -> String {
+    let inner = cluster.lock();
+    lines(inner.log[inner.log.len().saturating_sub(20)..].iter())
+}
+
+fn lines<'a>(requests: impl Iterator<Item = &'a Request>) -> String {
+    let lines: Vec<String> = requests.map(Request::to_string).collect();
+    lines.join("\n")
+}
