@@ -9,9 +9,10 @@ use crate::audit::{self, Request, milliseconds};
 /// before they write a status once more.
 const PAUSE_MILLISECONDS: f64 = 100.0;
 
-/// One reconcile that wrote a Deployment.
+/// One reconcile, as it can be told from outside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reconcile {
+    pub wrote_deployment: bool,
     /// All its requests added up.
     pub server_milliseconds: f64,
     /// From having the first request to having answered the last.
@@ -44,11 +45,11 @@ fn of_one(mut requests: Vec<&Request>) -> Vec<Reconcile> {
 }
 
 fn of_run(requests: &[&Request]) -> Option<Reconcile> {
-    let writes = |request: &&&Request| request.resource == "deployments" && audit::is_write(&request.verb);
-    requests.iter().find(writes)?;
+    let writes = |request: &&Request| request.resource == "deployments" && audit::is_write(&request.verb);
     let first = requests.iter().map(|request| request.received).min()?;
     let last = requests.iter().map(|request| request.at).max()?;
     Some(Reconcile {
+        wrote_deployment: requests.iter().any(writes),
         server_milliseconds: requests.iter().map(|request| request.server_milliseconds()).sum(),
         busy_milliseconds: milliseconds(first, last),
     })
@@ -83,8 +84,10 @@ mod tests {
         let names: HashSet<String> = ["a", "never asked for"].map(str::to_owned).into();
         assert_eq!(
             reconciles(&requests, &names),
-            [Reconcile { server_milliseconds: 6.0, busy_milliseconds: 7.0 }],
-            "the look half a second later wrote nothing"
+            [
+                Reconcile { wrote_deployment: true, server_milliseconds: 6.0, busy_milliseconds: 7.0 },
+                Reconcile { wrote_deployment: false, server_milliseconds: 3.0, busy_milliseconds: 3.0 }
+            ],
         );
         assert!((total_milliseconds(&requests, &names) - 9.0).abs() < 1e-9);
     }
