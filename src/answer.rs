@@ -30,17 +30,20 @@ pub struct Answer {
 
 /// Sends a request. A refusal becomes `kube::Error::Api`; of anything else, `fields` are kept.
 pub async fn send(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
-    let response =
-        tokio::time::timeout(ANSWER_TIMEOUT, client.send(request.map(Body::from))).await.unwrap_or_else(|_| {
-            Err(kube::Error::Service(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()))
-        })?;
+    let begun = tokio::time::timeout(ANSWER_TIMEOUT, begin(client, request, fields)).await;
+    begun.unwrap_or_else(|_| {
+        Err(kube::Error::Service(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()))
+    })
+}
+
+async fn begin(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
+    let response = client.send(request.map(Body::from)).await?;
     let status = response.status();
-    let mut answer = Answer::new(response.into_body(), fields);
     if status.is_success() {
-        return Ok(answer);
+        return Ok(Answer::new(response.into_body(), fields));
     }
-    answer.pruner = Pruner::new(STATUS);
-    Err(kube::Error::Api(Box::new(answer.refusal(status).await)))
+    let refusal = Answer::new(response.into_body(), STATUS).refusal(status).await;
+    Err(kube::Error::Api(Box::new(refusal)))
 }
 
 /// Sends a request whose answer is one object.

@@ -331,6 +331,10 @@ impl<K: Kind> Watch<K> {
             Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.phase = Phase::Begin,
             Interruption::Refused(error) => {
                 self.relist_or_resume();
+                // Where the CRD is gone, so is all that there was of it.
+                if matches!(&error, kube::Error::Api(status) if status.code == 404) {
+                    self.phase = Phase::Begin;
+                }
                 self.complain(complaint(&K::resource(), &error));
             }
         }

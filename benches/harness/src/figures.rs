@@ -68,7 +68,7 @@ pub const GROUPS: &[Group] = &[
             figure("settled.anonymous_bytes", "of this, anonymous", Unit::Bytes),
             figure("settled.file_bytes", "of this, file-backed", Unit::Bytes),
             figure("settled.working_set_bytes", "Working set (kubelet)", Unit::Bytes),
-            headline("settled.cpu_percent", "CPU, of one core", Unit::Percent),
+            headline("settled.cpu_percent", "CPU while settled, of one core", Unit::Percent),
             figure("settled.voluntary_switches_per_second", "Wake-ups (voluntary context switches)", Unit::PerSecond),
             figure("settled.involuntary_switches_per_second", "Involuntary context switches", Unit::PerSecond),
             figure("settled.received_bytes_per_minute", "Received from the API server", Unit::BytesPerMinute),
@@ -130,7 +130,7 @@ pub const GROUPS: &[Group] = &[
         figures: &[
             headline("restart.peak_bytes", "Peak RSS at a restart", Unit::Bytes),
             figure("restart.rss_bytes", "RSS after it", Unit::Bytes),
-            headline("restart.settled_seconds", "Until it is settled", Unit::Seconds),
+            headline("restart.settled_seconds", "Started again, until it is settled", Unit::Seconds),
             figure("restart.in_sync_seconds", "Until it says it is in sync", Unit::Seconds),
             figure("restart.cpu_seconds", "CPU time", Unit::Seconds),
             figure("restart.requests", "Requests, watches apart", Unit::Count),

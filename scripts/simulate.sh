@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Nights of simulation: the whole operator against an API server in memory, seed after seed, built with
+# optimization. Must never do more than choose the seeds: what is simulated is in tests/simulation/.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$HERE/lib.sh"
+
+usage() {
+  cat <<'END'
+Simulates the operator under faults, with one seed after the other.
+
+usage: scripts/simulate.sh [--seeds COUNT] [--from SEED]
+
+  --seeds COUNT   how many (default 10000)
+  --from SEED     the first (default 0)
+
+A seed that fails prints what was wrong and how to run it again.
+END
+}
+
+main() {
+  local count=10000 from=0
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -h | --help) usage && exit ;;
+      --seeds | --from) [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 expects a number; got '${2:-}'" ;;&
+      --seeds) count=$2 && shift ;;
+      --from) from=$2 && shift ;;
+      *) die "no such option: $1 (see --help)" ;;
+    esac
+    shift
+  done
+  need_cc "to link Rust programs"
+  need_rust "to build the simulation"
+  cd "$HERE/.."
+  SEEDS=$from..$((from + count)) cargo test --release --locked --test simulation -- --nocapture
+}
+
+main "$@"
