@@ -157,13 +157,16 @@ tell() {
   echo
   printf '| at its peak |'
   for when in nothing running restarted; do printf ' %s |' "$(of $when peak)"; done
-  printf '\n| apart from it: the kernel for its connections |'
+  printf '\n| apart from it: the kernel for its connections (how many) |'
   for when in nothing running restarted; do printf ' %s (%s) |' "$(of $when sockets)" "$(of $when connections)"; done
   echo
 }
 
 clean_up() {
-  [ -z "$OPERATOR_PID" ] || kill -KILL "$OPERATOR_PID" 2>/dev/null || true
+  if [ -n "$OPERATOR_PID" ]; then
+    kill -TERM "$OPERATOR_PID" 2>/dev/null || true
+    wait "$OPERATOR_PID" 2>/dev/null || true
+  fi
   "$HERE/cluster.sh" down --name "$NAME" || true
   rm -rf "$WORK"
 }
