@@ -105,6 +105,19 @@ impl Bench<'_> {
         self.round.phases.push(Span { name: name.into(), from_seconds: began_seconds, to_seconds });
     }
 
+    /// What a phase did to the operator's memory, which was `before` bytes when it began.
+    pub fn record_growth(&mut self, phase: &str, before: u64, began_seconds: f64) -> Result<()> {
+        let operator = self.operator()?;
+        let (after, peak) = (operator.memory()?.rss_bytes, operator.peak_bytes());
+        let sampled = self.sampler.most_since(began_seconds);
+        let round = &mut self.round;
+        round.set(&format!("{phase}.rss_before_bytes"), before as f64);
+        round.set(&format!("{phase}.rss_after_bytes"), after as f64);
+        round.set(&format!("{phase}.growth_bytes"), after as f64 - before as f64);
+        round.set_if(&format!("{phase}.peak_bytes"), peak.or(sampled).map(|bytes| bytes as f64));
+        Ok(())
+    }
+
     pub fn begin_phase(&mut self) -> Result<f64> {
         self.ledger.begin_phase(self.operator.as_ref())?;
         Ok(self.sampler.seconds())

@@ -36,14 +36,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     quiet::until_no_writes(bench, QUIET, PATIENCE).await?;
     bench.sleep("until idle connections are closed", IDLE).await?;
-    let operator = bench.operator()?;
-    let (after, peak) = (operator.memory()?.rss_bytes, operator.peak_bytes());
-    let sampled = bench.sampler.most_since(began);
-    let round = &mut bench.round;
-    round.set("bulky.rss_before_bytes", before as f64);
-    round.set("bulky.rss_after_bytes", after as f64);
-    round.set("bulky.growth_bytes", after as f64 - before as f64);
-    round.set_if("bulky.peak_bytes", peak.or(sampled).map(|bytes| bytes as f64));
+    bench.record_growth("bulky", before, began)?;
     bench.end_phase("bulky", began);
     Ok(())
 }

@@ -29,14 +29,7 @@ pub async fn run(bench: &mut Bench<'_>) -> Result<()> {
     })
     .await?;
     bench.sleep("after the noise", SETTLES).await?;
-    let operator = bench.operator()?;
-    let (after, peak) = (operator.memory()?.rss_bytes, operator.peak_bytes());
-    let sampled = bench.sampler.most_since(began);
-    let round = &mut bench.round;
-    round.set("noise.rss_before_bytes", before as f64);
-    round.set("noise.rss_after_bytes", after as f64);
-    round.set("noise.growth_bytes", after as f64 - before as f64);
-    round.set_if("noise.peak_bytes", peak.or(sampled).map(|bytes| bytes as f64));
+    bench.record_growth("noise", before, began)?;
     bench.end_phase("noise", began);
     Ok(())
 }
