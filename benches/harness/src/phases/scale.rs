@@ -1,10 +1,14 @@
 //! Memory and restart time against the number of InferenceServices. All have replicas 0 and there is
 //! no controller-manager: its work would take most of the time, and shows to the operator only in
-//! the Deployments' statuses.
+//! the Deployments' statuses. Services have no address of their own: the API server counts all
+//! addresses at each one that it gives away, which above 5,000 leaves it no time for anything else.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use http::Request;
+use kube::Client;
+use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::phases::{create, restart};
@@ -17,6 +21,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 pub async fn run(bench: &mut Bench<'_>, points: &[usize]) -> Result<()> {
     bench.stop_controller_manager()?;
+    leave_out_addresses(&bench.cluster.access.client.clone()).await?;
     bench.start_operator()?;
     let mut created = 0;
     for &point in points {
@@ -49,6 +54,39 @@ pub async fn run(bench: &mut Bench<'_>, points: &[usize]) -> Result<()> {
             restart_seconds: settled.seconds,
         });
         bench.end_phase(&format!("{point} InferenceServices"), began);
+    }
+    Ok(())
+}
+
+/// Every new Service becomes a headless one: `Allocator::Used` of Kubernetes 1.36's
+/// pkg/registry/core/service/ipallocator goes through all IPAddresses at each allocation, for a metric.
+async fn leave_out_addresses(client: &Client) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": "bench-headless"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
+            ]},
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "mutations": [{
+                "patchType": "ApplyConfiguration",
+                "applyConfiguration": {"expression": "Object{spec: Object.spec{clusterIP: 'None'}}"}
+            }]
+        }
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "bench-headless"},
+        "spec": {"policyName": "bench-headless"}
+    });
+    for (resource, object) in [("mutatingadmissionpolicies", policy), ("mutatingadmissionpolicybindings", binding)] {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{resource}");
+        let request = Request::post(path).header("content-type", "application/json").body(object.to_string().into())?;
+        client.request::<Value>(request).await.with_context(|| format!("creating the {resource} of --scale"))?;
     }
     Ok(())
 }
