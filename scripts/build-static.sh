@@ -14,50 +14,66 @@ Builds the operator as a static program for Linux, dist/inference-operator-ARCH,
 
 usage: scripts/build-static.sh [ARCH]
 
-ARCH is amd64 or arm64, and for now must be this machine's own (the default).
+ARCH is amd64, arm64 or armv7 (default: this machine's own).
 
 Where rustup can bring Rust's sources, the standard library is built along for size (about a quarter
-smaller). Else, or with PLAIN=1 in the environment, it is the one that rustup brings.
+smaller). Else, or with PLAIN=1 in the environment, it is the one that rustup brings. DIST in the
+environment is another folder than dist/.
 EOF
 }
 
 main() {
-  local arch
+  local own
   case ${1:-} in -h | --help) usage && exit ;; esac
   [ $# -le 1 ] || die "expected at most one ARCH: see --help"
-  [ "$(uname -s)" = Linux ] || die "builds for the Linux that it runs on: this is $(uname -s)"
-  arch=$(own_arch)
-  [ "${1:-$arch}" = "$arch" ] || die "cannot build for '$1' on $arch yet: run this on such a machine"
-
-  need_cc "to build ring and the build scripts"
+  [ "$(uname -s)" = Linux ] || die "builds on Linux: this is $(uname -s)"
+  own=$(own_architecture)
+  ARCHITECTURE=${1:-$own}
+  need_cc "to build the build scripts"
   need_rust "to build the operator"
-  need_target
+  choose_target
+  if [ "$ARCHITECTURE" = "$own" ]; then need_musl; else need_cross_compiler; fi
   cd "$ROOT"
   build
-  install_as "dist/inference-operator-$arch"
-  echo "$ROOT/dist/inference-operator-$arch"
+  install_as "${DIST:-$ROOT/dist}/inference-operator-$ARCHITECTURE"
+  echo "${DIST:-$ROOT/dist}/inference-operator-$ARCHITECTURE"
 }
 
-own_arch() {
-  case $(uname -m) in
-    x86_64) echo amd64 ;;
-    aarch64) echo arm64 ;;
-    *) die "no static build for $(uname -m) yet" ;;
+# Sets TARGET, and GNU: the name that distributions give to its C compiler.
+choose_target() {
+  case $ARCHITECTURE in
+    amd64) TARGET=x86_64-unknown-linux-musl GNU=x86_64-linux-gnu ;;
+    arm64) TARGET=aarch64-unknown-linux-musl GNU=aarch64-linux-gnu ;;
+    armv7) TARGET=armv7-unknown-linux-musleabihf GNU=arm-linux-gnueabihf ;;
+    *) die "expected ARCH amd64, arm64 or armv7; got '$ARCHITECTURE'" ;;
   esac
-}
-
-# The target's standard library, and a C compiler for its C library: ring has parts in C.
-need_target() {
-  TARGET=$(uname -m)-unknown-linux-musl
   command -v rustup >/dev/null || die "rustup is missing, which brings Rust's $TARGET: https://rustup.rs"
   rustup target list --installed | grep -qx "$TARGET" || rustup target add "$TARGET" >&2 ||
     die "rustup could not bring the target $TARGET"
-  command -v musl-gcc >/dev/null || case $(package_manager) in
+}
+
+# A C compiler for ring's parts in C. Rust brings the C library to link with.
+need_musl() {
+  CC=musl-gcc
+  command -v $CC >/dev/null || case $(package_manager) in
     apt-get) install_packages "to build ring for musl" musl-tools ;;
     dnf) install_packages "to build ring for musl" musl-gcc ;;
     pacman) install_packages "to build ring for musl" musl ;;
     *) die "musl-gcc is missing, which builds ring for musl" ;;
   esac
+}
+
+# Of ring's C only what any C library has is used: that of glibc's headers is as good.
+need_cross_compiler() {
+  local name=${TARGET//-/_}
+  CC=$GNU-gcc
+  command -v "$CC" >/dev/null || case $(package_manager)/$ARCHITECTURE in
+    apt-get/arm64) install_packages "to build for arm64" gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;;
+    apt-get/armv7) install_packages "to build for armv7" gcc-arm-linux-gnueabihf libc6-dev-armhf-cross ;;
+    apt-get/amd64) install_packages "to build for amd64" gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;;
+    *) die "$CC is missing, which builds and links for $ARCHITECTURE" ;;
+  esac
+  export "CARGO_TARGET_${name^^}_LINKER=$CC"
 }
 
 has_sources() {
@@ -94,17 +110,30 @@ build() {
   # Separated by 0x1f, so that a folder may have spaces.
   CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
   CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%?}
-  export CARGO_ENCODED_RUSTFLAGS "CC_$name=musl-gcc" "CFLAGS_$name=$cflags"
+  export CARGO_ENCODED_RUSTFLAGS "CC_$name=$CC" "CFLAGS_$name=$cflags"
   cargo build "${options[@]}" >&2 || die "the operator could not be built: see above"
   BUILT=${CARGO_TARGET_DIR:-target}/$TARGET/edge/inference-operator
 }
 
 install_as() {
-  "$BUILT" --version >/dev/null || die "the program that was built does not run: $BUILT"
+  runs "$BUILT" || die "the program that was built does not run: $BUILT"
   mkdir -p "${1%/*}"
   cp "$BUILT" "$1.new"
   mv "$1.new" "$1"
   say "$1: $(stat -c %s "$1") bytes, sha256 $(sha256 <"$1" | cut -d' ' -f1)"
+}
+
+# Of another architecture it can be known only where qemu is.
+runs() {
+  local qemu
+  case $ARCHITECTURE in
+    "$(own_architecture)") qemu= ;;
+    amd64) qemu="qemu-x86_64" ;;
+    arm64) qemu="qemu-aarch64" ;;
+    armv7) qemu="qemu-arm" ;;
+  esac
+  if [ -n "$qemu" ] && ! command -v "$qemu" >/dev/null; then return; fi
+  ${qemu:+"$qemu"} "$1" --version >/dev/null
 }
 
 main "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Kubernetes control plane on this machine, with simulated GPU nodes: for people, the other
 # scripts, the tests and the benchmarks. Its pieces are in cluster/, its programs from control-plane/.
-# Must never touch a cluster that it did not start, listen beyond 127.0.0.1, or leave anything after `down`.
+# Must never touch a cluster that it did not start, listen beyond 127.0.0.1 unasked, or leave anything after `down`.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -17,10 +17,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 RUN=${INFERENCE_OPERATOR_RUN:-${XDG_RUNTIME_DIR:-/tmp}/inference-operator-$(id -u)}
 # What a cluster is made of. Kept in its folder, for the calls after `up`.
-CHOICES=(DATASTORE FEATURE_GATES WITHOUT BENCH NODES)
+CHOICES=(DATASTORE FEATURE_GATES WITHOUT BENCH NODES ADDRESS)
 PORTS=(DATASTORE_PORT PEER_PORT APISERVER_PORT CONTROLLER_MANAGER_PORT SCHEDULER_PORT KWOK_PORT)
 PROGRAMS=(KUBERNETES_BIN KUBECTL ETCD_BIN KINE_BIN KWOK_BIN)
-NAME=default DATASTORE=etcd FEATURE_GATES='' WITHOUT='' BENCH=no NODES=yes
+NAME=default DATASTORE=etcd FEATURE_GATES='' WITHOUT='' BENCH=no NODES=yes ADDRESS=''
 KUBERNETES_BIN='' KUBECTL='' ETCD_BIN='' KINE_BIN='' KWOK_BIN=''
 
 usage() {
@@ -35,6 +35,8 @@ usage: scripts/cluster.sh COMMAND [--name NAME]
       --without PARTS           leave out any of controller-manager,scheduler,kwok
       --bench                   lift the API server's limits on requests in flight
       --no-nodes                no simulated nodes (nor are there any without kwok)
+      --address ADDRESS         for pods: the API server listens on every address and is known by this one
+                                (node.sh does it, in a network of its own)
   down          end it, and remove all of it
   status        show its parts; exit code 0 if all are well
   kubeconfig    print the path of its admin kubeconfig
@@ -55,14 +57,15 @@ main() {
   local command='' part='' signal=TERM chosen=no
   while [ $# -gt 0 ]; do
     case $1 in
-      --name | --datastore | --feature-gates | --without) [ $# -ge 2 ] || die "$1 expects a value (see --help)" ;;&
-      --datastore | --feature-gates | --without | --bench | --no-nodes) chosen=yes ;;&
+      --name | --datastore | --feature-gates | --without | --address) [ $# -ge 2 ] || die "$1 expects a value (see --help)" ;;&
+      --datastore | --feature-gates | --without | --bench | --no-nodes | --address) chosen=yes ;;&
       --name) NAME=$2 && shift ;;
       --datastore) DATASTORE=$2 && shift ;;
       --feature-gates) FEATURE_GATES=$2 && shift ;;
       --without) WITHOUT=$2 && shift ;;
       --bench) BENCH=yes ;;
       --no-nodes) NODES=no ;;
+      --address) ADDRESS=$2 && shift ;;
       --kill) signal=KILL ;;
       -h | --help) usage && exit ;;
       -*) die "no such option: $1 (see --help)" ;;

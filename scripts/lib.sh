@@ -77,6 +77,19 @@ build_operator() {
   echo "${CARGO_TARGET_DIR:-$PWD/target}/edge/inference-operator"
 }
 
+# own_architecture: of this machine, as images and the programs in dist/ name it.
+own_architecture() {
+  case $(uname -m) in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    armv7l) echo armv7 ;;
+    *) uname -m ;;
+  esac
+}
+
+# project_version: of the operator, and so of its image.
+project_version() { sed -n 's/^version = "\(.*\)"/\1/p' "$HERE/../Cargo.toml" | head -n 1; }
+
 # --- Tools: found, or installed with the machine's package manager. ---
 
 # need TOOL WHY

@@ -9,8 +9,8 @@ cd "$HERE/.."
 
 # A lane is a control plane of its own. The later two are of another kind, and run the tests that
 # could tell a difference; quiet, which mostly waits, is apart from etcd only to save time; budgets is
-# no test but the bench, which counts.
-ALL_LANES=(etcd quiet kine pages budgets)
+# no test but the bench, which counts; node has a kubelet and real pods.
+ALL_LANES=(etcd quiet kine pages budgets node)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
@@ -29,9 +29,10 @@ usage: scripts/test.sh [--fast | --lane NAME] [-- FILTER...]
                   kine    a part, on k3s's datastore (kine with SQLite)
                   pages   a part, with the API server's WatchList feature off
                   budgets scripts/bench.sh --check: requests, writes and binary size
+                  node    the image as it is installed, on a real node (scripts/node.sh; Linux, root)
   --fast        all but the cluster tests
   FILTER        run only those cluster tests whose names hold any of these words, in all
-                lanes but quiet and budgets
+                lanes but quiet, budgets and node
 
 What is missing is installed. CI=true: a linter that cannot be had is an error.
 END
@@ -164,6 +165,10 @@ run_lanes() {
   for lane in "${LANES[@]}"; do
     finish "$lane"
   done
+  # All of them, or some right may not have been used.
+  if [ "${LANES[*]}" = "${ALL_LANES[*]}" ] && [ "${#FILTERS[@]}" = 0 ]; then
+    AUDIT_LOGS="$(echo "$WORK"/*.audit)" step "the rights that were used" "$WORK/rights-tests"
+  fi
 }
 
 # The edge build and the tests, each as a copy: a build in this checkout must not change them meanwhile.
@@ -171,10 +176,16 @@ build() {
   local tests operator
   say "building the operator as it ships, and the cluster tests"
   operator=$(build_operator) &&
-    cargo test --locked --no-run --test cluster &&
-    tests=$(cargo test --locked --quiet --no-run --test cluster --message-format json | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p') &&
-    cp "$tests" "$WORK/tests" &&
+    cargo test --locked --no-run --test cluster --test node --test rights &&
+    copy_test cluster && copy_test node && copy_test rights &&
     cp "$operator" "$WORK/inference-operator"
+}
+
+# copy_test NAME: the program of its tests, as it was built.
+copy_test() {
+  local program
+  program=$(cargo test --locked --quiet --no-run --test "$1" --message-format json | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p') &&
+    cp "$program" "$WORK/$1-tests"
 }
 
 # lane NAME: the tests on a control plane of their own. Runs in a process of its own.
@@ -183,6 +194,11 @@ lane() {
   case $1 in
     budgets)
       "$HERE/bench.sh" --check || code=$?
+      echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
+      return "$code"
+      ;;
+    node)
+      node_lane "$cluster" || code=$?
       echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
       return "$code"
       ;;
@@ -199,9 +215,30 @@ lane() {
   mkdir "$WORK/$1.tmp"
   # One after the other they run anyway: they count requests.
   TMPDIR=$WORK/$1.tmp CLUSTER_NAME=$cluster OPERATOR=$WORK/inference-operator \
-    "$WORK/tests" --test-threads 1 --show-output "${filters[@]}" || code=$?
+    "$WORK/cluster-tests" --test-threads 1 --show-output "${filters[@]}" || code=$?
+  grep -F system:serviceaccount:inference-operator: "$AUDIT_LOG" >"$WORK/$1.audit" || true
   "$HERE/cluster.sh" down --name "$cluster"
   echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
+  return "$code"
+}
+
+# node_lane NAME: a kubelet is not to be had everywhere, and then this says why.
+node_lane() {
+  local node=$1 problem architecture code=0
+  if ! problem=$("$HERE/node.sh" check); then
+    [ "${CI:-}" != true ] || die "$problem"
+    echo "node: skipped: $problem"
+    return
+  fi
+  architecture=$(own_architecture)
+  "$HERE/image.sh" --no-sbom "$architecture"
+  "$HERE/node.sh" up --name "$node"
+  "$HERE/node.sh" import --name "$node" "dist/inference-operator-$(project_version)-$architecture.tar.zst"
+  # For the upgrade: the same, by another name.
+  "$HERE/node.sh" exec --name "$node" ctr images tag "docker.io/library/inference-operator:$(project_version)" \
+    docker.io/library/inference-operator:next
+  "$HERE/node.sh" exec --name "$node" "$WORK/node-tests" --test-threads 1 --show-output || code=$?
+  "$HERE/node.sh" down --name "$node"
   return "$code"
 }
 
@@ -211,7 +248,8 @@ finish() {
   wait "${RUNNING[$lane]}" || code=$?
   unset "RUNNING[$lane]"
   tests=$(sed -n -e 's/^test result: [a-zA-Z]*\. \([0-9]* passed; [0-9]* failed\).*/\1/p' \
-    -e 's/^budgets: //p' "$WORK/$lane.log")
+    -e 's/^budgets: //p' -e 's/^node: \(skipped: .*\)/\1/p' "$WORK/$lane.log")
+  tests=${tests//$'\n'/, and }
   if [ "$code" != 0 ]; then
     result="FAILED (exit code $code)"
   elif [[ ${tests:-0 passed} == "0 passed"* ]]; then
@@ -233,6 +271,7 @@ clean_up() {
   done
   for lane in "${!RUNNING[@]}"; do
     wait "${RUNNING[$lane]}" 2>/dev/null || true
+    if [ "$lane" = node ]; then "$HERE/node.sh" down --name "test-$$-$lane" || true; fi
     "$HERE/cluster.sh" down --name "test-$$-$lane" || true
   done
   rm -rf "$WORK"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The parts of a control plane: how each is started, how one knows that it serves, in which order.
-# Sourced by ../cluster.sh. Must never have a part listen anywhere but on 127.0.0.1.
+# Sourced by ../cluster.sh. Must never have a part listen anywhere but on 127.0.0.1, unless --address says so.
 
 # In the order of starting. They are ended the other way round: clients, API server, datastore.
 ALL_PARTS=(datastore apiserver controller-manager scheduler kwok)
@@ -56,14 +56,22 @@ start_apiserver() {
   local options=()
   [ -z "$FEATURE_GATES" ] || options+=("--feature-gates=$FEATURE_GATES")
   [ "$BENCH" = no ] || options+=(--max-requests-inflight=0 --max-mutating-requests-inflight=0 --enable-priority-and-fairness=false)
+  if [ -n "$ADDRESS" ]; then
+    options+=(--bind-address=0.0.0.0 "--advertise-address=$ADDRESS" --kubelet-preferred-address-types=InternalIP
+      --kubelet-certificate-authority="$DIR/pki/ca.crt"
+      --kubelet-client-certificate="$DIR/pki/admin.crt" --kubelet-client-key="$DIR/pki/admin.key")
+  else
+    # The kubernetes Service has no endpoints then, because they may not be loopback addresses.
+    options+=(--bind-address=127.0.0.1 --advertise-address=127.0.0.1 --endpoint-reconciler-type=none)
+  fi
   audit_policy >"$DIR/audit-policy.yaml"
-  # Reconciling the kubernetes Service's endpoints is off because they may not be loopback addresses.
-  start_process apiserver "$KUBERNETES_BIN/kube-apiserver" \
-    --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$APISERVER_PORT" --endpoint-reconciler-type=none \
+  # Issuer and audiences as k3s has them.
+  start_process apiserver "$KUBERNETES_BIN/kube-apiserver" --secure-port="$APISERVER_PORT" \
     --etcd-servers="http://127.0.0.1:$DATASTORE_PORT" \
     --tls-cert-file="$DIR/pki/apiserver.crt" --tls-private-key-file="$DIR/pki/apiserver.key" --client-ca-file="$DIR/pki/ca.crt" \
     --authorization-mode=Node,RBAC --service-cluster-ip-range=10.0.0.0/12 --event-ttl=1h \
-    --service-account-issuer=https://kubernetes.default.svc \
+    --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+    --api-audiences=https://kubernetes.default.svc.cluster.local,k3s \
     --service-account-signing-key-file="$DIR/pki/service-account.key" --service-account-key-file="$DIR/pki/service-account.pub" \
     --audit-policy-file="$DIR/audit-policy.yaml" --audit-log-path="$DIR/audit.log" --audit-log-format=json \
     --audit-log-mode=blocking --audit-log-maxsize=0 "${options[@]}"

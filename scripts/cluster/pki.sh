@@ -9,7 +9,7 @@ make_pki() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \
       -keyout "$pki/ca.key" -out "$pki/ca.crt" -subj "/CN=inference-operator $NAME" &&
       certificate apiserver /CN=kube-apiserver \
-        'subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:10.0.0.1' &&
+        'subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:10.0.0.1'"${ADDRESS:+,IP:$ADDRESS}" &&
       certificate admin /O=system:masters/CN=admin &&
       certificate controller-manager /CN=system:kube-controller-manager &&
       certificate scheduler /CN=system:kube-scheduler &&

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds one tool of the control plane (kubernetes, etcd, kwok, kine) into the cache and prints
-# the folder of its programs. Called by ../cluster.sh; does nothing when the cache has it.
+# Builds one tool of the control plane (kubernetes, etcd, kwok, kine) or of a node (kubelet, images) into the
+# cache and prints the folder of its programs. Called by ../cluster.sh and ../node.sh; does nothing when the cache has it.
 # Must never leave half a build under the final name, nor change the user's Go settings.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,11 +13,11 @@ GO_FLAGS=(-mod=readonly -buildvcs=false -trimpath)
 
 main() {
   local tool=${1:-} folder
-  [ -f "$HERE/$tool/go.mod" ] || die "expected one of kubernetes, etcd, kwok, kine; got '$*'"
+  [[ $tool =~ ^(kubernetes|etcd|kwok|kine|kubelet|images)$ ]] || die "expected one of kubernetes, etcd, kwok, kine, kubelet, images; got '$*'"
   folder=$CACHE/control-plane/$tool-$(key "$tool")
   if [ ! -d "$folder" ]; then
     mkdir -p "$CACHE/control-plane"
-    need_go "to build the control plane's $tool"
+    need_go "to build $tool"
     lock "$folder.lock" 0 || {
       say "waiting for another build of $tool"
       lock "$folder.lock" 3600 || die "another build of $tool holds $folder.lock since an hour"
@@ -29,9 +29,17 @@ main() {
   echo "$folder"
 }
 
+# The kubelet is of the same module as the control plane, and so of the same version; but only a node needs it.
+module_of() {
+  case $1 in
+    kubelet) echo "$HERE/kubernetes" ;;
+    *) echo "$HERE/$1" ;;
+  esac
+}
+
 # All that decides what is built, known without Go.
 key() {
-  { cat "$HERE/$1/go.mod" "$HERE/$1/go.sum" && declare -f "programs_of_$1" && uname -sm &&
+  { find "$(module_of "$1")" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat && declare -f "programs_of_$1" && uname -sm &&
     echo "${GO_ENVIRONMENT[@]}" "${GO_FLAGS[@]}" "$(linker_flags "$1")"; } | sha256 | cut -c 1-16
 }
 
@@ -41,7 +49,7 @@ build() {
   trap 'rm -rf "$BUILDING" "${BUILDING%.building}.lock"' EXIT
   rm -rf "$BUILDING"
   mkdir "$BUILDING"
-  cd "$HERE/$tool"
+  cd "$(module_of "$tool")"
   with_progress "$tool" "programs_of_$tool"
   mv "$BUILDING" "$folder"
   trap - EXIT
@@ -53,6 +61,16 @@ programs_of_kubernetes() {
     go_build "$program" "k8s.io/kubernetes/cmd/$program" || return
   done
 }
+
+programs_of_kubelet() {
+  local program
+  for program in kubelet kube-proxy; do
+    go_build "$program" "k8s.io/kubernetes/cmd/$program" || return
+  done
+}
+
+# What the images of a node hold: name server, model server.
+programs_of_images() { go_build coredns ./coredns && go_build model-server ./model-server; }
 
 programs_of_etcd() { go_build etcd go.etcd.io/etcd/server/v3; }
 
@@ -74,7 +92,7 @@ go_build() {
 # The API server refuses to tell its version, and clients to read it, unless it is stamped.
 linker_flags() {
   local version package flags='-s -w'
-  if [ "$1" = kubernetes ]; then
+  if [ "$(module_of "$1")" = "$HERE/kubernetes" ]; then
     version=$(awk '$1 == "require" && $2 == "k8s.io/kubernetes" {print $3} $1 == "k8s.io/kubernetes" {print $2}' "$HERE/kubernetes/go.mod")
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
       flags+=" -X $package.gitVersion=$version -X $package.gitTreeState=clean"
@@ -92,6 +110,8 @@ with_progress() {
     etcd) usual='about half a minute' ;;
     kwok) usual='about a minute' ;;
     kine) usual='about 2 minutes' ;;
+    kubelet) usual='about 2 minutes' ;;
+    images) usual='about 2 minutes' ;;
   esac
   say "building $1 from its Go module: once, $usual on 2 cores"
   {

@@ -11,5 +11,6 @@ mod dry_run;
 mod faults;
 mod foreign;
 mod lifecycle;
+mod manifests;
 mod quiet;
 mod telemetry;

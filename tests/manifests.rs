@@ -1,0 +1,56 @@
+//! The manifests agree with each other and with the package: what one says twice, it says alike.
+
+#![allow(clippy::expect_used)]
+
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(format!("{ROOT}/{file}")).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn objects(file: &str) -> Vec<Value> {
+    let text = read(file);
+    text.split("\n---\n").map(|document| serde_saphyr::from_str(document).expect("YAML")).collect()
+}
+
+fn object(file: &str, kind: &str) -> Value {
+    let found = objects(file).into_iter().find(|object| object["kind"] == kind);
+    found.unwrap_or_else(|| panic!("{file} has no {kind}"))
+}
+
+#[test]
+fn the_rights_in_one_namespace_are_those_in_all_of_them() {
+    let everywhere = object("k3s-manifests/rbac.yaml", "ClusterRole");
+    let in_one = object("k3s-single-namespace/rbac.yaml", "Role");
+    assert_eq!(everywhere["rules"], in_one["rules"]);
+}
+
+#[test]
+fn every_manifest_is_of_the_kustomization_and_of_the_release() {
+    let kustomization: Value = serde_saphyr::from_str(&read("k3s-manifests/Kustomization")).expect("YAML");
+    let listed: Vec<&str> =
+        kustomization["resources"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let folder = std::fs::read_dir(format!("{ROOT}/k3s-manifests")).expect("the folder");
+    let names = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut files: Vec<String> = names.filter(|name| name.strip_suffix(".yaml").is_some()).collect();
+    files.sort_unstable();
+    let mut sorted = listed.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, files);
+
+    let names: Vec<&str> = listed.iter().filter_map(|name| name.strip_suffix(".yaml")).collect();
+    let release = read("scripts/release.sh");
+    assert!(
+        release.contains(&format!("MANIFESTS=({})", names.join(" "))),
+        "scripts/release.sh has others than {names:?}"
+    );
+}
+
+#[test]
+fn the_image_is_of_this_version() {
+    let deployment = object("k3s-manifests/operator.yaml", "Deployment");
+    let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(image, &format!("inference-operator:{}", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,65 @@
+//! Installed, upgraded, taken away and installed again: the models run on, and no child is written.
+
+use inference_operator::api::Phase;
+
+use crate::installed;
+use crate::support::{Fixture, audit, kubectl};
+
+#[tokio::test]
+async fn the_manifests_install_it_as_it_is_meant_to_run() {
+    installed::install();
+    let pod = installed::pod();
+    assert_eq!(pod["status"]["qosClass"], "Burstable", "{pod}");
+    assert_eq!(installed::restarts(&pod), 0, "{pod}");
+    let namespace = kubectl(&["get", "namespace", installed::NAMESPACE, "--show-labels"]);
+    assert!(namespace.contains("pod-security.kubernetes.io/enforce=restricted"), "{namespace}");
+    let log = kubectl(&["-n", installed::NAMESPACE, "logs", "deployment/inference-operator"]);
+    println!("{log}");
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+#[tokio::test]
+async fn an_upgrade_restarts_no_model_and_writes_no_child() {
+    installed::install();
+    let fixture = Fixture::new("upgrade").await;
+    fixture.create("with-a-pod", 1).await;
+    fixture.create("without", 0).await;
+    fixture.until_all(2, Phase::Ready).await;
+    let before = installed::pods_of(&fixture.namespace);
+
+    let mark = audit::mark();
+    installed::set_image("inference-operator:next");
+    assert_no_writes(mark);
+    assert_eq!(installed::pods_of(&fixture.namespace), before);
+
+    installed::set_image("inference-operator:0.1.0");
+    assert_no_writes(mark);
+    assert_eq!(installed::pods_of(&fixture.namespace), before);
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn without_the_operator_models_go_on_and_when_it_is_back_nothing_is_written() {
+    installed::install();
+    let fixture = Fixture::new("absence").await;
+    let object = fixture.create("model", 1).await;
+    let object = fixture.until(object.metadata.name.as_deref().unwrap_or_default(), Phase::Ready).await;
+    let endpoint = object.status.and_then(|status| status.endpoint).expect("an endpoint");
+    let before = installed::pods_of(&fixture.namespace);
+
+    installed::delete();
+    let answer = installed::ask_from_a_pod(&fixture, "client", &format!("{endpoint}/v1/models")).await;
+    assert!(answer.contains("demo/model"), "{answer}");
+
+    let mark = audit::mark();
+    installed::install();
+    assert_no_writes(mark);
+    assert!(installed::pods_of(&fixture.namespace).contains(&before));
+    fixture.clean_up().await;
+}
+
+fn assert_no_writes(mark: audit::Mark) {
+    let requests = audit::since(mark);
+    assert!(requests.iter().any(|request| request.verb == "watch"), "it was not there: {requests:?}");
+    assert!(requests.iter().all(|request| !request.is_write()), "{requests:?}");
+}

@@ -1,0 +1,102 @@
+//! The operator as its manifests install it, and pods of the tests' own. Used by every test here.
+
+use serde_json::{Value, json};
+
+use crate::support::{Fixture, eventually, kubectl};
+
+const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
+pub const NAMESPACE: &str = "inference-operator";
+const DEPLOYMENT: &str = "deployment/inference-operator";
+
+/// Applies the manifests as they are; told afterwards to serve an image that is on this node.
+pub fn install() {
+    kubectl(&["apply", "-k", MANIFESTS]);
+    kubectl(&["wait", "--for=condition=Established", "crd/inferenceservices.ai.example.com", "--timeout=30s"]);
+    configure(&["INFERENCE_OPERATOR_SERVER_IMAGE=model-server:1", "INFERENCE_OPERATOR_SERVER_COMMAND=[]"]);
+}
+
+pub fn configure(variables: &[&str]) {
+    let mut arguments = vec!["-n", NAMESPACE, "set", "env", DEPLOYMENT];
+    arguments.extend(variables);
+    kubectl(&arguments);
+    roll_out();
+}
+
+pub fn set_image(image: &str) {
+    kubectl(&["-n", NAMESPACE, "set", "image", DEPLOYMENT, &format!("inference-operator={image}")]);
+    roll_out();
+}
+
+pub fn set_memory_limit(limit: &str) {
+    kubectl(&["-n", NAMESPACE, "set", "resources", DEPLOYMENT, &format!("--limits=memory={limit}")]);
+}
+
+/// Its readiness probe says that it is in sync.
+pub fn roll_out() {
+    kubectl(&["-n", NAMESPACE, "rollout", "status", DEPLOYMENT, "--timeout=120s"]);
+}
+
+pub fn delete() {
+    kubectl(&["-n", NAMESPACE, "delete", DEPLOYMENT, "--cascade=foreground", "--wait"]);
+}
+
+/// The one pod of the operator; Null where there is none.
+pub fn pod() -> Value {
+    let list = kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "json"]);
+    let pods: Value = serde_json::from_str(&list).expect("JSON");
+    let alive = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+    pods["items"].as_array().and_then(|pods| pods.iter().find(alive).cloned()).unwrap_or_default()
+}
+
+pub fn restarts(pod: &Value) -> u64 {
+    pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0)
+}
+
+/// What the kubelet says of the operator's container: working set and resident set in bytes.
+pub async fn memory() -> (u64, u64) {
+    eventually("the kubelet has measured the operator", || async {
+        let name = pod()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let text = kubectl(&["get", "--raw", "/api/v1/nodes/edge/proxy/stats/summary"]);
+        let summary: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let pods = summary["pods"].as_array().cloned().unwrap_or_default();
+        let found = pods.iter().find(|entry| entry["podRef"]["name"] == name.as_str());
+        let memory = &found.ok_or("not yet")?["containers"][0]["memory"];
+        memory["workingSetBytes"].as_u64().zip(memory["rssBytes"].as_u64()).ok_or_else(|| "no figures yet".into())
+    })
+    .await
+}
+
+/// Asks from a pod of its own, as a client in the cluster would; what the answer says.
+pub async fn ask_from_a_pod(fixture: &Fixture, name: &str, url: &str) -> String {
+    let namespace = fixture.namespace.as_str();
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "client", "image": "model-server:1", "args": ["get", url]}]
+        }
+    });
+    let pods = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(fixture.client.clone(), namespace);
+    let object = serde_json::from_value(object).expect("a pod");
+    pods.create(&kube::api::PostParams::default(), &object).await.expect("created");
+    eventually(&format!("{url} answers"), || async {
+        let phase = kubectl(&["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"]);
+        match phase.as_str() {
+            "Succeeded" => Ok(()),
+            "Failed" => Err(kubectl(&["-n", namespace, "logs", name])),
+            _ => Err(phase),
+        }
+    })
+    .await;
+    let answer = kubectl(&["-n", namespace, "logs", name]);
+    kubectl(&["-n", namespace, "delete", "pod", name, "--wait=false"]);
+    answer
+}
+
+/// uid and restarts of each pod of a namespace: the same as long as none was replaced or restarted.
+pub fn pods_of(namespace: &str) -> String {
+    let path = "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
+    kubectl(&["-n", namespace, "get", "pods", "-o", path])
+}

@@ -1,0 +1,73 @@
+//! The operator's rights against what it used: read from the audit logs of all lanes, after they have run.
+//! scripts/test.sh runs this at the end, with AUDIT_LOGS.
+
+#![allow(clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+const OPERATOR: &str = "system:serviceaccount:inference-operator:inference-operator";
+const RBAC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/rbac.yaml");
+
+/// verb, and resource with its group
+type Right = (String, String);
+
+#[test]
+fn it_has_all_the_rights_that_it_uses_and_no_other() {
+    let logs = std::env::var("AUDIT_LOGS").expect("AUDIT_LOGS is not set: run scripts/test.sh");
+    let used: BTreeSet<Right> = logs.split_whitespace().flat_map(used).collect();
+    let given = given();
+    println!("used: {used:?}");
+    let lacking: Vec<&Right> = used.difference(&given).collect();
+    let idle: Vec<&Right> = given.difference(&used).collect();
+    assert!(lacking.is_empty(), "used and not given by {RBAC}: {lacking:?}");
+    assert!(idle.is_empty(), "given by {RBAC} and never used: {idle:?}");
+}
+
+fn used(file: &str) -> BTreeSet<Right> {
+    let lines = BufReader::new(File::open(file).expect(file)).lines();
+    lines.map_while(Result::ok).filter(|line| line.contains(OPERATOR)).flat_map(|line| rights(&line)).collect()
+}
+
+/// What one line of the log tells: nothing, where it is of somebody else or was refused.
+fn rights(line: &str) -> Vec<Right> {
+    let event: Value = serde_json::from_str(line).unwrap_or_default();
+    let code = event["responseStatus"]["code"].as_u64().unwrap_or(0);
+    if event["user"]["username"] != OPERATOR || code == 401 || code == 403 {
+        return Vec::new();
+    }
+    let Some(verb) = event["verb"].as_str() else { return Vec::new() };
+    let text = |field: &str| event["objectRef"][field].as_str().unwrap_or_default();
+    let slash = if text("subresource").is_empty() { "" } else { "/" };
+    let resource = format!("{}.{}{slash}{}", text("resource"), text("apiGroup"), text("subresource"));
+    let mut rights = vec![(verb.to_owned(), resource.clone())];
+    // An apply of what is not there takes both.
+    if verb == "patch" && code == 201 {
+        rights.push(("create".to_owned(), resource));
+    }
+    rights
+}
+
+fn given() -> BTreeSet<Right> {
+    let text = std::fs::read_to_string(RBAC).expect("the manifest");
+    let documents = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
+    let role = documents.into_iter().find(|object| object["kind"] == "ClusterRole").expect("a ClusterRole");
+    let mut given = BTreeSet::new();
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().expect("a list").iter().filter_map(|entry| Some(entry.as_str()?.to_owned())).collect()
+    };
+    for rule in role["rules"].as_array().expect("rules") {
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
+                let (resource, subresource) =
+                    resource.split_once('/').map_or((&*resource, String::new()), |(one, two)| (one, format!("/{two}")));
+                let resource = format!("{resource}.{group}{subresource}");
+                given.extend(strings(&rule["verbs"]).into_iter().map(|verb| (verb, resource.clone())));
+            }
+        }
+    }
+    given
+}
