@@ -76,13 +76,21 @@ impl Error {
             // 401 a token that is read again, 408 and 429 a server that is busy. What remains of
             // the 4xx is a "no" with a reason that the user should see: quota, admission, rights.
             Error::Kube(kube::Error::Api(status))
-                if (400..500).contains(&status.code) && !matches!(status.code, 401 | 404 | 408 | 409 | 429) =>
+                if (400..500).contains(&status.code)
+                    && !matches!(status.code, 401 | 404 | 408 | 409 | 429)
+                    && !is_of_another_uid(status) =>
             {
                 Remedy::TimeButTellTheUser
             }
             Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::Timeout(_) => Remedy::Time,
         }
     }
+}
+
+/// Has another object taken the place of the one that was looked at? An apply that names the uid is then not a
+/// conflict to the API server, but a try to change the uid.
+fn is_of_another_uid(status: &kube::core::Status) -> bool {
+    status.code == 422 && status.message.contains("metadata.uid: Invalid value")
 }
 
 /// Who mends an error.

@@ -8,6 +8,7 @@ use super::Task;
 use super::deployment::MANAGED_BY as FIELD_MANAGER;
 use crate::answer;
 use crate::api::InferenceServiceStatus;
+use crate::error::Error;
 use crate::projection::{InferenceService, Kind};
 use crate::uid::Uid;
 
@@ -99,18 +100,27 @@ fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// Writes the status of exactly this InferenceService: one that was made anew under the same name
-/// has another uid, and the API server refuses.
+/// Writes the status of exactly this InferenceService, and not of one that was made anew under the same name. The
+/// uid is tested by a JSON patch, because at the status subresource the API server takes no notice of a merge
+/// patch's metadata. It does not say which operation failed, but words a status that its schema refuses otherwise.
 pub async fn write_status(
     client: &kube::Client,
     task: &Task,
     status: &InferenceServiceStatus,
-) -> Result<InferenceService, kube::Error> {
-    let body = json!({"metadata": {"uid": task.uid.to_string()}, "status": status});
+) -> Result<InferenceService, Error> {
+    let body = json!([
+        {"op": "test", "path": "/metadata/uid", "value": task.uid.to_string()},
+        {"op": "add", "path": "/status", "value": status}
+    ]);
     let collection = InferenceService::path(Some(&task.namespace));
     let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
-    let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/merge-patch+json");
-    answer::object(client, request(builder, body.to_string().into_bytes())?).await
+    let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/json-patch+json");
+    match answer::object(client, request(builder, body.to_string().into_bytes())?).await {
+        Err(kube::Error::Api(status)) if status.code == 422 && !status.message.contains("is invalid") => {
+            Err(Error::Gone)
+        }
+        answer => Ok(answer?),
+    }
 }
 
 #[cfg(test)]

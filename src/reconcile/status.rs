@@ -110,12 +110,12 @@ pub fn assess(deployment: &Deployment, was_ready: bool, subject: &Subject) -> As
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);
     }
     if let Some(failure) = condition("ReplicaFailure").filter(|condition| condition.status == "True") {
-        let message = format!("{count}; {}; {}", failure.message, next_look("replicaset", subject));
+        let message = format!("{count}; {}; {}", phrase(&failure.message), next_look("replicaset", subject));
         return say(Phase::Degraded, Abnormal::Reconciling, &failure.reason, message);
     }
     let progressing = condition("Progressing");
     if let Some(late) = progressing.filter(|condition| condition.reason == "ProgressDeadlineExceeded") {
-        let message = format!("{count}; {}; {}", late.message, next_look("pod", subject));
+        let message = format!("{count}; {}; {}", phrase(&late.message), next_look("pod", subject));
         return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message);
     }
     let rolled_out = progressing.is_some_and(|condition| condition.reason == "NewReplicaSetAvailable");
@@ -135,6 +135,11 @@ pub fn refuse(error: &Error, serving: bool) -> Assessment {
         Remedy::TimeButTellTheUser | Remedy::Time => (Phase::Pending, Abnormal::Reconciling),
     };
     Assessment { phase, abnormal, reason: error.reason().to_owned(), message: error.to_string() }
+}
+
+/// Kubernetes' own sentence, to go on behind it.
+fn phrase(sentence: &str) -> &str {
+    sentence.trim_end_matches('.')
 }
 
 fn next_look(kind: &str, subject: &Subject) -> String {

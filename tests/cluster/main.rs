@@ -10,6 +10,7 @@ mod drift;
 mod dry_run;
 mod faults;
 mod foreign;
+mod identity;
 mod lifecycle;
 mod manifests;
 mod quiet;

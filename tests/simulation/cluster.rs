@@ -22,8 +22,25 @@ pub struct Inner {
     pub faults: Faults,
     /// What the operator asked for, watches and lists apart.
     pub log: Vec<Request>,
+    /// What users and strangers did.
+    pub deeds: Vec<Deed>,
+    /// How often an operator was started.
+    pub starts: u64,
     /// What must never happen and did.
     pub violations: Vec<String>,
+}
+
+/// One thing that a user or a stranger did.
+pub struct Deed {
+    pub at: Instant,
+    pub what: &'static str,
+    pub key: Key,
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?} ** {} {:?} {}/{}", self.at, self.what, self.key.kind, self.key.namespace, self.key.name)
+    }
 }
 
 /// One request of the operator that reached the API server.
@@ -46,7 +63,14 @@ impl fmt::Display for Request {
 
 impl Cluster {
     pub fn new(faults: Faults) -> Shared {
-        let inner = Inner { store: Store::default(), faults, log: Vec::new(), violations: Vec::new() };
+        let inner = Inner {
+            store: Store::default(),
+            faults,
+            log: Vec::new(),
+            deeds: Vec::new(),
+            starts: 0,
+            violations: Vec::new(),
+        };
         Arc::new(Cluster { inner: Mutex::new(inner), changed: watch::Sender::new(0) })
     }
 

@@ -42,6 +42,8 @@ pub struct Faults {
     pub rate: u64,
     /// False: the server refuses streaming lists, as with the feature WatchList off.
     pub streams_lists: bool,
+    /// How many there were.
+    pub count: u64,
 }
 
 const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
@@ -51,6 +53,7 @@ impl Faults {
         if !self.on || !self.chance.per_mille(self.rate) {
             return Fate::Served;
         }
+        self.count += 1;
         match self.chance.below(8) {
             0 => Fate::Unheard,
             1 => Fate::Unanswered,
@@ -65,6 +68,7 @@ impl Faults {
         if !self.on || !self.chance.per_mille(self.rate) {
             return LineFate::Sent;
         }
+        self.count += 1;
         match self.chance.below(5) {
             0 => LineFate::Ended,
             1 => LineFate::Broken,
@@ -75,11 +79,19 @@ impl Faults {
 
     /// How far a list from the API server's memory is behind, in resourceVersions.
     pub fn staleness(&mut self) -> u64 {
-        if self.on && self.rate > 0 && self.chance.per_mille(300) { self.chance.below(12) } else { 0 }
+        if !self.on || self.rate == 0 || !self.chance.per_mille(300) {
+            return 0;
+        }
+        self.count += 1;
+        self.chance.below(12)
     }
 
     /// How many events a watch that is opened again repeats.
     pub fn repeats(&mut self) -> u64 {
-        if self.on && self.rate > 0 && self.chance.per_mille(200) { self.chance.below(6) } else { 0 }
+        if !self.on || self.rate == 0 || !self.chance.per_mille(200) {
+            return 0;
+        }
+        self.count += 1;
+        self.chance.below(6)
     }
 }

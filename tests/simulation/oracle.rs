@@ -61,6 +61,11 @@ fn missing(found: &Value, desired: &Value, path: &str) -> Option<String> {
             let path = format!("{path}.{name}");
             missing(found.get(name).unwrap_or(&Value::Null), value, &path)
         }),
+        // Lists of objects are merged: a stranger's port beside ours stays.
+        (Value::Array(found), Value::Array(desired)) if desired.iter().all(Value::is_object) => {
+            let is_there = |one: &Value| found.iter().any(|other| missing(other, one, path).is_none());
+            (!desired.iter().all(is_there)).then(|| path.to_owned())
+        }
         _ => (found != desired).then(|| path.to_owned()),
     }
 }

@@ -24,9 +24,11 @@ pub enum Question {
         desired: Value,
         force: bool,
     },
+    /// A JSON patch that tests the uid and sets the status.
     Status {
         key: Key,
-        patch: Value,
+        uid: Value,
+        status: Value,
     },
     /// A Kubernetes Event: taken and forgotten.
     Event,
@@ -97,7 +99,14 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
             Ok(Question::Apply { key: Key::new(kind, namespace, name), desired: object()?, force })
         }
         (&Method::PATCH, ["namespaces", namespace, "inferenceservices", name, "status"]) => {
-            Ok(Question::Status { key: Key::new(kind, namespace, name), patch: object()? })
+            let operations = object()?;
+            let operation = |index: usize, op: &str, path: &str| {
+                let operation = &operations[index];
+                (operation["op"] == op && operation["path"] == path).then(|| operation["value"].clone())
+            };
+            let uid = operation(0, "test", "/metadata/uid").ok_or_else(unknown)?;
+            let status = operation(1, "add", "/status").ok_or_else(unknown)?;
+            Ok(Question::Status { key: Key::new(kind, namespace, name), uid, status })
         }
         _ => Err(unknown()),
     }

@@ -71,15 +71,15 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
         }
         Question::Create { key, object } => {
             let version = inner.store.version;
-            ("create", key.clone(), inner.store.create(&key, object), version)
+            ("create", key.clone(), inner.store.post(&key, object), version)
         }
         Question::Apply { key, desired, force } => {
             let version = inner.store.version;
             ("apply", key.clone(), apply(inner, &key, desired, force), version)
         }
-        Question::Status { key, patch } => {
+        Question::Status { key, uid, status } => {
             let version = inner.store.version;
-            ("status", key.clone(), inner.store.patch_status(&key, &patch), version)
+            ("status", key.clone(), inner.store.set_status(&key, &uid, status), version)
         }
     };
     let code = result.as_ref().map_or_else(|no| no.code, |_| if *method == Method::POST { 201 } else { 200 });

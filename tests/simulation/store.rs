@@ -1,9 +1,9 @@
 //! The simulated datastore: objects with uid, generation and resourceVersion, and everything that ever
 //! happened to them. Used by the server and by whoever acts in the cluster; knows nothing of HTTP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -68,6 +68,8 @@ pub struct Store {
     made: u64,
     /// What the operator applied last, to take away what it does not apply any more.
     applied: BTreeMap<Key, Value>,
+    /// What the operator made by a POST: its fields stay when they are not applied any more.
+    posted: BTreeSet<Key>,
 }
 
 impl Store {
@@ -111,6 +113,13 @@ impl Store {
         Ok(self.write(key, Some(object)).unwrap_or_default())
     }
 
+    /// As the operator makes one.
+    pub fn post(&mut self, key: &Key, object: Value) -> Result<Value, Refusal> {
+        let made = self.create(key, object)?;
+        self.posted.insert(key.clone());
+        Ok(made)
+    }
+
     /// Changes an object that is there; nothing is written where nothing changes.
     pub fn update(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Value> {
         let before = self.objects.get(key)?.clone();
@@ -128,6 +137,7 @@ impl Store {
     pub fn delete(&mut self, key: &Key) {
         if self.objects.contains_key(key) {
             self.applied.remove(key);
+            self.posted.remove(key);
             self.write(key, None);
         }
     }
@@ -156,7 +166,8 @@ impl Store {
         let uid = take(&mut desired, "uid");
         let version = take(&mut desired, "resourceVersion");
         let Some(found) = self.objects.get(key) else {
-            if uid.is_some() || version.is_some() {
+            // A resourceVersion is no precondition for an object to be there.
+            if uid.is_some() {
                 return Err(refusal(409, "Conflict", "the object to be applied on is not there"));
             }
             let made = self.create(key, desired.clone())?;
@@ -164,35 +175,43 @@ impl Store {
             return Ok(made);
         };
         let metadata = &found["metadata"];
-        if uid.is_some_and(|uid| uid != metadata["uid"]) {
-            return Err(refusal(409, "Conflict", "Precondition failed: UID in precondition"));
-        }
         if version.is_some_and(|version| version != metadata["resourceVersion"]) {
             return Err(refusal(409, "Conflict", "the object has been modified"));
         }
-        let is_ours = self.applied.contains_key(key);
-        if !force && !is_ours && found["spec"]["selector"] != desired["spec"]["selector"] {
-            return Err(refusal(409, "Conflict", "Apply failed with 1 conflict: conflict with \"x\": .spec.selector"));
+        if uid.is_some_and(|uid| uid != metadata["uid"]) {
+            return Err(refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable"));
+        }
+        let last = self.applied.get(key).cloned();
+        if let (false, Some(path)) = (force, conflict(found, &desired, last.as_ref().unwrap_or(&Value::Null), "")) {
+            return Err(refusal(409, "Conflict", format!("Apply failed with 1 conflict: conflict with \"x\": {path}")));
         }
         if key.kind == Kind::Deployment && found["spec"]["selector"] != desired["spec"]["selector"] {
             return Err(refusal(422, "Invalid", "spec.selector: field is immutable"));
         }
-        let last = self.applied.insert(key.clone(), desired.clone()).unwrap_or_default();
+        let gone = if self.posted.contains(key) { None } else { last.clone() }.unwrap_or_default();
+        if controllers(found, &desired, &gone) > 1 {
+            return Err(refusal(422, "Invalid", "Only one reference can have Controller set to true"));
+        }
+        self.applied.insert(key.clone(), desired.clone());
+        let before = self.version;
         let after = self.update(key, |object| {
-            remove_what_is_gone(object, &last, &desired);
-            overlay(object, &desired);
+            remove_what_is_gone(object, &gone, &desired, "");
+            overlay(object, &desired, "");
         });
+        // Who applies for the first time becomes a manager of these fields, which is a write.
+        if self.version == before && last.as_ref() != Some(&desired) {
+            return Ok(self.write(key, after).unwrap_or_default());
+        }
         Ok(after.unwrap_or_default())
     }
 
-    /// A merge patch of the status subresource.
-    pub fn patch_status(&mut self, key: &Key, patch: &Value) -> Result<Value, Refusal> {
+    /// A JSON patch of the status subresource, which tests the uid.
+    pub fn set_status(&mut self, key: &Key, uid: &Value, status: Value) -> Result<Value, Refusal> {
         let found = self.objects.get(key).ok_or_else(|| refusal(404, "NotFound", format!("{key:?} not found")))?;
-        let uid = &patch["metadata"]["uid"];
-        if !uid.is_null() && *uid != found["metadata"]["uid"] {
-            return Err(refusal(409, "Conflict", "Precondition failed: UID in precondition"));
+        if *uid != found["metadata"]["uid"] {
+            return Err(refusal(422, "Invalid", "the server rejected our request due to an error in our request"));
         }
-        let after = self.update(key, |object| merge(&mut object["status"], &patch["status"]));
+        let after = self.update(key, |object| object["status"] = status);
         Ok(after.unwrap_or_default())
     }
 }
@@ -202,50 +221,84 @@ pub fn controller_uid(object: &Value) -> Option<&str> {
     owners.iter().find(|owner| owner["controller"] == json!(true))?["uid"].as_str()
 }
 
+/// How many controllers the object would have after the apply.
+fn controllers(found: &Value, desired: &Value, last: &Value) -> usize {
+    let mut after = found.clone();
+    remove_what_is_gone(&mut after, last, desired, "");
+    overlay(&mut after, desired, "");
+    let owners = after["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    owners.iter().filter(|owner| owner["controller"] == json!(true)).count()
+}
+
 fn take(object: &mut Value, field: &str) -> Option<Value> {
     object["metadata"].as_object_mut()?.remove(field)
 }
 
-fn overlay(target: &mut Value, source: &Value) {
+/// The first path at which somebody else has another value than what is to be applied: neither that of `desired`
+/// nor what was applied `last`.
+fn conflict(found: &Value, desired: &Value, last: &Value, path: &str) -> Option<String> {
+    match (found, desired) {
+        (Value::Null, _) => None,
+        (Value::Object(found), Value::Object(desired)) if !path.ends_with(".selector") => {
+            desired.iter().find_map(|(name, desired)| {
+                let found = found.get(name).unwrap_or(&Value::Null);
+                conflict(found, desired, last.get(name).unwrap_or(&Value::Null), &format!("{path}.{name}"))
+            })
+        }
+        (Value::Array(_), Value::Array(_)) if key_of(path).is_some() => None,
+        _ => (found != desired && found != last).then(|| path.to_owned()),
+    }
+}
+
+/// Lists whose elements are told apart by this field, and merged; others are replaced as a whole.
+fn key_of(path: &str) -> Option<&'static str> {
+    match path.rsplit('.').next()? {
+        "containers" => Some("name"),
+        "ports" if path.contains("containers") => Some("containerPort"),
+        "ports" => Some("port"),
+        "ownerReferences" => Some("uid"),
+        _ => None,
+    }
+}
+
+fn overlay(target: &mut Value, source: &Value, path: &str) {
     match (target, source) {
-        (Value::Object(target), Value::Object(source)) => {
+        (Value::Object(target), Value::Object(source)) if !path.ends_with(".selector") => {
             for (name, value) in source {
-                overlay(target.entry(name.clone()).or_insert(Value::Null), value);
+                overlay(target.entry(name.clone()).or_insert(Value::Null), value, &format!("{path}.{name}"));
+            }
+        }
+        (Value::Array(target), Value::Array(source)) if key_of(path).is_some() => {
+            let key = key_of(path).unwrap_or_default();
+            for element in source {
+                match target.iter_mut().find(|found| found[key] == element[key]) {
+                    Some(found) => overlay(found, element, path),
+                    None => target.push(element.clone()),
+                }
             }
         }
         (target, source) => *target = source.clone(),
     }
 }
 
-fn remove_what_is_gone(target: &mut Value, last: &Value, desired: &Value) {
-    let (Value::Object(target), Value::Object(last)) = (target, last) else { return };
-    for (name, value) in last {
-        match desired.get(name) {
-            None => drop(target.remove(name)),
-            Some(desired) => {
-                if let Some(target) = target.get_mut(name) {
-                    remove_what_is_gone(target, value, desired);
+fn remove_what_is_gone(target: &mut Value, last: &Value, desired: &Value, path: &str) {
+    match (target, last) {
+        (Value::Object(target), Value::Object(last)) => {
+            for (name, value) in last {
+                let path = format!("{path}.{name}");
+                match (desired.get(name), target.get_mut(name)) {
+                    (None, _) => drop(target.remove(name)),
+                    (Some(desired), Some(target)) => remove_what_is_gone(target, value, desired, &path),
+                    _ => {}
                 }
             }
         }
-    }
-}
-
-/// RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Some(target) = target.as_object_mut() else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            target.remove(name);
-        } else {
-            merge(target.entry(name.clone()).or_insert(Value::Null), value);
+        (Value::Array(target), Value::Array(last)) => {
+            let Some(key) = key_of(path) else { return };
+            let is_in = |list: &[Value], one: &Value| list.iter().any(|other| other[key] == one[key]);
+            let desired = desired.as_array().map(Vec::as_slice).unwrap_or_default();
+            target.retain(|one| !is_in(last, one) || is_in(desired, one));
         }
+        _ => {}
     }
 }

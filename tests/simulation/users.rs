@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::chance::Chance;
-use crate::cluster::Shared;
+use crate::cluster::{Deed, Inner, Shared};
 use crate::store::{Key, Kind, Store, controller_uid};
 
 const NAMESPACES: [&str; 2] = ["blue", "green"];
@@ -16,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 /// Does so many deeds, with pauses.
 pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize) {
     for _ in 0..deeds {
-        cluster.with(|inner| deed(&mut inner.store, chance));
+        cluster.with(|inner| deed(inner, chance));
         // Often several at once.
         if chance.per_mille(700) {
             tokio::time::sleep(chance.up_to(LONGEST_PAUSE)).await;
@@ -37,12 +38,29 @@ pub fn strangers_leave(store: &mut Store) {
     }
 }
 
-fn deed(store: &mut Store, chance: &mut Chance) {
+fn deed(inner: &mut Inner, chance: &mut Chance) {
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
     let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
-    match chance.below(16) {
+    let number = chance.below(16);
+    let (what, key) = match number {
+        0..=3 => ("create", &inference_service),
+        4 | 5 => ("change", &inference_service),
+        6 => ("scale", &inference_service),
+        7 => ("delete", &inference_service),
+        8 => ("delete and create", &inference_service),
+        9 => ("label", &inference_service),
+        10 => ("delete", &child),
+        11 => ("edit", &child),
+        12 => ("relabel", &child),
+        13 => ("take the name of", &child),
+        14 => ("give back the name of", &child),
+        _ => ("compact", &inference_service),
+    };
+    inner.deeds.push(Deed { at: Instant::now(), what, key: key.clone() });
+    let store = &mut inner.store;
+    match number {
         0..=3 => create(store, &inference_service, &spec(chance)),
         4 | 5 => change(store, &inference_service, |object| object["spec"] = spec(chance)),
         6 => change(store, &inference_service, |object| object["spec"]["replicas"] = json!(chance.below(4))),

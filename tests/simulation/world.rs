@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, Request, Shared};
+use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
-use crate::{controllers, oracle, server, users};
+use crate::{budget, controllers, oracle, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
@@ -31,6 +31,10 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
 /// And then there is silence.
 const SILENCE: Duration = Duration::from_secs(3600);
 
+pub const MOST_DEEDS: usize = 50;
+/// Lines of a trace.
+const TRACE: usize = 60;
+
 thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
@@ -41,13 +45,18 @@ fn now() -> u32 {
     1_800_000_000 + u32::try_from(began.elapsed().as_secs()).unwrap_or(0)
 }
 
-/// An error says what is not as it must be.
-pub fn run(seed: u64) -> Result<(), String> {
+/// An error says what is not as it must be. `most_deeds`: users and strangers do no more than that.
+pub fn run(seed: u64, most_deeds: usize) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.map_err(|error| error.to_string())?.block_on(simulate(seed))
+    runtime.map_err(|error| error.to_string())?.block_on(simulate(seed, most_deeds))
 }
 
-async fn simulate(seed: u64) -> Result<(), String> {
+/// The fewest deeds with which the seed fails still, and what is wrong then. None: it does not fail.
+pub fn cut_down(seed: u64) -> Option<(usize, String)> {
+    (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
+}
+
+async fn simulate(seed: u64, most_deeds: usize) -> Result<(), String> {
     BEGAN.set(Some(Instant::now()));
     let mut chance = Chance::new(seed);
     let faults = Faults {
@@ -55,12 +64,15 @@ async fn simulate(seed: u64) -> Result<(), String> {
         on: true,
         rate: chance.pick(&RATES).copied().unwrap_or(0),
         streams_lists: chance.per_mille(700),
+        count: 0,
     };
     let is_killed = chance.per_mille(500);
-    let deeds = 10 + usize::try_from(chance.below(40)).unwrap_or(0);
+    let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
     let cluster = Cluster::new(faults);
     let world = tokio::spawn(controllers::run(cluster.clone()));
     let process = tokio::spawn(lives(cluster.clone(), seed, is_killed));
+    // Somebody has started a second one by mistake. It stays.
+    let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed)));
     users::act(&cluster, &mut chance, deeds).await;
 
     process.abort();
@@ -70,6 +82,7 @@ async fn simulate(seed: u64) -> Result<(), String> {
     });
     let operator = start(&cluster, seed);
     let result = comes_to_rest(&cluster).await;
+    drop(twin);
     operator.abort();
     world.abort();
     result
@@ -99,6 +112,7 @@ impl Drop for Ends {
 }
 
 fn start(cluster: &Shared, seed: u64) -> JoinHandle<()> {
+    cluster.lock().starts += 1;
     let client = server::client(cluster.clone());
     let context = Context::new(client, Settings::default(), now);
     tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, pending()))
@@ -114,7 +128,7 @@ async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
         complaints.extend(cluster.lock().violations.iter().cloned());
     }
     if !complaints.is_empty() {
-        return Err(format!("after faults stopped:\n{}\n{}", complaints.join("\n"), last_requests(cluster)));
+        return Err(format!("after faults stopped:\n{}\n{}", complaints.join("\n"), trace(&cluster.lock())));
     }
     // A look that was put off, and statuses that follow.
     tokio::time::sleep(Duration::from_secs(120)).await;
@@ -122,20 +136,19 @@ async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
     tokio::time::sleep(SILENCE).await;
     let inner = cluster.lock();
     if inner.store.version != version || inner.log.len() != quiet_since {
-        return Err(format!("it is not quiet:\n{}", lines(inner.log[quiet_since..].iter().take(20))));
+        return Err(format!("it is not quiet:\n{}", trace(&inner)));
     }
-    match inner.violations.as_slice() {
-        [] => Ok(()),
-        violations => Err(violations.join("\n")),
-    }
+    let mut complaints = inner.violations.clone();
+    complaints.extend(budget::complaints(&inner, inner.starts));
+    if complaints.is_empty() { Ok(()) } else { Err(format!("{}\n{}", complaints.join("\n"), trace(&inner))) }
 }
 
-fn last_requests(cluster: &Shared) -> String {
-    let inner = cluster.lock();
-    lines(inner.log[inner.log.len().saturating_sub(20)..].iter())
-}
-
-fn lines<'a>(requests: impl Iterator<Item = &'a Request>) -> String {
-    let lines: Vec<String> = requests.map(Request::to_string).collect();
-    lines.join("\n")
+/// The end of what happened, requests and deeds in their order.
+fn trace(inner: &Inner) -> String {
+    let requests = inner.log.iter().map(|request| (request.at, request.to_string()));
+    let deeds = inner.deeds.iter().map(|deed| (deed.at, deed.to_string()));
+    let mut lines: Vec<(Instant, String)> = deeds.chain(requests).collect();
+    lines.sort_by_key(|(at, _)| *at);
+    let lines = lines.split_off(lines.len().saturating_sub(TRACE));
+    lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
 }

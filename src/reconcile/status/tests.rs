@@ -29,7 +29,7 @@ fn counts(observed: i64, [replicas, updated, ready, available]: [i32; 4], condit
     json!({
         "observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated,
         "readyReplicas": ready, "availableReplicas": available,
-        "conditions": [{"type": condition[0], "status": condition[1], "reason": condition[2], "message": "Kubernetes' words"}]
+        "conditions": [{"type": condition[0], "status": condition[1], "reason": condition[2], "message": "Kubernetes' words."}]
     })
 }
 
@@ -140,6 +140,7 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
         let problem = phase == Phase::Degraded && reason != "ReplicasUnavailable";
         assert_eq!(said.message.contains("Kubernetes' words"), problem, "{what}: {}", said.message);
         assert_eq!(said.message.contains("see: kubectl -n ns describe"), phase == Phase::Degraded, "{what}");
+        assert!(!said.message.contains(".;"), "{what}: {}", said.message);
     }
 }
 

@@ -1,0 +1,69 @@
+//! A write is meant for one object, and not for another that has taken its name meanwhile.
+
+use inference_operator::api::{InferenceServiceStatus, Phase};
+use inference_operator::controller::reasons::Reasons;
+use inference_operator::error::{Error, Remedy};
+use inference_operator::projection;
+use inference_operator::reconcile::apply::{self, Known};
+use inference_operator::reconcile::status::Stamps;
+use inference_operator::reconcile::validate::Valid;
+use inference_operator::reconcile::{Task, deployment};
+use inference_operator::settings::Settings;
+use inference_operator::uid::Uid;
+
+use crate::support::Fixture;
+
+/// Of an InferenceService that is not there any more.
+fn past(fixture: &Fixture, name: &str) -> Task {
+    Task {
+        namespace: fixture.namespace.clone(),
+        name: name.into(),
+        uid: "00000000-0000-4000-8000-0123456789ab".parse().expect("a uid"),
+        generation: 1,
+        reasons: Reasons::default(),
+        stamps: Stamps::default(),
+        summary: None,
+        spec: None,
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_not_written_to_one_that_was_made_anew_under_the_same_name() {
+    let fixture = Fixture::new("identity").await;
+    fixture.create("demo", 1).await;
+    let task = past(&fixture, "demo");
+    let status = InferenceServiceStatus { phase: Phase::Ready, ..InferenceServiceStatus::default() };
+    let written = apply::write_status(&fixture.client, &task, &status).await;
+    assert!(matches!(written, Err(Error::Gone)), "{written:?}");
+    let object = fixture.inference_services.get("demo").await.expect("there");
+    assert!(object.status.is_none(), "{:?}", object.status);
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
+    let fixture = Fixture::new("identity").await;
+    let settings = Settings::default();
+    let task = past(&fixture, "demo");
+    let valid = Valid {
+        namespace: &task.namespace,
+        name: &task.name,
+        uid: task.uid,
+        model: "demo/model",
+        replicas: 0,
+        gpu: settings.catalogue.get("L40S").expect("built in"),
+        max_batch_size: None,
+    };
+    let desired = || deployment::build(&valid, &settings.server);
+    let client = &fixture.client;
+    let made = apply::apply::<projection::Deployment>(client, &task, desired(), Known::Absent).await.expect("made");
+    let other: Uid = "00000000-0000-4000-8000-0123456789ac".parse().expect("a uid");
+    for known in [Known::Uid(other), Known::ResourceVersion(1)] {
+        let refused = apply::apply::<projection::Deployment>(client, &task, desired(), known).await;
+        let error = Error::from(refused.expect_err("refused"));
+        assert_eq!(error.remedy(), Remedy::Time, "{known:?}: {error}");
+    }
+    let found = fixture.deployments.get("demo").await.expect("there");
+    assert_eq!(found.metadata.resource_version, Some(made.identity.resource_version.to_string()));
+    fixture.clean_up().await;
+}

@@ -1,0 +1,81 @@
+//! One request, by the operator, a user or a stranger, as both API servers can be asked it. Drawn from the seed.
+
+use crate::chance::Chance;
+use crate::store::Kind;
+
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// A user's.
+    Make(Name),
+    Remove(Name),
+    /// A stranger's: an object of that name with a selector of its own.
+    Take(Kind, Name),
+    Edit(Kind, Name),
+    Delete(Kind, Name),
+    /// The operator's.
+    Get(Kind, Name),
+    CreateService(Name),
+    Apply {
+        kind: Kind,
+        name: Name,
+        /// What the spec says.
+        replicas: i32,
+        batch: Option<u32>,
+        force: bool,
+        known: Known,
+    },
+    Status {
+        name: Name,
+        replicas: i32,
+        known: Known,
+    },
+}
+
+pub type Name = &'static str;
+
+/// What the request says of the object that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Nothing,
+    Uid,
+    AnotherUid,
+    ResourceVersion,
+    AnotherResourceVersion,
+}
+
+const NAMES: [Name; 2] = ["one", "two"];
+
+impl Deed {
+    pub fn draw(chance: &mut Chance) -> Deed {
+        let name = chance.pick(&NAMES).copied().unwrap_or_default();
+        let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
+        let replicas = i32::try_from(chance.below(3)).unwrap_or(0);
+        match chance.below(16) {
+            0 | 1 => Deed::Make(name),
+            2 => Deed::Remove(name),
+            3 => Deed::Take(child, name),
+            4 => Deed::Edit(child, name),
+            5 => Deed::Delete(child, name),
+            6 => Deed::Get(chance.pick(&[Kind::InferenceService, child]).copied().unwrap_or(child), name),
+            7 => Deed::CreateService(name),
+            8 | 9 => Deed::Status { name, replicas, known: known(chance, &[Known::Uid, Known::AnotherUid]) },
+            _ => {
+                let batch = chance.per_mille(500).then_some(8);
+                let all = [
+                    Known::Nothing,
+                    Known::Uid,
+                    Known::AnotherUid,
+                    Known::ResourceVersion,
+                    Known::AnotherResourceVersion,
+                ];
+                let known = known(chance, &all);
+                // As the operator does: it forces when it knows what is there, and only then.
+                Deed::Apply { kind: child, name, replicas, batch, force: known != Known::Nothing, known }
+            }
+        }
+    }
+}
+
+fn known(chance: &mut Chance, all: &[Known]) -> Known {
+    chance.pick(all).copied().unwrap_or(Known::Nothing)
+}

@@ -1,0 +1,63 @@
+//! Is the simulated API server like the real one? The same requests to both, drawn from a seed, and the answers
+//! compared. scripts/test.sh runs this on a control plane whose controller-manager is stopped.
+
+#![allow(clippy::expect_used)]
+
+#[path = "../simulation/chance.rs"]
+mod chance;
+#[path = "../simulation/cluster.rs"]
+#[allow(dead_code)] // the simulation uses all of them
+mod cluster;
+#[path = "../simulation/faults.rs"]
+#[allow(dead_code)]
+mod faults;
+#[path = "../simulation/question.rs"]
+mod question;
+#[path = "../simulation/server.rs"]
+mod server;
+#[path = "../simulation/store.rs"]
+#[allow(dead_code)]
+mod store;
+#[path = "../simulation/watching.rs"]
+mod watching;
+
+mod answer;
+mod deed;
+mod side;
+
+use chance::Chance;
+use deed::Deed;
+use side::{Real, Side, Simulated};
+
+const SEEDS: u64 = 40;
+const DEEDS: usize = 40;
+
+#[tokio::test]
+async fn the_simulated_api_server_answers_as_the_real_one_does() {
+    let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..SEEDS, |seed| seed..seed + 1);
+    let (mut compared, mut refused) = (0, 0);
+    for seed in seeds {
+        let mut chance = Chance::new(seed);
+        let namespace = format!("differential-{}-{seed}", std::process::id());
+        let mut real = Real::new(&namespace).await;
+        let mut simulated = Simulated::new(&namespace);
+        let mut story = Vec::new();
+        for _ in 0..DEEDS {
+            let deed = Deed::draw(&mut chance);
+            let answers = (real.act(&deed).await, simulated.act(&deed).await);
+            story.push(format!("{deed:?}: {:?}", answers.0));
+            let differs = answer::difference(&answers.0, &answers.1);
+            assert!(
+                differs.is_none(),
+                "SEED={seed}: {}\n{}\nsimulated: {:?}",
+                differs.unwrap_or_default(),
+                story.join("\n"),
+                answers.1
+            );
+            compared += 1;
+            refused += usize::from(answers.0.is_err());
+        }
+        real.clean_up().await;
+    }
+    println!("{compared} answers compared, of which {refused} were refusals");
+}

@@ -1,0 +1,281 @@
+//! The two API servers, each asked in its own uids and resourceVersions: what a deed is in them.
+
+use http::Request;
+use inference_operator::gpu::Catalogue;
+use inference_operator::reconcile::validate::Valid;
+use inference_operator::reconcile::{deployment, service};
+use inference_operator::settings::Settings;
+use inference_operator::uid::Uid;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::cluster::{Cluster, Shared};
+use crate::deed::{Deed, Known, Name};
+use crate::faults::Faults;
+use crate::store::{Key, Kind, Refusal};
+use crate::{chance, server};
+
+const MANAGER: &str = "fieldManager=inference-operator";
+
+pub trait Side {
+    fn client(&self) -> &Client;
+    fn namespace(&self) -> &str;
+    /// What users and strangers do, who are not simulated over HTTP.
+    async fn make(&mut self, key: &Key, object: Value) -> Answer;
+    async fn edit(&mut self, key: &Key, patch: &Value) -> Answer;
+    async fn delete(&mut self, key: &Key);
+    async fn read(&self, key: &Key) -> Option<Value>;
+
+    async fn act(&mut self, deed: &Deed) -> Answer {
+        let namespace = self.namespace().to_owned();
+        let key = |kind: Kind, name: &str| Key::new(kind, &namespace, name);
+        match *deed {
+            Deed::Make(name) => {
+                let spec = json!({"model": "m", "gpuType": "L40S", "replicas": 1});
+                self.make(&key(Kind::InferenceService, name), json!({"metadata": {"name": name}, "spec": spec})).await
+            }
+            Deed::Remove(name) => self.remove(&key(Kind::InferenceService, name)).await,
+            Deed::Delete(kind, name) => self.remove(&key(kind, name)).await,
+            Deed::Take(kind, name) => self.make(&key(kind, name), strangers(kind, name)).await,
+            Deed::Edit(kind, name) => {
+                let patch = match kind {
+                    Kind::Deployment => json!({"spec": {"replicas": 7}}),
+                    _ => json!({"metadata": {"labels": {"app.kubernetes.io/instance": "edited"}}}),
+                };
+                self.edit(&key(kind, name), &patch).await
+            }
+            Deed::Get(kind, name) => {
+                let request = Request::get(path(&key(kind, name), true)).body(Vec::new());
+                self.ask(&key(kind, name), request).await
+            }
+            Deed::CreateService(name) => {
+                let object = desired(Kind::Service, &namespace, name, self.owner(name).await, 1, None);
+                let path = format!("{}?{MANAGER}", path(&key(Kind::Service, name), false));
+                let request =
+                    Request::post(path).header("content-type", "application/json").body(object.to_string().into());
+                self.ask(&key(Kind::Service, name), request).await
+            }
+            Deed::Apply { kind, name, replicas, batch, force, known } => {
+                let mut object = desired(kind, &namespace, name, self.owner(name).await, replicas, batch);
+                self.tell(&mut object, &key(kind, name), known).await;
+                let force = if force { "&force=true" } else { "" };
+                let path = format!("{}?{MANAGER}{force}", path(&key(kind, name), true));
+                let request = Request::patch(path).header("content-type", "application/apply-patch+yaml");
+                self.ask(&key(kind, name), request.body(object.to_string().into())).await
+            }
+            Deed::Status { name, replicas, known } => {
+                let key = key(Kind::InferenceService, name);
+                let mut object = json!({"metadata": {}});
+                self.tell(&mut object, &key, known).await;
+                let status = json!({"phase": "Progressing", "observedGeneration": 1, "readyReplicas": replicas, "conditions": []});
+                let patch = json!([
+                    {"op": "test", "path": "/metadata/uid", "value": object["metadata"]["uid"]},
+                    {"op": "add", "path": "/status", "value": status}
+                ]);
+                let path = format!("{}/status?{MANAGER}", path(&key, true));
+                let request = Request::patch(path).header("content-type", "application/json-patch+json");
+                self.ask(&key, request.body(patch.to_string().into())).await
+            }
+        }
+    }
+
+    async fn remove(&mut self, key: &Key) -> Answer {
+        self.delete(key).await;
+        Ok((Value::Null, true))
+    }
+
+    /// As the operator would know it.
+    async fn owner(&self, name: Name) -> Uid {
+        let found = self.read(&Key::new(Kind::InferenceService, self.namespace(), name)).await;
+        let uid = found.and_then(|object| object["metadata"]["uid"].as_str()?.parse().ok());
+        uid.unwrap_or_else(|| "00000000-0000-4000-8000-0123456789ab".parse().unwrap_or_default())
+    }
+
+    async fn tell(&self, object: &mut Value, key: &Key, known: Known) {
+        let found = self.read(key).await.unwrap_or_default();
+        let metadata = &found["metadata"];
+        match known {
+            Known::Nothing => {}
+            Known::Uid if metadata["uid"].is_null() => {
+                object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ac")
+            }
+            Known::Uid => object["metadata"]["uid"] = metadata["uid"].clone(),
+            Known::AnotherUid => object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ad"),
+            Known::ResourceVersion if !metadata["resourceVersion"].is_null() => {
+                object["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
+            }
+            Known::ResourceVersion | Known::AnotherResourceVersion => {
+                object["metadata"]["resourceVersion"] = json!("1")
+            }
+        }
+    }
+
+    async fn ask(&self, key: &Key, request: http::Result<Request<Vec<u8>>>) -> Answer {
+        let before = self.read(key).await.unwrap_or_default();
+        match self.client().request::<Value>(request.expect("a request")).await {
+            Ok(object) => {
+                let wrote = object["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"];
+                Ok((object, wrote))
+            }
+            Err(kube::Error::Api(status)) => Err((status.code, status.reason.clone())),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn path(key: &Key, with_name: bool) -> String {
+    let (api, plural) = match key.kind {
+        Kind::InferenceService => ("apis/ai.example.com/v1", "inferenceservices"),
+        Kind::Deployment => ("apis/apps/v1", "deployments"),
+        Kind::Service => ("api/v1", "services"),
+    };
+    let collection = format!("/{api}/namespaces/{}/{plural}", key.namespace);
+    if with_name { format!("{collection}/{}", key.name) } else { collection }
+}
+
+fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
+    let (catalogue, server) = (Catalogue::default(), Settings::default().server);
+    let gpu = catalogue.get("L40S").expect("built in");
+    let valid = Valid { namespace, name, uid, model: "m", replicas, gpu, max_batch_size: batch };
+    if kind == Kind::Deployment { deployment::build(&valid, &server) } else { service::build(&valid, &server) }
+}
+
+fn strangers(kind: Kind, name: &str) -> Value {
+    let labels = json!({"app": "foreign"});
+    let spec = match kind {
+        Kind::Deployment => json!({
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+        }),
+        _ => json!({"selector": labels, "ports": [{"name": "web", "port": 81}]}),
+    };
+    json!({"metadata": {"name": name, "labels": labels}, "spec": spec})
+}
+
+// === the real one ===
+
+pub struct Real {
+    client: Client,
+    namespace: String,
+}
+
+impl Real {
+    pub async fn new(namespace: &str) -> Real {
+        let client = Client::try_default().await.expect("KUBECONFIG");
+        let object = json!({"metadata": {"name": namespace}});
+        let request = Request::post("/api/v1/namespaces").header("content-type", "application/json");
+        client.request::<Value>(request.body(object.to_string().into()).expect("a request")).await.expect("created");
+        Real { client, namespace: namespace.to_owned() }
+    }
+
+    pub async fn clean_up(self) {
+        let request = Request::delete(format!("/api/v1/namespaces/{}", self.namespace)).body(Vec::new());
+        let _ = self.client.request::<Value>(request.expect("a request")).await;
+    }
+}
+
+impl Side for Real {
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    async fn make(&mut self, key: &Key, object: Value) -> Answer {
+        let (api_version, kind) = key.kind.type_meta();
+        let mut object = object;
+        object["apiVersion"] = json!(api_version);
+        object["kind"] = json!(kind);
+        let request = Request::post(format!("{}?fieldManager=stranger", path(key, false)));
+        self.ask(key, request.header("content-type", "application/json").body(object.to_string().into())).await
+    }
+
+    async fn edit(&mut self, key: &Key, patch: &Value) -> Answer {
+        let request = Request::patch(format!("{}?fieldManager=stranger", path(key, true)));
+        self.ask(key, request.header("content-type", "application/merge-patch+json").body(patch.to_string().into()))
+            .await
+    }
+
+    async fn delete(&mut self, key: &Key) {
+        let request = Request::delete(path(key, true)).header("content-type", "application/json");
+        let options = json!({"propagationPolicy": "Background"}).to_string();
+        let _ = self.client.request::<Value>(request.body(options.into()).expect("a request")).await;
+    }
+
+    async fn read(&self, key: &Key) -> Option<Value> {
+        let request = Request::get(path(key, true)).body(Vec::new()).expect("a request");
+        self.client.request::<Value>(request).await.ok()
+    }
+}
+
+// === the simulated one ===
+
+pub struct Simulated {
+    cluster: Shared,
+    client: Client,
+    namespace: String,
+}
+
+impl Simulated {
+    pub fn new(namespace: &str) -> Simulated {
+        let faults = Faults { chance: chance::Chance::new(0), on: false, rate: 0, streams_lists: true, count: 0 };
+        let cluster = Cluster::new(faults);
+        // Else "1" could be right.
+        cluster.with(|inner| inner.store.version = 1_000);
+        Simulated { client: server::client(cluster.clone()), cluster, namespace: namespace.to_owned() }
+    }
+}
+
+impl Side for Simulated {
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    async fn make(&mut self, key: &Key, object: Value) -> Answer {
+        let refused = |no: Refusal| (no.code, no.reason.to_owned());
+        self.cluster.with(|inner| inner.store.create(key, object)).map(|object| (object, true)).map_err(refused)
+    }
+
+    async fn edit(&mut self, key: &Key, patch: &Value) -> Answer {
+        let before = self.read(key).await.unwrap_or_default();
+        let edited = self.cluster.with(|inner| inner.store.update(key, |object| merge(object, patch)));
+        let edited = edited.ok_or_else(|| (404, "NotFound".to_owned()))?;
+        let wrote = edited != before;
+        Ok((edited, wrote))
+    }
+
+    async fn delete(&mut self, key: &Key) {
+        self.cluster.with(|inner| inner.store.delete(key));
+    }
+
+    async fn read(&self, key: &Key) -> Option<Value> {
+        self.cluster.lock().store.get(key).cloned()
+    }
+}
+
+/// RFC 7386.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Some(target) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
