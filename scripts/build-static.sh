@@ -7,6 +7,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
 
 ROOT=$(cd "$HERE/.." && pwd)
+ZIG=no
 
 usage() {
   cat <<EOF
@@ -32,7 +33,13 @@ main() {
   need_cc "to build the build scripts"
   need_rust "to build the operator"
   choose_target
-  if [ "$ARCHITECTURE" = "$own" ]; then need_musl; else need_cross_compiler; fi
+  if ! has_target; then
+    need_zig
+  elif [ "$ARCHITECTURE" = "$own" ]; then
+    need_musl
+  else
+    need_cross_compiler
+  fi
   cd "$ROOT"
   build
   install_as "${DIST:-$ROOT/dist}/inference-operator-$ARCHITECTURE"
@@ -48,8 +55,27 @@ choose_target() {
     *) die "expected ARCH amd64, arm64 or armv7; got '$ARCHITECTURE'" ;;
   esac
   command -v rustup >/dev/null || die "rustup is missing, which brings Rust's $TARGET: https://rustup.rs"
-  rustup target list --installed | grep -qx "$TARGET" || rustup target add "$TARGET" >&2 ||
-    die "rustup could not bring the target $TARGET"
+}
+
+# Some mirrors have not all targets.
+has_target() {
+  mkdir -p "$CACHE"
+  rustup target list --installed | grep -qx "$TARGET" || rustup target add "$TARGET" >"$CACHE/rustup.log" 2>&1
+}
+
+# Then zig has what the target lacks: a C library, a compiler and a linker for all of them.
+need_zig() {
+  local folder=$CACHE/zig
+  ZIG=yes
+  has_sources || die "rustup brings neither the target $TARGET nor Rust's sources: $(tail -n 1 "$CACHE/rustup.log")"
+  if [ ! -x "$folder/bin/cargo-zigbuild" ]; then
+    need python3 "to install zig, which links for $ARCHITECTURE"
+    say "rustup has no $TARGET here: installing zig and cargo-zigbuild from PyPI into $folder"
+    python3 -m venv "$folder" >"$CACHE/zig.log" 2>&1 || die "no venv in $folder: $(tail -n 1 "$CACHE/zig.log")"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check ziglang cargo-zigbuild >"$CACHE/zig.log" 2>&1 ||
+      die "pip install ziglang cargo-zigbuild failed: $(tail -n 1 "$CACHE/zig.log")"
+  fi
+  PATH=$folder/bin:$PATH
 }
 
 # A C compiler for ring's parts in C. Rust brings the C library to link with.
@@ -86,13 +112,11 @@ has_sources() {
 # apart), because whoever looks for the reason at night has nothing else; a fixed address (non-PIE), because
 # with RELR it saves nothing.
 build() {
-  local name=${TARGET//-/_} options flags cflags
+  local name=${TARGET//-/_} command=build options flags cflags
   options=(--profile edge --no-default-features --locked --target "$TARGET")
   flags=(
     # Nothing unwinds: a panic ends the process. So the tables for it are left out, of Rust and of C.
     -C force-unwind-tables=no
-    # Relocations as a bit map (RELR), which musl's start-up code reads.
-    -C "link-arg=-Wl,-z,pack-relative-relocs"
     # The same bytes wherever it is built.
     -C "link-arg=-Wl,--build-id=none"
     "--remap-path-prefix=$ROOT=/build"
@@ -107,11 +131,19 @@ build() {
   else
     say "building for $TARGET with the standard library as rustup brings it"
   fi
+  if [ "$ZIG" = yes ]; then
+    command=zigbuild
+    flags+=(-C link-self-contained=no)
+  else
+    # Relocations as a bit map (RELR), which musl's start-up code reads.
+    flags+=(-C "link-arg=-Wl,-z,pack-relative-relocs")
+    export "CC_$name=$CC"
+  fi
   # Separated by 0x1f, so that a folder may have spaces.
   CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
   CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%?}
-  export CARGO_ENCODED_RUSTFLAGS "CC_$name=$CC" "CFLAGS_$name=$cflags"
-  cargo build "${options[@]}" >&2 || die "the operator could not be built: see above"
+  export CARGO_ENCODED_RUSTFLAGS "CFLAGS_$name=$cflags"
+  cargo "$command" "${options[@]}" >&2 || die "the operator could not be built: see above"
   BUILT=${CARGO_TARGET_DIR:-target}/$TARGET/edge/inference-operator
 }
 
