@@ -90,6 +90,7 @@ check() {
   [ "$LINTERS" = no ] || {
     step formatting cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
+    step "clippy (cluster tests)" cargo clippy --locked --test cluster --test differential --test node --test rights -- -D warnings
     step "clippy (edge)" cargo clippy --locked --no-default-features -- -D warnings
   }
   step shellcheck shellcheck --external-sources "${scripts[@]}"

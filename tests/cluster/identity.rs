@@ -44,7 +44,10 @@ async fn a_status_is_not_written_to_one_that_was_made_anew_under_the_same_name()
 async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     let fixture = Fixture::new("identity").await;
     let settings = Settings::default();
-    let task = past(&fixture, "demo");
+    // Of one that is there: else the garbage collector takes the child.
+    let object = fixture.create("demo", 0).await;
+    let uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
+    let task = Task { uid, ..past(&fixture, "demo") };
     let valid = Valid {
         namespace: &task.namespace,
         name: &task.name,

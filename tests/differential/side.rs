@@ -98,7 +98,7 @@ pub trait Side {
         match known {
             Known::Nothing => {}
             Known::Uid if metadata["uid"].is_null() => {
-                object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ac")
+                object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ac");
             }
             Known::Uid => object["metadata"]["uid"] = metadata["uid"].clone(),
             Known::AnotherUid => object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ad"),
@@ -106,7 +106,7 @@ pub trait Side {
                 object["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
             }
             Known::ResourceVersion | Known::AnotherResourceVersion => {
-                object["metadata"]["resourceVersion"] = json!("1")
+                object["metadata"]["resourceVersion"] = json!("1");
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::support::{Fixture, audit, kubectl};
 
 #[tokio::test]
 async fn the_manifests_install_it_as_it_is_meant_to_run() {
-    installed::install();
+    installed::install_as_it_is();
     let pod = installed::pod();
     assert_eq!(pod["status"]["qosClass"], "Burstable", "{pod}");
     assert_eq!(installed::restarts(&pod), 0, "{pod}");

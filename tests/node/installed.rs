@@ -8,11 +8,30 @@ const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
 pub const NAMESPACE: &str = "inference-operator";
 const DEPLOYMENT: &str = "deployment/inference-operator";
 
-/// Applies the manifests as they are; told afterwards to serve an image that is on this node.
+/// Of an operator that serves an image which is on this node.
+const SETTINGS: [&str; 2] = ["INFERENCE_OPERATOR_SERVER_IMAGE=model-server:1", "INFERENCE_OPERATOR_SERVER_COMMAND=[]"];
+
+/// Applies the manifests, with these settings in them from the start: an operator without them would build other
+/// children of the InferenceServices that are there.
 pub fn install() {
-    kubectl(&["apply", "-k", MANIFESTS]);
+    for file in ["namespace", "crd", "rbac", "networkpolicy"] {
+        kubectl(&["apply", "-f", &format!("{MANIFESTS}/{file}.yaml")]);
+    }
     kubectl(&["wait", "--for=condition=Established", "crd/inferenceservices.ai.example.com", "--timeout=30s"]);
-    configure(&["INFERENCE_OPERATOR_SERVER_IMAGE=model-server:1", "INFERENCE_OPERATOR_SERVER_COMMAND=[]"]);
+    let operator = format!("{MANIFESTS}/operator.yaml");
+    let mut arguments = vec!["set", "env", "--local", "-o", "yaml", "-f", &operator];
+    arguments.extend(SETTINGS);
+    let file = std::env::temp_dir().join(format!("operator-{}.yaml", std::process::id()));
+    std::fs::write(&file, kubectl(&arguments)).expect("written");
+    kubectl(&["apply", "-f", file.to_str().expect("UTF-8")]);
+    std::fs::remove_file(file).expect("removed");
+    roll_out();
+}
+
+/// Applies them as they are.
+pub fn install_as_it_is() {
+    kubectl(&["apply", "-k", MANIFESTS]);
+    roll_out();
 }
 
 pub fn configure(variables: &[&str]) {

@@ -51,7 +51,7 @@ async fn create_all(client: &Client) {
     }
     let create = |index: usize| async move {
         let api = Api::<InferenceService>::namespaced(client.clone(), &namespace(index / PER_NAMESPACE));
-        let replicas = i32::from(index % (COUNT / WITH_PODS) == 0);
+        let replicas = i32::from(index.is_multiple_of(COUNT / WITH_PODS));
         let object = InferenceService::new(&format!("model-{index:04}"), spec("demo/model", replicas, "L40S"));
         api.create(&PostParams::default(), &object).await.expect("created");
     };
