@@ -69,11 +69,7 @@ need_zig() {
   ZIG=yes
   has_sources || die "rustup brings neither the target $TARGET nor Rust's sources: $(tail -n 1 "$CACHE/rustup.log")"
   if [ ! -x "$folder/bin/cargo-zigbuild" ]; then
-    need python3 "to install zig, which links for $ARCHITECTURE"
-    say "rustup has no $TARGET here: installing zig and cargo-zigbuild from PyPI into $folder"
-    python3 -m venv "$folder" >"$CACHE/zig.log" 2>&1 || die "no venv in $folder: $(tail -n 1 "$CACHE/zig.log")"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check ziglang cargo-zigbuild >"$CACHE/zig.log" 2>&1 ||
-      die "pip install ziglang cargo-zigbuild failed: $(tail -n 1 "$CACHE/zig.log")"
+    from_pypi zig "rustup has no $TARGET here" ziglang cargo-zigbuild
   fi
   PATH=$folder/bin:$PATH
 }

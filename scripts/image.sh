@@ -56,9 +56,6 @@ main() {
   checksums
 }
 
-# A store of its own, which is gone afterwards. Nothing is run in an image, so that chroot is all it takes.
-run_buildah() { buildah --root "$WORK/store" --runroot "$WORK/run" --storage-driver vfs "$@"; }
-
 platform() {
   case $1 in
     armv7) echo linux/arm/v7 ;;
@@ -69,23 +66,23 @@ platform() {
 images() {
   local architecture revision file
   revision=$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown)
-  run_buildah manifest create all >/dev/null
+  run_buildah "$WORK" manifest create all >/dev/null
   for architecture in "$@"; do
     say "image for $architecture"
-    # Without a date, so that the same program makes the same image.
-    run_buildah build --isolation chroot --timestamp 0 --platform "$(platform "$architecture")" \
+    # Nothing is run in it, so that chroot is all it takes. Without a date, the same program makes the same image.
+    run_buildah "$WORK" build --isolation chroot --timestamp 0 --platform "$(platform "$architecture")" \
       --build-arg BINARY=prebuilt --build-arg "VERSION=$VERSION" --build-arg "REVISION=$revision" \
       --file Dockerfile.scratch --manifest all --iidfile "$WORK/id" . >"$WORK/log" 2>&1 ||
       die "no image for $architecture: $(tail -n 1 "$WORK/log")"
     file=dist/inference-operator-$VERSION-$architecture.tar
     rm -f "$file"
-    run_buildah push --quiet "$(cat "$WORK/id")" "docker-archive:$file:$NAME:$VERSION"
+    run_buildah "$WORK" push --quiet "$(cat "$WORK/id")" "docker-archive:$file:$NAME:$VERSION"
     zstd --quiet --force --rm -19 "$file" -o "$file.zst"
     say "$file.zst: $(stat -c %s "$file.zst") bytes"
   done
   file=dist/inference-operator-$VERSION.oci.tar
   rm -f "$file"
-  run_buildah manifest push --quiet --all all "oci-archive:$file:$NAME:$VERSION" >/dev/null
+  run_buildah "$WORK" manifest push --quiet --all all "oci-archive:$file:$NAME:$VERSION" >/dev/null
   say "$file: $(stat -c %s "$file") bytes"
 }
 

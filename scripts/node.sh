@@ -9,6 +9,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=node/traces.sh
 . "$HERE/node/traces.sh"
 
+# Each with Debian's package that brings it.
+declare -A TOOLS=([containerd]=containerd [ctr]=containerd [runc]=runc [iptables]=iptables [conntrack]=conntrack
+  [ip]=iproute2 [nft]=nftables [nsenter]=util-linux [buildah]=buildah [zstd]=zstd [musl-gcc]=musl-tools [openssl]=openssl)
+
 RUN=${INFERENCE_OPERATOR_RUN:-${XDG_RUNTIME_DIR:-/tmp}/inference-operator-$(id -u)}
 NAME=node
 
@@ -69,7 +73,7 @@ lacks() {
   elif ! unshare --net --mount --pid --fork --mount-proc true 2>/dev/null; then
     echo "a node takes namespaces of its own, which this machine refuses"
   else
-    for tool in containerd runc ctr iptables conntrack ip nsenter buildah; do
+    for tool in "${!TOOLS[@]}"; do
       command -v "$tool" >/dev/null || missing+=("$tool")
     done
     cni_folder >/dev/null || missing+=("the CNI plugins")
@@ -91,21 +95,17 @@ cni_folder() {
 }
 
 need_tools() {
-  local why="for a real node" package
-  local -A tools=([containerd]=containerd [runc]=runc [iptables]=iptables [conntrack]=conntrack [ip]=iproute2
-    [nft]=nftables [buildah]=buildah [zstd]=zstd)
-  for package in "${!tools[@]}"; do
-    command -v "$package" >/dev/null || install_packages "$why" "${tools[$package]}"
+  local why="for a real node" tool
+  for tool in "${!TOOLS[@]}"; do
+    command -v "$tool" >/dev/null || install_packages "$why" "${TOOLS[$tool]}"
   done
   cni_folder >/dev/null || install_packages "$why" containernetworking-plugins
-  command -v musl-gcc >/dev/null || install_packages "$why" musl-tools
-  need openssl "$why"
 }
 
 # --- up and down ---
 
 up() {
-  local problem begun
+  local problem begun tool
   if problem=$(lacks); then die "$problem"; fi
   if is_up; then
     say "$NAME is already up"

@@ -3,13 +3,12 @@
 # Sourced by inside.sh. Must never pull anything.
 
 make_images() {
-  local store=$DIR/image-store
   musl-gcc -static -Os -s -o "$DIR/pause" "$HERE/control-plane/images/pause.c"
   mkdir -p "$DIR/images"
   scratch_image pause "$DIR/pause"
   scratch_image coredns "$IMAGES_BIN/coredns"
   scratch_image model-server "$IMAGES_BIN/model-server"
-  rm -rf "$store"
+  rm -rf "$DIR/image-store"
 }
 
 # scratch_image NAME PROGRAM
@@ -19,12 +18,10 @@ scratch_image() {
   cp "$2" "$folder/$name"
   printf 'FROM scratch\nCOPY %s /\nENTRYPOINT ["/%s"]\n' "$name" "$name" >"$folder/Dockerfile"
   {
-    run_buildah build --isolation chroot --tag "docker.io/library/$name:1" "$folder" &&
-      run_buildah push --quiet "docker.io/library/$name:1" "docker-archive:$DIR/images/$name.tar:docker.io/library/$name:1"
+    run_buildah "$DIR/image-store" build --isolation chroot --tag "docker.io/library/$name:1" "$folder" &&
+      run_buildah "$DIR/image-store" push --quiet "docker.io/library/$name:1" "docker-archive:$DIR/images/$name.tar:docker.io/library/$name:1"
   } >"$DIR/logs/image-$name.log" 2>&1 || die "no image $name: $(tail -n 1 "$DIR/logs/image-$name.log")"
 }
-
-run_buildah() { buildah --root "$DIR/image-store/root" --runroot "$DIR/image-store/run" --storage-driver vfs "$@"; }
 
 # From standard input.
 import_images() { runtime_ctl images import --all-platforms - >/dev/null; }

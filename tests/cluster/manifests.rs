@@ -1,14 +1,13 @@
 //! What people apply: taken by the API server as it is, admitted under restricted pod security, and with no
 //! right that is not needed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use inference_operator::api::Phase;
 use serde_json::{Value, json};
 
 use crate::support::fixture::{ready, spec};
-use crate::support::{Fixture, Operator, eventually, kubectl};
+use crate::support::{Fixture, Operator, Temporary, eventually, kubectl, kubectl_fails};
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
 const SINGLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace");
@@ -38,13 +37,13 @@ async fn restricted_pod_security_admits_the_operator_s_pod() {
     pod["kind"] = json!("Pod");
     pod["metadata"]["name"] = json!("inference-operator");
     pod["metadata"]["namespace"] = json!("inference-operator");
-    let file = Temporary::new("pod.json", &pod);
+    let file = Temporary::new(&pod.to_string());
     kubectl(&["create", "--dry-run=server", "-f", file.path()]);
 
     // And it would refuse another.
     pod["spec"]["hostNetwork"] = json!(true);
-    let file = Temporary::new("host.json", &pod);
-    let refusal = crate::support::kubectl_fails(&["create", "--dry-run=server", "-f", file.path()]);
+    let file = Temporary::new(&pod.to_string());
+    let refusal = kubectl_fails(&["create", "--dry-run=server", "-f", file.path()]);
     assert!(refusal.contains("violates PodSecurity \"restricted"), "{refusal}");
     fixture.clean_up().await;
 }
@@ -134,25 +133,4 @@ fn take_away(group: &str, resource: &str, verb: &str) {
 
 fn give_back() {
     kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{MANIFESTS}/rbac.yaml")]);
-}
-
-/// A file that is gone with it.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str, object: &Value) -> Temporary {
-        let path = std::env::temp_dir().join(format!("{}-{name}", std::process::id()));
-        std::fs::write(&path, object.to_string()).expect("written");
-        Temporary(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

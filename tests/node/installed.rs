@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, eventually, kubectl};
+use crate::support::{Fixture, Temporary, eventually, kubectl};
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
 pub const NAMESPACE: &str = "inference-operator";
@@ -21,10 +21,7 @@ pub fn install() {
     let operator = format!("{MANIFESTS}/operator.yaml");
     let mut arguments = vec!["set", "env", "--local", "-o", "yaml", "-f", &operator];
     arguments.extend(SETTINGS);
-    let file = std::env::temp_dir().join(format!("operator-{}.yaml", std::process::id()));
-    std::fs::write(&file, kubectl(&arguments)).expect("written");
-    kubectl(&["apply", "-f", file.to_str().expect("UTF-8")]);
-    std::fs::remove_file(file).expect("removed");
+    kubectl(&["apply", "-f", Temporary::new(&kubectl(&arguments)).path()]);
     roll_out();
 }
 

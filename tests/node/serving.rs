@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::installed;
 use crate::support::fixture::ready;
 use crate::support::shell::variable;
-use crate::support::{Fixture, eventually, kubectl};
+use crate::support::{Fixture, Temporary, eventually, kubectl};
 
 #[tokio::test]
 async fn a_model_becomes_ready_by_its_probes_answers_by_name_and_scales_to_zero_and_back() {
@@ -60,13 +60,13 @@ async fn an_image_that_cannot_be_pulled_is_no_progress_and_the_status_says_where
     // Mended by the administrator, it heals by itself.
     installed::configure(&["INFERENCE_OPERATOR_SERVER_IMAGE=model-server:1"]);
     fixture.until("model", Phase::Ready).await;
-    kubectl(&["delete", "-f", &impatience]);
+    kubectl(&["delete", "-f", impatience.path()]);
     fixture.clean_up().await;
 }
 
 /// The time that a Deployment has for its progress is that of a model to load and an image to be pulled: 10 minutes
 /// at least. An admission policy makes it 15 s in this namespace. The file that it is in.
-fn be_impatient(namespace: &str) -> String {
+fn be_impatient(namespace: &str) -> Temporary {
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingAdmissionPolicy",
@@ -89,11 +89,9 @@ fn be_impatient(namespace: &str) -> String {
         "metadata": {"name": "impatient"},
         "spec": {"policyName": "impatient"}
     });
-    let file = std::env::temp_dir().join("impatient.json");
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [policy, binding]});
-    std::fs::write(&file, list.to_string()).expect("written");
-    let file = file.to_string_lossy().into_owned();
-    kubectl(&["apply", "-f", &file]);
+    let file = Temporary::new(&list.to_string());
+    kubectl(&["apply", "-f", file.path()]);
     // It takes the API server a moment to know it.
     std::thread::sleep(std::time::Duration::from_secs(2));
     file

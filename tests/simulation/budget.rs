@@ -17,8 +17,8 @@ struct Count {
     statuses: u64,
 }
 
-/// `starts`: of operators. Empty: all is within the budget.
-pub fn complaints(inner: &Inner, starts: u64) -> Vec<String> {
+/// Empty: all is within the budget.
+pub fn complaints(inner: &Inner) -> Vec<String> {
     let mut counts: BTreeMap<(&str, &str), Count> = BTreeMap::new();
     for deed in &inner.deeds {
         counts.entry((&deed.key.namespace, &deed.key.name)).or_default().deeds += 1;
@@ -31,7 +31,7 @@ pub fn complaints(inner: &Inner, starts: u64) -> Vec<String> {
             _ => count.deployments += 1,
         }
     }
-    let excuses = inner.faults.count + starts;
+    let excuses = inner.faults.count + inner.starts;
     let judge = |((namespace, name), count): (&(&str, &str), &Count)| {
         let causes = count.deeds + excuses;
         let Count { deployments, services, statuses, .. } = count;

@@ -189,15 +189,15 @@ impl Store {
             return Err(refusal(422, "Invalid", "spec.selector: field is immutable"));
         }
         let gone = if self.posted.contains(key) { None } else { last.clone() }.unwrap_or_default();
-        if controllers(found, &desired, &gone) > 1 {
+        let mut merged = found.clone();
+        remove_what_is_gone(&mut merged, &gone, &desired, "");
+        overlay(&mut merged, &desired, "");
+        if controllers(&merged) > 1 {
             return Err(refusal(422, "Invalid", "Only one reference can have Controller set to true"));
         }
         self.applied.insert(key.clone(), desired.clone());
         let before = self.version;
-        let after = self.update(key, |object| {
-            remove_what_is_gone(object, &gone, &desired, "");
-            overlay(object, &desired, "");
-        });
+        let after = self.update(key, |object| *object = merged);
         // Who applies for the first time becomes a manager of these fields, which is a write.
         if self.version == before && last.as_ref() != Some(&desired) {
             return Ok(self.write(key, after).unwrap_or_default());
@@ -221,12 +221,8 @@ pub fn controller_uid(object: &Value) -> Option<&str> {
     owners.iter().find(|owner| owner["controller"] == json!(true))?["uid"].as_str()
 }
 
-/// How many controllers the object would have after the apply.
-fn controllers(found: &Value, desired: &Value, last: &Value) -> usize {
-    let mut after = found.clone();
-    remove_what_is_gone(&mut after, last, desired, "");
-    overlay(&mut after, desired, "");
-    let owners = after["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+fn controllers(object: &Value) -> usize {
+    let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
     owners.iter().filter(|owner| owner["controller"] == json!(true)).count()
 }
 

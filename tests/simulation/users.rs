@@ -43,56 +43,69 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
     let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
-    let number = chance.below(16);
-    let (what, key) = match number {
-        0..=3 => ("create", &inference_service),
-        4 | 5 => ("change", &inference_service),
-        6 => ("scale", &inference_service),
-        7 => ("delete", &inference_service),
-        8 => ("delete and create", &inference_service),
-        9 => ("label", &inference_service),
-        10 => ("delete", &child),
-        11 => ("edit", &child),
-        12 => ("relabel", &child),
-        13 => ("take the name of", &child),
-        14 => ("give back the name of", &child),
-        _ => ("compact", &inference_service),
-    };
-    inner.deeds.push(Deed { at: Instant::now(), what, key: key.clone() });
     let store = &mut inner.store;
-    match number {
-        0..=3 => create(store, &inference_service, &spec(chance)),
-        4 | 5 => change(store, &inference_service, |object| object["spec"] = spec(chance)),
-        6 => change(store, &inference_service, |object| object["spec"]["replicas"] = json!(chance.below(4))),
-        7 => store.delete(&inference_service),
+    let (what, key) = match chance.below(16) {
+        0..=3 => {
+            create(store, &inference_service, &spec(chance));
+            ("create", inference_service)
+        }
+        4 | 5 => {
+            store.update(&inference_service, |object| object["spec"] = spec(chance));
+            ("change", inference_service)
+        }
+        6 => {
+            store.update(&inference_service, |object| object["spec"]["replicas"] = json!(chance.below(4)));
+            ("scale", inference_service)
+        }
+        7 => {
+            store.delete(&inference_service);
+            ("delete", inference_service)
+        }
         8 => {
             store.delete(&inference_service);
             create(store, &inference_service, &spec(chance));
+            ("delete and create", inference_service)
         }
-        9 => change(store, &inference_service, |object| object["metadata"]["labels"]["x"] = json!(chance.below(9))),
-        10 => store.delete(&child),
-        11 => change(store, &child, |object| edit(object, chance)),
-        12 => change(store, &child, |object| {
-            object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("somebody");
-        }),
-        // Refused where the name is taken already.
-        13 => drop(store.create(&child, stranger(chance))),
+        9 => {
+            store.update(&inference_service, |object| object["metadata"]["labels"]["x"] = json!(chance.below(9)));
+            ("label", inference_service)
+        }
+        10 => {
+            store.delete(&child);
+            ("delete", child)
+        }
+        11 => {
+            store.update(&child, |object| edit(object, chance));
+            ("edit", child)
+        }
+        12 => {
+            store.update(&child, |object| {
+                object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("somebody");
+            });
+            ("relabel", child)
+        }
+        13 => {
+            // Refused where the name is taken already.
+            drop(store.create(&child, stranger(chance)));
+            ("take the name of", child)
+        }
         14 => {
             let is_foreign = store.get(&child).is_some_and(|object| controller_uid(object).is_none());
             if is_foreign {
                 store.delete(&child);
             }
+            ("give back the name of", child)
         }
-        _ => store.compact(store.version.saturating_sub(chance.below(10))),
-    }
+        _ => {
+            store.compact(store.version.saturating_sub(chance.below(10)));
+            ("compact", inference_service)
+        }
+    };
+    inner.deeds.push(Deed { at: Instant::now(), what, key });
 }
 
 fn create(store: &mut Store, key: &Key, spec: &Value) {
     drop(store.create(key, json!({"metadata": {}, "spec": spec})));
-}
-
-fn change(store: &mut Store, key: &Key, change: impl FnOnce(&mut Value)) {
-    store.update(key, change);
 }
 
 fn spec(chance: &mut Chance) -> Value {

@@ -139,7 +139,7 @@ async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
         return Err(format!("it is not quiet:\n{}", trace(&inner)));
     }
     let mut complaints = inner.violations.clone();
-    complaints.extend(budget::complaints(&inner, inner.starts));
+    complaints.extend(budget::complaints(&inner));
     if complaints.is_empty() { Ok(()) } else { Err(format!("{}\n{}", complaints.join("\n"), trace(&inner))) }
 }
 

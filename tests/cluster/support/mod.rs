@@ -4,10 +4,12 @@ pub mod audit;
 pub mod fixture;
 pub mod operator;
 pub mod shell;
+pub mod temporary;
 pub mod wait;
 
 pub use audit::Request;
 pub use fixture::Fixture;
 pub use operator::Operator;
 pub use shell::{kubectl, kubectl_fails};
+pub use temporary::Temporary;
 pub use wait::eventually;
