@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Where the bytes of the program are, crate by crate, as the table of ARCHITECTURE.md: the same build with its
+# Where the bytes of the program are, crate by crate, as tables in Markdown: the same build with its
 # symbols kept, read by nm. Must never leave that build in dist/.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -4,7 +4,7 @@
 //!
 //! Why own code: what a line or a page weighs is up to whoever writes annotations, and kube's watcher
 //! reads each as a whole, into a buffer without a limit that keeps its size. Measured: 100
-//! InferenceServices of 500 kB leave 25 kB behind where 5,000 are there (benches/results, `bulky`).
+//! InferenceServices of 500 kB leave less than 100 kB behind where 5,000 are there (benches/results, `bulky`).
 
 use bytes::{Buf, Bytes};
 
