@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -132,12 +134,16 @@ fn https(ca: &Path) -> Result<HttpsConnector<HttpConnector>, ClientError> {
 struct Server {
     authority: Authority,
     token: Token,
-    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>,
+    /// Not with kube's own Body: hyper would have to print its error, and that links a YAML parser.
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     metrics: Arc<Metrics>,
 }
 
 impl Server {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| "the request has no body")?;
+        let mut request = Request::from_parts(head, Full::new(body.to_bytes()));
         let mut parts = request.uri().clone().into_parts();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(self.authority.clone());
