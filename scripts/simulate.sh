@@ -34,7 +34,7 @@ main() {
   need_cc "to link Rust programs"
   need_rust "to build the simulation"
   cd "$HERE/.."
-  SEEDS=$from..$((from + count)) cargo test --release --locked --test simulation -- --nocapture
+  SEEDS=$from..$((from + count)) cargo test --profile simulation --locked --test simulation -- --nocapture
 }
 
 main "$@"

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::faults::Faults;
@@ -14,7 +14,8 @@ pub type Shared = Arc<Cluster>;
 
 pub struct Cluster {
     inner: Mutex<Inner>,
-    changed: watch::Sender<u64>,
+    /// Not a watch channel: that wakes in an order that no seed decides.
+    changed: Notify,
 }
 
 pub struct Inner {
@@ -39,7 +40,7 @@ pub struct Deed {
 
 impl fmt::Display for Deed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?} ** {} {:?} {}/{}", self.at, self.what, self.key.kind, self.key.namespace, self.key.name)
+        write!(out, "** {} {:?} {}/{}", self.what, self.key.kind, self.key.namespace, self.key.name)
     }
 }
 
@@ -55,9 +56,9 @@ pub struct Request {
 
 impl fmt::Display for Request {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { at, verb, key, code, wrote } = self;
+        let Request { verb, key, code, wrote, .. } = self;
         let wrote = if *wrote { ", written" } else { "" };
-        write!(out, "{at:?} {verb} {:?} {}/{}: {code}{wrote}", key.kind, key.namespace, key.name)
+        write!(out, "{verb} {:?} {}/{}: {code}{wrote}", key.kind, key.namespace, key.name)
     }
 }
 
@@ -71,7 +72,7 @@ impl Cluster {
             starts: 0,
             violations: Vec::new(),
         };
-        Arc::new(Cluster { inner: Mutex::new(inner), changed: watch::Sender::new(0) })
+        Arc::new(Cluster { inner: Mutex::new(inner), changed: Notify::new() })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -86,12 +87,13 @@ impl Cluster {
         let after = inner.store.version;
         drop(inner);
         if after != before {
-            self.changed.send_replace(after);
+            self.changed.notify_waiters();
         }
         result
     }
 
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// Returns after the next change.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 }

@@ -12,14 +12,12 @@ const SLOWEST_STEP: Duration = Duration::from_secs(3);
 
 /// Never ends.
 pub async fn run(cluster: Shared) {
-    let mut changes = cluster.changes();
     loop {
         let wait = cluster.lock().faults.chance.up_to(SLOWEST_STEP);
         tokio::time::sleep(wait).await;
-        changes.mark_unchanged();
         let did_something = cluster.with(|inner| collect_garbage(&mut inner.store) | move_on(&mut inner.store));
-        if !did_something && changes.changed().await.is_err() {
-            return;
+        if !did_something {
+            cluster.changed().await;
         }
     }
 }

@@ -19,6 +19,7 @@ mod world;
 
 use std::num::NonZero;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -41,42 +42,59 @@ fn seeds() -> Range<u64> {
 }
 
 /// Seeds that found something, each with what it was.
-const FOUND: [u64; 1] = [
-    294, // a Service that was edited while the spec was refused stayed as it was
+const FOUND: [u64; 4] = [
+    294,  // a Service that was edited while the spec was refused stayed as it was
+    2306, // an operator whose view was old took the Deployment of a successor of the same name
+    3819, // a Deployment that was made anew and edited had the generation of the one before, and stayed so
+    5025, // an edit that could not be repaired at once, because the API server refused, stayed
 ];
 
 #[test]
 fn what_was_found_once_stays_mended() {
     for seed in FOUND {
-        assert_eq!(world::run(seed, world::MOST_DEEDS), Ok(()), "SEED={seed}");
+        let result = world::run(seed, world::MOST_DEEDS);
+        assert!(result.is_ok(), "SEED={seed}: {}", result.err().unwrap_or_default());
     }
 }
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 0..20 {
+        let (once, again) = (world::run(seed, world::MOST_DEEDS), world::run(seed, world::MOST_DEEDS));
+        assert!(once == again, "SEED={seed} went another way the second time");
+    }
+}
+
+/// More seeds that fail tell nothing new.
+const ENOUGH: usize = 3;
 
 #[test]
 fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
+    let failed: Mutex<Vec<u64>> = Mutex::default();
+    let fails = || failed.lock().expect("no panic").len();
+    // A run has a thread of its own, and so all that it decides.
     let try_all = || {
-        let mut failed = Vec::new();
-        loop {
+        while fails() < ENOUGH {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
-                return failed;
+                return;
             }
             if world::run(seed, world::MOST_DEEDS).is_err() {
                 let (deeds, problem) = world::cut_down(seed).unwrap_or_default();
                 eprintln!("--- SEED={seed} cargo test --test simulation, cut down to {deeds} deeds\n{problem}");
-                failed.push(seed);
+                failed.lock().expect("no panic").push(seed);
             }
         }
     };
-    // A run has a thread of its own, and so all that it decides.
-    let failed: Vec<u64> = thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(try_all)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(try_all);
+        }
     });
-    let count = seeds.end - seeds.start;
-    println!("{} of {count} seeds passed", count - failed.len() as u64);
+    let failed = failed.into_inner().expect("no panic");
+    let tried = next.into_inner().min(seeds.end) - seeds.start;
+    println!("simulation: {} of {tried} seeds passed", tried - failed.len() as u64);
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }

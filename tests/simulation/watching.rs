@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
-use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tower::BoxError;
 
@@ -22,7 +21,6 @@ const SHORTEST: Duration = Duration::from_secs(1800);
 
 struct Watching {
     cluster: Shared,
-    changes: Receiver<u64>,
     question: WatchQuestion,
     /// Everything up to this resourceVersion was sent or is in `lines`.
     cursor: u64,
@@ -60,7 +58,6 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
     drop(inner);
     let now = Instant::now();
     let watching = Watching {
-        changes: cluster.changes(),
         cluster: cluster.clone(),
         question,
         cursor,
@@ -108,7 +105,7 @@ impl Watching {
             }
             tokio::select! {
                 biased;
-                _ = self.changes.changed() => {}
+                () = self.cluster.changed() => {}
                 () = tokio::time::sleep_until(self.ends_at) => return None,
                 () = tokio::time::sleep_until(self.bookmark_at) => self.bookmark(),
             }
@@ -139,7 +136,6 @@ impl Watching {
     fn collect(&mut self) {
         let cluster = self.cluster.clone();
         let inner = cluster.lock();
-        self.changes.mark_unchanged();
         if self.cursor < inner.store.floor {
             self.lines.push_back(expired());
             self.is_over = true;

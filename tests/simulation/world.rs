@@ -45,8 +45,9 @@ fn now() -> u32 {
     1_800_000_000 + u32::try_from(began.elapsed().as_secs()).unwrap_or(0)
 }
 
-/// An error says what is not as it must be. `most_deeds`: users and strangers do no more than that.
-pub fn run(seed: u64, most_deeds: usize) -> Result<(), String> {
+/// All that happened, a line each; or an error that says what is not as it must be. `most_deeds`: users and
+/// strangers do no more than that.
+pub fn run(seed: u64, most_deeds: usize) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.map_err(|error| error.to_string())?.block_on(simulate(seed, most_deeds))
 }
@@ -56,7 +57,7 @@ pub fn cut_down(seed: u64) -> Option<(usize, String)> {
     (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
 }
 
-async fn simulate(seed: u64, most_deeds: usize) -> Result<(), String> {
+async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
     BEGAN.set(Some(Instant::now()));
     let mut chance = Chance::new(seed);
     let faults = Faults {
@@ -82,6 +83,7 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<(), String> {
     });
     let operator = start(&cluster, seed);
     let result = comes_to_rest(&cluster).await;
+    let result = result.map(|()| trace(&cluster.lock(), usize::MAX));
     drop(twin);
     operator.abort();
     world.abort();
@@ -128,7 +130,7 @@ async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
         complaints.extend(cluster.lock().violations.iter().cloned());
     }
     if !complaints.is_empty() {
-        return Err(format!("after faults stopped:\n{}\n{}", complaints.join("\n"), trace(&cluster.lock())));
+        return Err(format!("after faults stopped:\n{}\n{}", complaints.join("\n"), trace(&cluster.lock(), TRACE)));
     }
     // A look that was put off, and statuses that follow.
     tokio::time::sleep(Duration::from_secs(120)).await;
@@ -136,19 +138,21 @@ async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
     tokio::time::sleep(SILENCE).await;
     let inner = cluster.lock();
     if inner.store.version != version || inner.log.len() != quiet_since {
-        return Err(format!("it is not quiet:\n{}", trace(&inner)));
+        return Err(format!("it is not quiet:\n{}", trace(&inner, TRACE)));
     }
     let mut complaints = inner.violations.clone();
     complaints.extend(budget::complaints(&inner));
-    if complaints.is_empty() { Ok(()) } else { Err(format!("{}\n{}", complaints.join("\n"), trace(&inner))) }
+    if complaints.is_empty() { Ok(()) } else { Err(format!("{}\n{}", complaints.join("\n"), trace(&inner, TRACE))) }
 }
 
-/// The end of what happened, requests and deeds in their order.
-fn trace(inner: &Inner) -> String {
+/// The end of what happened, requests and deeds in their order, with the seconds since the beginning.
+fn trace(inner: &Inner, most_lines: usize) -> String {
     let requests = inner.log.iter().map(|request| (request.at, request.to_string()));
     let deeds = inner.deeds.iter().map(|deed| (deed.at, deed.to_string()));
     let mut lines: Vec<(Instant, String)> = deeds.chain(requests).collect();
     lines.sort_by_key(|(at, _)| *at);
-    let lines = lines.split_off(lines.len().saturating_sub(TRACE));
-    lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n")
+    let lines = lines.split_off(lines.len().saturating_sub(most_lines));
+    let began = BEGAN.get().unwrap_or_else(Instant::now);
+    let line = |(at, what): (Instant, String)| format!("{:10.3} {what}", (at - began).as_secs_f64());
+    lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
