@@ -12,6 +12,9 @@ use crate::error::Error;
 use crate::projection::{InferenceService, Kind};
 use crate::uid::Uid;
 
+/// A resourceVersion that no object has: the datastores' own first entries come before it.
+const NEVER: &str = "1";
+
 /// None: there is no such object.
 pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
     let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
@@ -25,8 +28,9 @@ pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K
 /// What is known about a child that is about to be applied.
 #[derive(Clone, Copy, Debug)]
 pub enum Known {
-    /// It was looked for and is not there. The write is not forced: the selector, which is atomic and
-    /// which every Deployment has, conflicts with that of one that came in between.
+    /// It was looked for and is not there. The write makes it or is refused: to the API server a
+    /// resourceVersion is no precondition for an object to be there (`Store.Update` of its generic registry),
+    /// but one that came in between has another, whoever made it.
     Absent,
     /// It was read and is the InferenceService's own. The write is forced, because whoever changed
     /// our fields must give way; the uid makes the API server refuse when another object has taken
@@ -45,7 +49,10 @@ pub async fn apply<K: Kind>(
     known: Known,
 ) -> Result<K, kube::Error> {
     let force = match known {
-        Known::Absent => "",
+        Known::Absent => {
+            desired["metadata"]["resourceVersion"] = json!(NEVER);
+            ""
+        }
         Known::Uid(uid) => {
             desired["metadata"]["uid"] = json!(uid.to_string());
             "&force=true"
