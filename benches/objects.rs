@@ -13,6 +13,11 @@ pub fn uid(number: usize) -> String {
     format!("11111111-2222-4333-8444-{number:012x}")
 }
 
+/// Of the Deployment, as `Identity::revision` has it.
+fn revision(number: usize, generation: u32) -> u32 {
+    uid(number).parse::<inference_operator::uid::Uid>().expect("a uid").folded() ^ generation
+}
+
 /// A Ready InferenceService as a watch event, with the status that this operator writes.
 pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::api::Phase;
@@ -31,7 +36,7 @@ pub fn inference_service_event(number: usize) -> Bytes {
         reason: "ReplicasReady".into(),
         message: "1 of 1 replicas ready".into(),
     };
-    let stamps = Stamps { deployment: 1000, deployment_generation: 1, service: 1001 };
+    let stamps = Stamps { deployment: 1000, deployment_revision: revision(number, 1), service: 1001 };
     let (status, _) = compose(assessment, 1, stamps, &subject, None, 1000);
     let object = json!({
         "apiVersion": "ai.example.com/v1", "kind": "InferenceService",

@@ -140,8 +140,9 @@ pub struct Observed {
     /// The resourceVersion of the Deployment.
     pub deployment_resource_version: Option<String>,
 
-    /// The generation of the Deployment when the operator last wrote or accepted it.
-    pub deployment_generation: Option<i64>,
+    /// Which Deployment it was, and which generation of it, when the operator last wrote or accepted it: its
+    /// generation, mixed with its uid.
+    pub deployment_revision: Option<i64>,
 
     /// The resourceVersion of the Service.
     pub service_resource_version: Option<String>,

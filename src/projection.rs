@@ -231,6 +231,12 @@ impl Identity {
     pub fn is_controlled_by(&self, uid: Uid) -> bool {
         self.controller.as_ref().is_some_and(|owner| owner.uid == Some(uid))
     }
+
+    /// Which object, and which spec of it: both in 4 bytes, because a generation alone comes again in an object
+    /// that is made anew.
+    pub fn revision(&self) -> u32 {
+        self.uid.folded() ^ self.generation
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -307,7 +313,7 @@ mod tests {
                 "phase": "Ready", "readyReplicas": 2, "endpoint": "e", "selector": "s", "observedGeneration": 5,
                 "conditions": [{{"type": "Ready", "status": "True", "reason": "R", "message": "M",
                     "observedGeneration": 6, "lastTransitionTime": "2026-01-01T00:00:00Z"}}],
-                "observed": {{"checksum": "c", "deploymentResourceVersion": "1", "deploymentGeneration": 2,
+                "observed": {{"checksum": "c", "deploymentResourceVersion": "1", "deploymentRevision": 2,
                     "serviceResourceVersion": "3"}},
                 "replicas": 7, "updatedReplicas": 8, "availableReplicas": 9}}}}"#
         );

@@ -164,7 +164,7 @@ fn must_apply(task: &Task, children: &Children) -> bool {
         let identity = &deployment.identity;
         identity.is_controlled_by(task.uid)
             && !identity.deleting
-            && identity.generation == task.stamps.deployment_generation
+            && identity.revision() == task.stamps.deployment_revision
             && identity.managed_by.as_deref() == Some(deployment::MANAGED_BY)
     };
     task.reasons.contains(Reasons::SPEC)
@@ -252,7 +252,11 @@ async fn conclude(context: &Context, task: &Task, children: &Children, refusal: 
     let own = |identity: &Identity| identity.is_controlled_by(task.uid);
     let deployment = children.deployment.as_ref().filter(|child| own(&child.identity));
     let service = children.service.as_ref().filter(|child| own(&child.identity));
-    let stamps = stamps(task, deployment, service);
+    let mut stamps = stamps(task, deployment, service);
+    if refusal.is_some() {
+        // What was seen is not what was written: it has to be applied on still.
+        stamps.deployment_revision = task.stamps.deployment_revision;
+    }
     let ready_replicas = deployment.map_or(0, |deployment| deployment.status.ready_replicas);
     let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
     let subject = Subject {
@@ -301,7 +305,7 @@ async fn conclude(context: &Context, task: &Task, children: &Children, refusal: 
 fn stamps_moved(task: &Task, stamps: &Stamps) -> bool {
     task.reasons.contains(Reasons::STATUS)
         || task.reasons.contains(Reasons::SERVICE)
-        || task.stamps.deployment_generation != stamps.deployment_generation
+        || task.stamps.deployment_revision != stamps.deployment_revision
 }
 
 /// Is the status of the same spec, and lags by so little that it can be written later? Pure.
@@ -313,7 +317,7 @@ fn can_wait(task: &Task, after: &Summary) -> bool {
 /// Has this spec been Ready with this Deployment? Pure.
 fn was_ready(task: &Task, deployment: &Deployment) -> bool {
     !task.reasons.contains(Reasons::SPEC)
-        && deployment.identity.generation == task.stamps.deployment_generation
+        && deployment.identity.revision() == task.stamps.deployment_revision
         && task.summary.is_some_and(|summary| matches!(summary.phase, Phase::Ready | Phase::Degraded))
 }
 
@@ -321,7 +325,7 @@ fn was_ready(task: &Task, deployment: &Deployment) -> bool {
 fn stamps(task: &Task, deployment: Option<&Deployment>, service: Option<&Service>) -> Stamps {
     Stamps {
         deployment: deployment.map_or(0, |child| child.identity.resource_version),
-        deployment_generation: deployment.map_or(0, |child| child.identity.generation),
+        deployment_revision: deployment.map_or(0, |child| child.identity.revision()),
         service: match service {
             Some(child) => child.identity.resource_version,
             None if task.reasons.contains(Reasons::SERVICE) => 0,

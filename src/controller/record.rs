@@ -169,7 +169,7 @@ impl Record {
             self.state.set(kind.listed(), true);
         }
         let news = if listed { child.resource_version != known } else { child.resource_version > known };
-        let same_spec = kind == ChildKind::Deployment && child.generation == self.stamps.deployment_generation;
+        let same_spec = kind == ChildKind::Deployment && child.revision() == self.stamps.deployment_revision;
         let reason = if same_spec { Reasons::PROGRESS } else { kind.reason() };
         news && self.mark(reason, kind, child.resource_version)
     }
@@ -280,7 +280,7 @@ impl Record {
                 }
             }
         }
-        self.stamps.deployment_generation = done.stamps.deployment_generation;
+        self.stamps.deployment_revision = done.stamps.deployment_revision;
     }
 
     /// Work failed: its reasons are still there.

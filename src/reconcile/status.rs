@@ -60,12 +60,13 @@ pub struct Assessment {
     pub message: String,
 }
 
-/// The resourceVersions and the generation that a status is computed from.
+/// The resourceVersions that a status is computed from, and the Deployment's revision as of the last write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamps {
     /// 0: there is no Deployment.
     pub deployment: u64,
-    pub deployment_generation: u32,
+    /// See `Identity::revision`.
+    pub deployment_revision: u32,
     /// 0: there is no Service.
     pub service: u64,
 }
@@ -190,7 +191,7 @@ pub fn compose(
     summary.checksum = checksum(&status, subject.configuration);
     status.observed = Some(Observed {
         deployment_resource_version: text(stamps.deployment),
-        deployment_generation: Some(i64::from(stamps.deployment_generation)).filter(|_| stamps.deployment != 0),
+        deployment_revision: Some(i64::from(stamps.deployment_revision)).filter(|_| stamps.deployment != 0),
         service_resource_version: text(stamps.service),
         checksum: format!("{:016x}", summary.checksum),
     });
@@ -234,7 +235,7 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
         observed_generation: api::generation(status.observed_generation),
         stamps: Stamps {
             deployment: number(observed.deployment_resource_version),
-            deployment_generation: api::generation(observed.deployment_generation.unwrap_or(0)),
+            deployment_revision: api::generation(observed.deployment_revision.unwrap_or(0)),
             service: number(observed.service_resource_version),
         },
     }

@@ -4,6 +4,8 @@
 use std::time::Instant;
 
 use inference_operator::api::Phase;
+use inference_operator::uid::Uid;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::support::{Fixture, Operator, audit, eventually, kubectl};
@@ -86,13 +88,20 @@ async fn until_nothing_is_left(fixture: &Fixture, drift: &str) {
         let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?;
         let service = fixture.services.get("demo").await.map_err(|error| error.to_string())?.metadata;
         let status = deployment.status.unwrap_or_default();
-        let right = observed.deployment_generation == deployment.metadata.generation
+        let right = observed.deployment_revision == revision(&deployment.metadata)
             && observed.service_resource_version == service.resource_version
             && status.observed_generation == deployment.metadata.generation
             && [status.replicas, status.updated_replicas, status.available_replicas] == [Some(1); 3];
         if right { Ok(()) } else { Err(format!("{observed:?}, {status:?}, {:?}", service.resource_version)) }
     })
     .await;
+}
+
+/// As `Identity::revision` has it.
+fn revision(metadata: &ObjectMeta) -> Option<i64> {
+    let uid: Uid = metadata.uid.as_deref()?.parse().ok()?;
+    let generation = u32::try_from(metadata.generation?).ok()?;
+    Some(i64::from(uid.folded() ^ generation))
 }
 
 #[tokio::test]

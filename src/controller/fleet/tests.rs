@@ -14,7 +14,9 @@ use crate::reconcile::{Done, Next};
 const CONFIGURATION: u64 = 7;
 const UID: &str = "11111111-2222-4333-8444-555555555555";
 const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
-const STAMPS: Stamps = Stamps { deployment: 50, deployment_generation: 1, service: 60 };
+/// One that leaves a Deployment's revision the same number as its generation.
+const CHILD_UID: &str = "00000000-0000-0000-0000-000000000000";
+const STAMPS: Stamps = Stamps { deployment: 50, deployment_revision: 1, service: 60 };
 
 /// An InferenceService as the API server sends it; `status`: see `status_of`.
 fn object(uid: &str, resource_version: u64, generation: u32, status: Value) -> InferenceService {
@@ -40,8 +42,12 @@ fn ready(resource_version: u64, generation: u32) -> InferenceService {
 }
 
 fn child(resource_version: u64, generation: u32, owner: &str) -> Identity {
+    child_of_uid(CHILD_UID, resource_version, generation, owner)
+}
+
+fn child_of_uid(uid: &str, resource_version: u64, generation: u32, owner: &str) -> Identity {
     let child: DeploymentMetadata = serde_json::from_value(json!({"metadata": {
-        "namespace": "ns", "name": "demo", "uid": "22222222-2222-4333-8444-555555555555",
+        "namespace": "ns", "name": "demo", "uid": uid,
         "resourceVersion": resource_version.to_string(), "generation": generation,
         "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": owner, "controller": true}]
     }}))
@@ -210,7 +216,7 @@ fn what_a_new_list_does_not_name_is_gone() {
 
 #[test]
 fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_answer() {
-    let after = Stamps { deployment: 70, deployment_generation: 1, service: 71 };
+    let after = Stamps { deployment: 70, deployment_revision: 1, service: 71 };
     for echo_first in [true, false] {
         let mut fleet = Fleet::new(CONFIGURATION);
         fleet.children_are_listed();
@@ -312,6 +318,13 @@ fn one_that_is_made_anew_in_flight_starts_from_nothing() {
         (task.uid.to_string().as_str(), task.reasons, task.stamps),
         (OTHER_UID, Reasons::ALL, Stamps::default())
     );
+}
+
+#[test]
+fn a_deployment_that_was_made_anew_and_has_come_to_the_same_generation_is_looked_at_as_another_one() {
+    let (mut fleet, slot) = settled();
+    assert!(fleet.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), false).is_some());
+    assert_eq!(reasons(&fleet, slot), Reasons::DEPLOYMENT);
 }
 
 #[test]

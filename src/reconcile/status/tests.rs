@@ -163,7 +163,7 @@ fn an_error_says_who_mends_it() {
 
 fn written(phase: Phase, abnormal: Abnormal, before: Option<&Summary>, now: u32) -> (InferenceServiceStatus, Summary) {
     let assessment = Assessment { phase, abnormal, reason: "Reason".into(), message: format!("{phase:?}") };
-    let stamps = Stamps { deployment: 5, deployment_generation: 2, service: 6 };
+    let stamps = Stamps { deployment: 5, deployment_revision: 2, service: 6 };
     compose(assessment, 1, stamps, &SUBJECT, before, now)
 }
 
@@ -182,7 +182,7 @@ fn a_status_is_read_back_as_what_was_written() {
         assert_eq!(reading.summary, Summary { abnormal_since, written: 0, ..summary });
         assert!(reading.trusted && !reading.unfinished);
         assert_eq!(reading.observed_generation, SUBJECT.generation);
-        assert_eq!(reading.stamps, Stamps { deployment: 5, deployment_generation: 2, service: 6 });
+        assert_eq!(reading.stamps, Stamps { deployment: 5, deployment_revision: 2, service: 6 });
         assert!(!read(&status, SUBJECT.configuration + 1).trusted);
     }
 }
