@@ -9,7 +9,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/.." && pwd)
 
 main() {
-  local harness operators operator path where=elsewhere binaries=()
+  local harness operators operator path problem where=elsewhere binaries=()
   [ "$(uname -s)" = Linux ] || die "measures what Linux tells of a process: this is $(uname -s)"
   need_cc "to link the harness and the operators"
   need_rust "to build the harness and the operators"
@@ -20,6 +20,7 @@ main() {
     *' --help '* | *' -h '* | *' --readme '* | *' --readme='* | *' --render '* | *' --render='*)
       exec "$harness" --repository "$ROOT" "$@"
       ;;
+    *' --node '*) where=node ;;
     *' --kind '* | *' --context '* | *' --context='*) ;;
     *) where=here ;;
   esac
@@ -27,13 +28,19 @@ main() {
   operators=$("$harness" --list-operators --repository "$ROOT" "$@")
   if [ "$where" = here ]; then
     for path in kubernetes etcd kwok; do "$HERE/control-plane/build.sh" "$path" >/dev/null; done
+  elif [ "$where" = node ] && ! problem=$("$HERE/node.sh" check); then
+    die "$problem"
   fi
   NOTE=
   for operator in $operators; do
     if [ "$operator" = ours ]; then build_ours; else build_peer "$operator"; fi
     binaries+=(--binary "$operator=$BUILT")
   done
-  exec "$harness" --repository "$ROOT" ${NOTE:+--build-note "$NOTE"} ${binaries[@]+"${binaries[@]}"} "$@"
+  set -- "$harness" --repository "$ROOT" ${NOTE:+--build-note "$NOTE"} ${binaries[@]+"${binaries[@]}"} "$@"
+  [ "$where" = node ] || exec "$@"
+  trap '"$HERE/node.sh" down --name "bench-$$"' EXIT
+  "$HERE/node.sh" up --name "bench-$$"
+  "$HERE/node.sh" exec --name "bench-$$" "$@"
 }
 
 build_harness() {

@@ -13,7 +13,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 
 use crate::command;
-use crate::settings::{Settings, Target};
+use crate::operator;
+use crate::settings::{Mode, Settings, Target};
 
 pub use kind::{docker_program, kind_program};
 pub use local::remove_stale;
@@ -41,6 +42,8 @@ pub struct Cluster {
 enum Keeper {
     Local(local::Local),
     Kind(kind::Kind),
+    /// bench.sh does, after all rounds.
+    Node,
     /// Its owner does.
     Nobody,
 }
@@ -51,7 +54,7 @@ impl Cluster {
         std::fs::create_dir_all(folder)?;
         match &settings.plan.target {
             Target::Local => {
-                let local = local::Local::up(&settings.repository)?;
+                let local = local::Local::up(&settings.repository, settings.plan.mode == Mode::Soak)?;
                 let found = local.found()?;
                 let client = client(Some(&found.kubeconfig), None).await?.0;
                 let access = Access {
@@ -71,6 +74,11 @@ impl Cluster {
                 let access = access_of(Some(kind.kubeconfig.clone()), None, folder, None).await?;
                 Ok(Cluster { access, keeper: Keeper::Kind(kind) })
             }
+            Target::Node => {
+                let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+                let access = access_of(path("KUBECONFIG"), None, folder, path("AUDIT_LOG")).await?;
+                Ok(Cluster { access, keeper: Keeper::Node })
+            }
             Target::Context(name) => {
                 let audit_log = settings.audit_log.clone();
                 let access = access_of(settings.kubeconfig.clone(), Some(name.clone()), folder, audit_log).await?;
@@ -84,14 +92,22 @@ impl Cluster {
         match &self.keeper {
             Keeper::Local(local) => local.stop("controller-manager").map(|()| true),
             Keeper::Kind(kind) => kind.stop_controller_manager().map(|()| true),
-            Keeper::Nobody => Ok(false),
+            Keeper::Node | Keeper::Nobody => Ok(false),
         }
     }
 
-    /// Makes an image known to the nodes.
-    pub fn load_image(&self, image: &str) -> Result<()> {
+    /// Makes an image of a program and makes it known to the nodes.
+    pub fn load_image(&self, image: &str, binary: &Path, folder: &Path) -> Result<()> {
         match &self.keeper {
-            Keeper::Kind(kind) => kind.load_image(image),
+            Keeper::Kind(kind) => {
+                operator::build_image(image, binary, folder)?;
+                kind.load_image(image)
+            }
+            Keeper::Node => {
+                let archive = operator::image_archive(image, binary, folder)?;
+                // node.sh has said in the environment where containerd listens.
+                command::output(Command::new("ctr").args(["images", "import"]).arg(archive)).map(drop)
+            }
             Keeper::Local(_) | Keeper::Nobody => Ok(()),
         }
     }
@@ -100,12 +116,12 @@ impl Cluster {
     pub fn pids(&self) -> Vec<u32> {
         match &self.keeper {
             Keeper::Local(local) => local.pids(),
-            Keeper::Kind(_) | Keeper::Nobody => Vec::new(),
+            Keeper::Kind(_) | Keeper::Node | Keeper::Nobody => Vec::new(),
         }
     }
 
     pub fn is_kept(&self) -> bool {
-        !matches!(self.keeper, Keeper::Nobody)
+        matches!(self.keeper, Keeper::Local(_) | Keeper::Kind(_))
     }
 }
 

@@ -156,6 +156,22 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        title: "Churn: specs changed, InferenceServices deleted and made again (--soak)",
+        figures: &[
+            figure("soak.changes", "Specs changed", Unit::Count),
+            figure("soak.recreations", "Deleted and made again", Unit::Count),
+            figure("soak.writes", "Writes of the operator", Unit::Count),
+            figure("soak.first_rss_bytes", "RSS at rest after the first minute", Unit::Bytes),
+            figure("soak.last_rss_bytes", "RSS at rest in the end", Unit::Bytes),
+            figure("soak.growth_percent", "Growth", Unit::Percent),
+            figure("soak.peak_bytes", "Peak RSS between the two", Unit::Bytes),
+            figure("soak.first_files", "File descriptors after the first minute", Unit::Count),
+            figure("soak.last_files", "File descriptors in the end", Unit::Count),
+            figure("soak.first_sockets", "of these, sockets, after the first minute", Unit::Count),
+            figure("soak.last_sockets", "of these, sockets, in the end", Unit::Count),
+        ],
+    },
+    Group {
         title: "Program",
         figures: &[
             headline("gc.longest_pause_seconds", "Longest pause of the garbage collector", Unit::Seconds),

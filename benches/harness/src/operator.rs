@@ -16,7 +16,7 @@ use crate::process::{Memory, Switches};
 use crate::settings::OURS;
 use crate::wire::Wire;
 
-pub use image::{build as build_image, layer as image_layer};
+pub use image::{archive as image_archive, build as build_image, layer as image_layer};
 use pod::Pod;
 use process_place::Process;
 
@@ -78,6 +78,14 @@ impl Operator {
         match &self.place {
             Place::Process(process) => crate::process::memory(process.pid),
             Place::Pod(pod) => pod.memory(),
+        }
+    }
+
+    /// None: it is not a process of this machine.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.place {
+            Place::Process(process) => Some(process.pid),
+            Place::Pod(_) => None,
         }
     }
 

@@ -7,4 +7,5 @@ pub mod noise;
 pub mod restart;
 pub mod scale;
 pub mod settled;
+pub mod soak;
 pub mod start;

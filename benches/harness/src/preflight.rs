@@ -23,7 +23,7 @@ pub fn check(settings: &Settings) -> Result<()> {
             room(Path::new(&folder), needed_bytes(&settings.plan))?;
         }
         Target::Kind => check_kind()?,
-        Target::Context(_) => {}
+        Target::Node | Target::Context(_) => {}
     }
     if settings.plan.mode == Mode::Check {
         ensure!(settings.budgets.is_file(), "no budgets: {} is missing", settings.budgets.display());

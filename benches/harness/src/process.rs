@@ -94,6 +94,11 @@ pub fn sockets(pid: u32) -> Result<BTreeSet<u64>> {
         .collect())
 }
 
+/// File descriptors, sockets among them.
+pub fn open_files(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd")).with_context(|| gone(pid))?.count())
+}
+
 pub fn is_alive(pid: u32) -> bool {
     // A process that has ended but was not waited for is a zombie, and has no memory map.
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))

@@ -131,6 +131,7 @@ fn guess_seconds(plan: &Plan, operator: &str) -> f64 {
     };
     match plan.mode {
         Mode::Scale => plan.scale_points.last().map_or(60.0, |last| 60.0 + *last as f64 * create * 0.6),
+        Mode::Soak => 180.0 + plan.crs as f64 * create + 60.0 * plan.soak_minutes as f64,
         Mode::Run | Mode::Check => {
             let (crs, changes, noise) = (plan.crs as f64, plan.changes as f64, plan.noise as f64);
             60.0 + plan.settled_seconds as f64 + crs * create + 2.0 * changes * change + noise * 0.018

@@ -16,7 +16,7 @@ use crate::isvc::InferenceService;
 use crate::ledger::Ledger;
 use crate::machine::NoiseMeter;
 use crate::operator::{self, Launch, Program};
-use crate::phases::{bulky, changes, create, noise, restart, scale, settled, start};
+use crate::phases::{bulky, changes, create, noise, restart, scale, settled, soak, start};
 use crate::progress::Progress;
 use crate::results::Round;
 use crate::sampler::Sampler;
@@ -88,6 +88,9 @@ async fn phases(bench: &mut Bench<'_>) -> Result<()> {
         let points: Vec<usize> = points.filter(|&crs| !is_peer || crs <= crate::settings::MOST_FOR_PEERS).collect();
         return scale::run(bench, &points).await;
     }
+    if bench.plan.mode == Mode::Soak {
+        return soak::run(bench).await;
+    }
     start::run(bench).await?;
     create::run(bench).await?;
     settled::run(bench).await?;
@@ -141,7 +144,7 @@ fn install(settings: &Settings, operator: &str, cluster: &Cluster) -> Result<()>
     cluster.access.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).map(drop)
 }
 
-/// Pods need an image: one that is there, or on kind one that is made of the binary.
+/// Pods need an image: one that is there, or on kind and on a node one that is made of the binary.
 fn program(settings: &Settings, operator: &str, number: usize, folder: &Path, cluster: &Cluster) -> Result<Program> {
     let binary = settings.binaries.get(operator);
     if let Some(image) = &settings.image {
@@ -149,12 +152,11 @@ fn program(settings: &Settings, operator: &str, number: usize, folder: &Path, cl
     }
     let binary =
         binary.with_context(|| format!("no program of {operator}: bench.sh passes --binary {operator}=PATH"))?;
-    if settings.plan.target != Target::Kind {
+    if !matches!(settings.plan.target, Target::Kind | Target::Node) {
         return Ok(Program::Binary(binary.clone()));
     }
     let image = format!("inference-operator-bench/{operator}:{}-{number}", std::process::id());
-    operator::build_image(&image, binary, &folder.join("image"))?;
-    cluster.load_image(&image)?;
+    cluster.load_image(&image, binary, &folder.join("image"))?;
     Ok(Program::Image(image))
 }
 

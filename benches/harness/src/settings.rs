@@ -31,6 +31,8 @@ pub struct Plan {
     /// InferenceServices of half a megabyte.
     pub bulky: usize,
     pub scale_points: Vec<usize>,
+    #[serde(default)]
+    pub soak_minutes: u64,
     pub quick: bool,
 }
 
@@ -40,6 +42,7 @@ pub enum Mode {
     #[default]
     Run,
     Scale,
+    Soak,
     Check,
 }
 
@@ -52,6 +55,8 @@ pub enum Target {
     Local,
     /// A cluster that kind makes for each round; operators are pods.
     Kind,
+    /// The node of scripts/node.sh in whose namespaces this runs; operators are pods.
+    Node,
     /// A cluster that is there; operators are pods if there is an image, else processes.
     Context(String),
 }
@@ -102,18 +107,21 @@ what is measured
   --rounds COUNT          rounds of each operator, interleaved (default 3)
   --quick                 a first look: 500 InferenceServices, one round, shorter phases
   --replicas-zero SHARE   part of the InferenceServices with replicas 0 (default 0.9: the control plane's
-                          own work on pods would drown the rest; 1 on kind, where no pod could become ready)
+                          own work on pods would drown the rest; 1 on kind, where no pod could become ready,
+                          and on a node, which runs 110 pods)
   --changes COUNT         specs changed one at a time, and again in a burst (default 500)
   --settled-seconds N     length of the settled phase (default 60; 45 with --quick)
   --noise COUNT           foreign Deployments, Services, Secrets and ConfigMaps, each (default: as --crs)
   --scale                 instead: memory and restart at 0, 1000, 5000, 20000 and 50000 InferenceServices
                           with replicas 0 and without controller-manager (above 20000 only ours)
   --scale-points A,B,...  other points for it
+  --soak MINUTES          instead: churn for so long, our own operator; exit code 1 where it grows by more than 3%
   --check                 instead: our own operator's deterministic figures against benches/budgets.json
 
 where
   (default)               on a local control plane, fresh for each round
   --kind                  on a kind cluster, fresh for each round; operators as pods
+  --node                  on one real node that is made for it (scripts/node.sh; Linux, root); operators as pods
   --context NAME          on a cluster of yours that holds no InferenceService; operators as pods of --image,
                           or without it as processes on this machine
   --image IMAGE           of the operators; {operator} in it is replaced by the operator's name
@@ -145,9 +153,14 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
             }
             Long("noise") => given.noise = Some(number(&mut parser, "--noise", 0)?),
             Long("scale") => given.mode = Some(Mode::Scale),
+            Long("soak") => {
+                given.mode = Some(Mode::Soak);
+                given.soak_minutes = number(&mut parser, "--soak", 1)? as u64;
+            }
             Long("check") => given.mode = Some(Mode::Check),
             Long("scale-points") => given.scale_points = Some(points(&text(&mut parser)?)?),
             Long("kind") => given.target = Some(Target::Kind),
+            Long("node") => given.target = Some(Target::Node),
             Long("context") => given.target = Some(Target::Context(text(&mut parser)?)),
             Long("image") => given.image = Some(text(&mut parser)?),
             Long("kubeconfig") => given.kubeconfig = Some(text(&mut parser)?.into()),
@@ -182,6 +195,7 @@ struct Given {
     changes: Option<usize>,
     noise: Option<usize>,
     scale_points: Option<Vec<usize>>,
+    soak_minutes: u64,
     quick: bool,
     list_operators: bool,
     image: Option<String>,
@@ -235,14 +249,14 @@ impl Given {
         });
         ensure!(crs <= 100_000, "--crs expects at most 100000; got {crs}");
         let target = self.target.clone().unwrap_or(Target::Local);
-        let pods_run = !matches!(target, Target::Kind);
+        let pods_run = !matches!(target, Target::Kind | Target::Node);
         ensure!(
             mode == Mode::Run || target == Target::Local,
-            "--scale and --check run on the local control plane only: leave out --kind and --context"
+            "--scale, --soak and --check run on the local control plane only: leave out --kind, --node and --context"
         );
         let operators = match &self.operators {
             Some(operators) => operators.clone(),
-            None if check => vec![OURS.to_owned()],
+            None if check || mode == Mode::Soak => vec![OURS.to_owned()],
             None => OPERATORS.map(str::to_owned).to_vec(),
         };
         for operator in &operators {
@@ -260,7 +274,7 @@ impl Given {
             crs,
             zero_share: self.zero_share.unwrap_or(if mode == Mode::Scale || !pods_run { 1.0 } else { 0.9 }),
             operators,
-            rounds: self.rounds.unwrap_or(if quick || mode == Mode::Scale { 1 } else { 3 }),
+            rounds: self.rounds.unwrap_or(if quick || mode != Mode::Run { 1 } else { 3 }),
             settled_seconds: self.settled_seconds.unwrap_or(if check {
                 10
             } else if quick {
@@ -290,6 +304,7 @@ impl Given {
                 Mode::Scale => self.scale_points.clone().unwrap_or_else(|| SCALE_POINTS.to_vec()),
                 _ => Vec::new(),
             },
+            soak_minutes: self.soak_minutes,
             quick,
         })
     }
@@ -370,7 +385,7 @@ mod tests {
             (&["--replicas-zero=2"], "--replicas-zero expects a number from 0 to 1; got \"2\""),
             (
                 &["--scale", "--kind"],
-                "--scale and --check run on the local control plane only: leave out --kind and --context",
+                "--scale, --soak and --check run on the local control plane only: leave out --kind, --node and --context",
             ),
             (&["--scale-points=5,1"], "--scale-points expects rising whole numbers, such as 0,1000,5000; got \"5,1\""),
             (&["--colour"], "invalid option '--colour' (see --help)"),

@@ -285,6 +285,7 @@ mod tests {
             noise: 1,
             bulky: 1,
             scale_points: Vec::new(),
+            soak_minutes: 0,
             quick: false,
         };
         let round = |operator: &str, number: usize, rss: f64, foreign_share: f64| {

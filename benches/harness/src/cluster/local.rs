@@ -27,13 +27,14 @@ pub struct Found {
 }
 
 impl Local {
-    pub fn up(repository: &Path) -> Result<Local> {
+    /// `is_whole`: with all controllers, and not only those that a bench needs.
+    pub fn up(repository: &Path, is_whole: bool) -> Result<Local> {
         let mut local = Local {
             script: repository.join("scripts/cluster.sh"),
             name: format!("{PREFIX}{}", std::process::id()),
             folder: PathBuf::new(),
         };
-        local.cluster(&["up", "--bench"])?;
+        local.cluster(if is_whole { &["up"] } else { &["up", "--bench"] })?;
         let kubeconfig = local.cluster(&["kubeconfig"])?;
         let folder = Path::new(kubeconfig.trim()).parent();
         local.folder = PathBuf::from(folder.context("a kubeconfig outside of any folder")?);

@@ -1,5 +1,5 @@
 //! An image `FROM scratch` of a binary and, where it is not static, the libraries that it loads: built
-//! for kind with docker, and weighed without it.
+//! for kind with docker, for a node with buildah, and weighed without either.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,30 @@ use crate::command;
 
 /// Builds `tag`; nothing is pulled for it.
 pub fn build(tag: &str, binary: &Path, folder: &Path) -> Result<()> {
+    prepare(binary, folder)?;
+    command::output(Command::new(docker_program()).args(["build", "--quiet", "--tag", tag]).arg(folder)).map(drop)
+}
+
+/// The same without a container engine, as an archive that containerd takes. Its path.
+pub fn archive(tag: &str, binary: &Path, folder: &Path) -> Result<PathBuf> {
+    let (store, archive) = (folder.with_extension("store"), folder.with_extension("tar"));
+    let buildah = || {
+        let mut command = Command::new("buildah");
+        command.arg("--root").arg(store.join("root")).arg("--runroot").arg(store.join("run"));
+        command.args(["--storage-driver", "vfs"]);
+        command
+    };
+    prepare(binary, folder)?;
+    let _ = fs::remove_file(&archive);
+    command::output(buildah().args(["build", "--isolation", "chroot", "--tag", tag]).arg(folder))?;
+    let target = format!("docker-archive:{}:docker.io/{tag}", archive.display());
+    command::output(buildah().args(["push", "--quiet", tag, &target]))?;
+    let _ = fs::remove_dir_all(store);
+    Ok(archive)
+}
+
+/// What an image is built from.
+fn prepare(binary: &Path, folder: &Path) -> Result<()> {
     let root = folder.join("root");
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(&root)?;
@@ -21,7 +45,7 @@ pub fn build(tag: &str, binary: &Path, folder: &Path) -> Result<()> {
         fs::copy(&file, &target).with_context(|| format!("no file {}", file.display()))?;
     }
     fs::write(folder.join("Dockerfile"), "FROM scratch\nCOPY root/ /\nUSER 65532:65532\nENTRYPOINT [\"/operator\"]\n")?;
-    command::output(Command::new(docker_program()).args(["build", "--quiet", "--tag", tag]).arg(folder)).map(drop)
+    Ok(())
 }
 
 /// The one layer of that image, as a tar archive: what a registry gets, before it is compressed.

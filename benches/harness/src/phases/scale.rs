@@ -60,7 +60,7 @@ pub async fn run(bench: &mut Bench<'_>, points: &[usize]) -> Result<()> {
 
 /// Every new Service becomes a headless one: `Allocator::Used` of Kubernetes 1.36's
 /// pkg/registry/core/service/ipallocator goes through all IPAddresses at each allocation, for a metric.
-async fn leave_out_addresses(client: &Client) -> Result<()> {
+pub async fn leave_out_addresses(client: &Client) -> Result<()> {
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingAdmissionPolicy",
@@ -86,7 +86,7 @@ async fn leave_out_addresses(client: &Client) -> Result<()> {
     for (resource, object) in [("mutatingadmissionpolicies", policy), ("mutatingadmissionpolicybindings", binding)] {
         let path = format!("/apis/admissionregistration.k8s.io/v1/{resource}");
         let request = Request::post(path).header("content-type", "application/json").body(object.to_string().into())?;
-        client.request::<Value>(request).await.with_context(|| format!("creating the {resource} of --scale"))?;
+        client.request::<Value>(request).await.with_context(|| format!("creating the {resource} of the bench"))?;
     }
     Ok(())
 }
