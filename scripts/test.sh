@@ -9,8 +9,10 @@ cd "$HERE/.."
 
 # A lane is a control plane of its own. The later two are of another kind, and run the tests that
 # could tell a difference; quiet, which mostly waits, is apart from etcd only to save time; budgets is
-# no test but the bench, which counts. node has a kubelet and real pods, takes ten minutes, and runs when asked for.
+# no test but the bench, which counts.
 ALL_LANES=(etcd quiet kine pages budgets)
+# These take a machine for themselves: they run after the others, one at a time, with --all or by name.
+LONG_LANES=(node reproducible qemu)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
@@ -21,45 +23,51 @@ usage() {
   cat <<'END'
 Formatting, lints, unit and golden tests, and the cluster tests on real control planes.
 
-usage: scripts/test.sh [--fast | --lane NAME] [-- FILTER...]
+usage: scripts/test.sh [--fast | --all | --lane NAME] [-- FILTER...]
 
-  --lane NAME   of the cluster tests, only this lane; may be repeated:
+  --all         the long lanes too, which take 20 minutes more; what CI runs
+  --lane NAME   only this lane; may be repeated:
                   etcd    everything but quiet, on the control plane as it comes
                   quiet   what counts the requests of an idle minute, on the same
                   kine    a part, on k3s's datastore (kine with SQLite)
                   pages   a part, with the API server's WatchList feature off
                   budgets scripts/bench.sh --check: requests, writes and binary size
-                  node    the image as it is installed, on a real node (scripts/node.sh; Linux, root); only
-                          when it is named
-  --fast        all but the cluster tests
+                and, long:
+                  node    the image as it is installed, on a real node (scripts/node.sh; Linux, root)
+                  reproducible  the same bytes from a build in another folder
+                  qemu    the programs for arm64 and armv7 and their unit tests, under qemu
+  --fast        all but the cluster tests and the 10,000 seeds of the simulation
   FILTER        run only those cluster tests whose names hold any of these words, in all
-                lanes but quiet, budgets and node
+                lanes of the cluster tests but quiet
 
 What is missing is installed. CI=true: a linter that cannot be had is an error.
 END
 }
 
 main() {
-  local fast=no begun=$SECONDS
+  local fast=no all=no begun=$SECONDS
   while [ $# -gt 0 ]; do
     case $1 in
       --lane)
-        [[ " ${ALL_LANES[*]} node " == *" ${2:-none} "* ]] || die "--lane expects one of ${ALL_LANES[*]} node; got '${2:-}'"
+        [[ " ${ALL_LANES[*]} ${LONG_LANES[*]} " == *" ${2:-none} "* ]] ||
+          die "--lane expects one of ${ALL_LANES[*]} ${LONG_LANES[*]}; got '${2:-}'"
         LANES+=("$2") && shift
         ;;
       --fast) fast=yes ;;
+      --all) all=yes ;;
       -h | --help) usage && exit ;;
       --) shift && FILTERS=("$@") && break ;;
       *) die "no such option: $1 (see --help)" ;;
     esac
     shift
   done
-  [ "$fast" = no ] || [ "${#LANES[@]}" = 0 ] || die "--fast runs no lane: leave out --lane"
+  [ "$fast" = no ] || [ "$all${#LANES[@]}" = no0 ] || die "--fast runs no lane: leave out --lane and --all"
   if [ "${#LANES[@]}" = 0 ] && [ "${#FILTERS[@]}" = 0 ]; then
     LANES=("${ALL_LANES[@]}")
   elif [ "${#LANES[@]}" = 0 ]; then
     LANES=(etcd kine pages)
   fi
+  [ "$all" = no ] || LANES=("${ALL_LANES[@]}" "${LONG_LANES[@]}")
 
   need_cc "to link Rust programs"
   need_rust "to build and test the operator"
@@ -72,6 +80,7 @@ main() {
   trap 'exit 143' TERM
 
   check
+  [ "$fast" = yes ] || step "the simulation" "$HERE/simulate.sh"
   [ "$fast" = yes ] || run_lanes
   [ "${#FAILED[@]}" = 0 ] || die "FAILED after $((SECONDS - begun)) s: $(join "${FAILED[@]}")"
   say "all passed in $((SECONDS - begun)) s"
@@ -148,7 +157,7 @@ has_linters() { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1
 # --- the cluster tests ---
 
 run_lanes() {
-  local lane tool
+  local lane tool used
   build || {
     FAILED+=("the build for the cluster tests")
     return
@@ -157,20 +166,30 @@ run_lanes() {
   for tool in kubernetes etcd kwok kine; do
     [[ $tool == kine && " ${LANES[*]} " != *" kine "* ]] || "$HERE/control-plane/build.sh" "$tool" >/dev/null
   done
+  say "lanes $(join "${LANES[@]}"): the long ones one after the other, the rest side by side; 'tail -f $WORK/*.log' follows them"
   for lane in "${LANES[@]}"; do
-    set -m # a process group of its own, which can be ended whole
-    lane "$lane" </dev/null >"$WORK/$lane.log" 2>&1 &
-    set +m
-    RUNNING[$lane]=$!
+    is_long "$lane" || begin "$lane"
   done
-  say "cluster tests: lanes $(join "${LANES[@]}") run side by side; 'tail -f $WORK/*.log' follows them"
   for lane in "${LANES[@]}"; do
-    finish "$lane"
+    is_long "$lane" || finish "$lane"
+  done
+  for lane in "${LANES[@]}"; do
+    if is_long "$lane"; then begin "$lane" && finish "$lane"; fi
   done
   # All of them, or some right may not have been used.
-  if [ "${LANES[*]}" = "${ALL_LANES[*]}" ] && [ "${#FILTERS[@]}" = 0 ]; then
-    AUDIT_LOGS="$(echo "$WORK"/*.audit)" step "the rights that were used" "$WORK/rights-tests"
+  if [[ "${LANES[*]}" == "${ALL_LANES[*]}"* ]] && [ "${#FILTERS[@]}" = 0 ]; then
+    used=$(echo "$WORK"/*.audit)
+    AUDIT_LOGS=$used step "the rights that were used" "$WORK/rights-tests"
   fi
+}
+
+is_long() { [[ " ${LONG_LANES[*]} " == *" $1 "* ]]; }
+
+begin() {
+  set -m # a process group of its own, which can be ended whole
+  lane "$1" </dev/null >"$WORK/$1.log" 2>&1 &
+  set +m
+  RUNNING[$1]=$!
 }
 
 # The edge build and the tests, each as a copy: a build in this checkout must not change them meanwhile.
@@ -194,7 +213,7 @@ copy_test() {
 lane() {
   local cluster=test-$$-$1 options=() filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
-    budgets | node)
+    budgets | node | reproducible | qemu)
       "$1_lane" "$cluster" || code=$?
       echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
       return "$code"
@@ -226,6 +245,10 @@ lane() {
 
 budgets_lane() { "$HERE/bench.sh" --check; }
 
+reproducible_lane() { "$HERE/test-reproducible.sh"; }
+
+qemu_lane() { "$HERE/test-qemu.sh"; }
+
 # node_lane NAME: a kubelet is not to be had everywhere, and then this says why.
 node_lane() {
   local node=$1 problem architecture code=0
@@ -252,7 +275,7 @@ finish() {
   wait "${RUNNING[$lane]}" || code=$?
   unset "RUNNING[$lane]"
   tests=$(sed -n -e 's/^test result: [a-zA-Z]*\. \([0-9]* passed; [0-9]* failed\).*/\1/p' \
-    -e 's/^budgets: //p' -e 's/^node: \(skipped: .*\)/\1/p' "$WORK/$lane.log")
+    -e "s/^$lane: //p" "$WORK/$lane.log")
   tests=${tests//$'\n'/, and }
   if [ "$code" != 0 ]; then
     result="FAILED (exit code $code)"

@@ -1,9 +1,10 @@
 //! Installed, upgraded, taken away and installed again: the models run on, and no child is written.
 
-use inference_operator::api::Phase;
+use inference_operator::api::{InferenceService, Phase};
 
 use crate::installed;
-use crate::support::{Fixture, audit, kubectl};
+use crate::support::fixture::spec;
+use crate::support::{Fixture, Temporary, audit, kubectl};
 
 #[tokio::test]
 async fn the_manifests_install_it_as_it_is_meant_to_run() {
@@ -57,6 +58,27 @@ async fn without_the_operator_models_go_on_and_when_it_is_back_nothing_is_writte
     assert_no_writes(mark);
     assert!(installed::pods_of(&fixture.namespace).contains(&before));
     fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn for_one_namespace_alone_it_serves_that_one_and_leaves_the_others() {
+    installed::delete();
+    kubectl(&["delete", "clusterrolebinding/inference-operator", "clusterrole/inference-operator"]);
+    kubectl(&["create", "namespace", "models"]);
+    installed::install_for_one_namespace();
+    for namespace in ["default", "models"] {
+        let object = InferenceService::new("alone", spec("demo/model", 0, "L40S"));
+        let object = serde_json::to_string(&object).expect("JSON");
+        kubectl(&["-n", namespace, "apply", "-f", Temporary::new(&object).path()]);
+    }
+    kubectl(&["-n", "models", "wait", "isvc/alone", "--for=condition=Ready", "--timeout=60s"]);
+    assert_eq!(kubectl(&["-n", "default", "get", "isvc/alone", "-o", "jsonpath={.status}"]), "");
+    let log = kubectl(&["-n", installed::NAMESPACE, "logs", "deployment/inference-operator"]);
+    assert!(log.contains("in sync") && !log.contains("waiting for rights"), "{log}");
+
+    kubectl(&["-n", "default", "delete", "isvc/alone"]);
+    kubectl(&["delete", "namespace", "models", "--wait=false"]);
+    installed::delete();
 }
 
 fn assert_no_writes(mark: audit::Mark) {

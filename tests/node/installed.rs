@@ -31,6 +31,12 @@ pub fn install_as_it_is() {
     roll_out();
 }
 
+/// For the namespace `models` alone.
+pub fn install_for_one_namespace() {
+    kubectl(&["apply", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace")]);
+    roll_out();
+}
+
 pub fn configure(variables: &[&str]) {
     let mut arguments = vec!["-n", NAMESPACE, "set", "env", DEPLOYMENT];
     arguments.extend(variables);
