@@ -24,7 +24,7 @@ pub enum Error {
 
     #[error(
         "invalid name: {0} (expected: at most 63 lower-case letters, digits and '-', starting with a letter and not \
-         ending with '-', because the Service has the same name)"
+         ending with '-', because the Service has the same name; and not kubernetes, which is the API server's)"
     )]
     InvalidName(String),
 
