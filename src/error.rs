@@ -73,12 +73,14 @@ impl Error {
             }
             Error::NameTaken { .. } => Remedy::UserElsewhere,
             // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes,
-            // 401 a token that is read again, 408 and 429 a server that is busy. What remains of
-            // the 4xx is a "no" with a reason that the user should see: quota, admission, rights.
+            // 401 a token that is read again, 408 and 429 a server that is busy; a namespace that goes
+            // away takes its InferenceServices along. What remains of the 4xx is a "no" with a reason
+            // that the user should see: quota, admission, rights.
             Error::Kube(kube::Error::Api(status))
                 if (400..500).contains(&status.code)
                     && !matches!(status.code, 401 | 404 | 408 | 409 | 429)
-                    && !is_of_another_uid(status) =>
+                    && !is_of_another_uid(status)
+                    && !is_of_a_namespace_that_goes(status) =>
             {
                 Remedy::TimeButTellTheUser
             }
@@ -91,6 +93,11 @@ impl Error {
 /// conflict to the API server, but a try to change the uid.
 fn is_of_another_uid(status: &kube::core::Status) -> bool {
     status.code == 422 && status.message.contains("metadata.uid: Invalid value")
+}
+
+/// The reason would be in the Status's details, in words that are no clearer.
+pub fn is_of_a_namespace_that_goes(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.ends_with("because it is being terminated")
 }
 
 /// Who mends an error.
