@@ -36,6 +36,13 @@ pub enum Error {
     #[error("{kind} {namespace}/{name} is being deleted; it is made again when it is gone")]
     Terminating { kind: &'static str, namespace: String, name: String },
 
+    /// The watch does not show it, and so nothing would tell when it is ready.
+    #[error(
+        "Deployment {0}/{1} lost its label app.kubernetes.io/managed-by as it was written: an admission policy or webhook \
+         of this cluster has to let it pass, because this operator sees no Deployment without it"
+    )]
+    LabelTakenAway(String, String),
+
     /// The InferenceService that was worked on is not there any more; a watch event will say so too.
     #[error("the InferenceService is gone")]
     Gone,
@@ -61,6 +68,7 @@ impl Error {
             Error::InvalidName(_) => "InvalidName",
             Error::NameTaken { .. } => NAME_TAKEN,
             Error::Terminating { .. } => "Terminating",
+            Error::LabelTakenAway(..) => "LabelTakenAway",
             Error::Gone => "Gone",
             Error::Timeout(_) => "Timeout",
         }
@@ -71,7 +79,7 @@ impl Error {
             Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
                 Remedy::User
             }
-            Error::NameTaken { .. } => Remedy::UserElsewhere,
+            Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
             // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes,
             // 401 a token that is read again, 408 and 429 a server that is busy; a namespace that goes
             // away takes its InferenceServices along. What remains of the 4xx is a "no" with a reason
