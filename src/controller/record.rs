@@ -240,6 +240,9 @@ impl Record {
         {
             self.observe(object, configuration);
             self.summary = done.summary;
+        } else if self.summary.map(|seen| seen.checksum) != done.summary.map(|ours| ours.checksum) {
+            // Somebody else wrote a status meanwhile.
+            self.reasons |= Reasons::ALL;
         }
         self.state.set(State::IN_FLIGHT, false);
         self.looks = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
