@@ -408,3 +408,28 @@ fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
     fleet.land(slot, &departed, Ok(looked));
     assert_eq!(reasons(&fleet, slot), Reasons::ALL);
 }
+
+#[test]
+fn repairs_are_counted_and_forgotten_with_time() {
+    let (mut fleet, slot) = settled();
+    let mut version = 80;
+    let mut repair = |fleet: &mut Fleet| {
+        version += 1;
+        fleet.observe_child(ChildKind::Deployment, &child(version, version.try_into().expect("small"), UID), false);
+        let departed = Departed::from(&fleet.depart(slot).expect("work"));
+        version += 1;
+        let stamps =
+            Stamps { deployment: version, deployment_generation: version.try_into().expect("small"), ..STAMPS };
+        let summary = fleet.get(slot).expect("a record").summary;
+        fleet.land(slot, &departed, Ok(Done { summary, ..done(1, stamps, None) }));
+    };
+    repair(&mut fleet);
+    repair(&mut fleet);
+    let repairs = |fleet: &Fleet| fleet.get(slot).expect("a record").repairs;
+    assert_eq!(repairs(&fleet), 2);
+    fleet.forget_a_repair();
+    assert_eq!(repairs(&fleet), 1);
+    // A user who changes the spec is served at once.
+    see(&mut fleet, object(UID, 200, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady")));
+    assert_eq!((repairs(&fleet), reasons(&fleet, slot)), (0, Reasons::SPEC));
+}
