@@ -41,7 +41,9 @@ pub const PLURAL: &str = "inferenceservices";
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must be a name that a Service can have too: at most 63 lower-case letters, digits and '-', starting with a letter and not ending with '-'")
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must be a name that a Service can have too: at most 63 lower-case letters, digits and '-', starting with a letter and not ending with '-'"),
+    // The kubelet tells pods the address of a Service of this name as KUBERNETES_SERVICE_HOST.
+    validation = Rule::new("self.metadata.name != 'kubernetes'").message("metadata.name must not be kubernetes: that is the API server's name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct InferenceServiceSpec {

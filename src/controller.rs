@@ -39,6 +39,9 @@ const LOOKS_DOUBLE: u8 = 3;
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
+/// So many repairs in a short time are no accident.
+const CONTEST: u8 = 5;
+
 /// What a reconcile is given to finish when the operator is told to end.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -187,14 +190,17 @@ impl Controller {
         } else if record.reasons.without(Reasons::PROGRESS | Reasons::STATUS | Reasons::COUNT).is_none() {
             wait = LOOK_AFTER * (1 << record.looks.min(LOOKS_DOUBLE));
         }
-        if record.failures > 0 {
-            wait = wait.max(backoff(record.failures, LONGEST_BACKOFF, self.jitter.draw()));
+        // Looks too, for they repair what they find.
+        let attempts = record.failures.max(record.repairs);
+        if attempts > 0 {
+            wait = wait.max(backoff(attempts, LONGEST_BACKOFF, self.jitter.draw()));
         }
         self.queue.push(slot, Instant::now() + wait);
     }
 
     /// A safety net under all of the above: whatever is not settled and not queued is queued.
     fn sweep(&mut self) {
+        self.fleet.forget_a_repair();
         let lost: Vec<Slot> = self
             .fleet
             .iter()
@@ -229,6 +235,7 @@ impl Controller {
 
     fn land(&mut self, (slot, departed, took, result): (Slot, Departed, Duration, Result<Done, Error>)) {
         self.metrics.reconciled(outcome(&result), took);
+        let repairs = self.repairs(slot);
         match result {
             Ok(done) => self.fleet.land(slot, &departed, Ok(done)),
             Err(error) => {
@@ -243,7 +250,24 @@ impl Controller {
                 self.fleet.land(slot, &departed, Err(&error))
             }
         };
+        if repairs < CONTEST && self.repairs(slot) >= CONTEST {
+            self.tell_of_contest(slot);
+        }
         self.queue(slot);
+    }
+
+    fn repairs(&self, slot: Slot) -> u8 {
+        self.fleet.get(slot).map_or(0, |record| record.repairs)
+    }
+
+    fn tell_of_contest(&self, slot: Slot) {
+        let Some(record) = self.fleet.get(slot) else { return };
+        tracing::warn!(
+            namespace = self.fleet.namespace(record),
+            name = self.fleet.name(record),
+            "somebody else keeps changing what this operator writes; from now on it is repaired more slowly (is there a \
+             second operator, with other settings?)"
+        );
     }
 
     /// What is in flight gets the time to land: a write whose answer nobody reads is done again.

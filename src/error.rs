@@ -24,7 +24,7 @@ pub enum Error {
 
     #[error(
         "invalid name: {0} (expected: at most 63 lower-case letters, digits and '-', starting with a letter and not \
-         ending with '-', because the Service has the same name)"
+         ending with '-', because the Service has the same name; and not kubernetes, which is the API server's)"
     )]
     InvalidName(String),
 
@@ -35,6 +35,13 @@ pub enum Error {
     /// A child that waits for its own deletion; it is made anew when it is gone.
     #[error("{kind} {namespace}/{name} is being deleted; it is made again when it is gone")]
     Terminating { kind: &'static str, namespace: String, name: String },
+
+    /// The watch does not show it, and so nothing would tell when it is ready.
+    #[error(
+        "Deployment {0}/{1} lost its label app.kubernetes.io/managed-by as it was written: an admission policy or webhook \
+         of this cluster has to let it pass, because this operator sees no Deployment without it"
+    )]
+    LabelTakenAway(String, String),
 
     /// The InferenceService that was worked on is not there any more; a watch event will say so too.
     #[error("the InferenceService is gone")]
@@ -61,6 +68,7 @@ impl Error {
             Error::InvalidName(_) => "InvalidName",
             Error::NameTaken { .. } => NAME_TAKEN,
             Error::Terminating { .. } => "Terminating",
+            Error::LabelTakenAway(..) => "LabelTakenAway",
             Error::Gone => "Gone",
             Error::Timeout(_) => "Timeout",
         }
@@ -71,14 +79,16 @@ impl Error {
             Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
                 Remedy::User
             }
-            Error::NameTaken { .. } => Remedy::UserElsewhere,
+            Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
             // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes,
-            // 401 a token that is read again, 408 and 429 a server that is busy. What remains of
-            // the 4xx is a "no" with a reason that the user should see: quota, admission, rights.
+            // 401 a token that is read again, 408 and 429 a server that is busy; a namespace that goes
+            // away takes its InferenceServices along. What remains of the 4xx is a "no" with a reason
+            // that the user should see: quota, admission, rights.
             Error::Kube(kube::Error::Api(status))
                 if (400..500).contains(&status.code)
                     && !matches!(status.code, 401 | 404 | 408 | 409 | 429)
-                    && !is_of_another_uid(status) =>
+                    && !is_of_another_uid(status)
+                    && !is_of_a_namespace_that_goes(status) =>
             {
                 Remedy::TimeButTellTheUser
             }
@@ -91,6 +101,11 @@ impl Error {
 /// conflict to the API server, but a try to change the uid.
 fn is_of_another_uid(status: &kube::core::Status) -> bool {
     status.code == 422 && status.message.contains("metadata.uid: Invalid value")
+}
+
+/// The reason would be in the Status's details, in words that are no clearer.
+pub fn is_of_a_namespace_that_goes(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.ends_with("because it is being terminated")
 }
 
 /// Who mends an error.

@@ -342,6 +342,21 @@ mod tests {
         assert_eq!(object.spec.expect("spec").replicas, 1);
     }
 
+    /// Such an InferenceService was not served, and one that was deleted with so many was never forgotten.
+    #[test]
+    fn an_object_with_more_owners_than_are_kept_is_nobody_s_and_loses_nothing_else() {
+        let owner = r#"{"kind": "ConfigMap", "name": "NAME", "uid": "u"}"#.replace("NAME", &"x".repeat(250));
+        let owners = vec![owner; 200].join(",");
+        let text = format!(
+            r#"{{"metadata": {{"name": "a", "resourceVersion": "7", "ownerReferences": [{owners}]}}, "spec": {{"model": "m", "gpuType": "A100"}}}}"#
+        );
+        let mut pruner = crate::pruning::Pruner::new(InferenceService::FIELDS);
+        pruner.advance(&mut bytes::Bytes::from(text)).expect("JSON");
+        let object: InferenceService = serde_json::from_slice(pruner.kept()).expect("decodes");
+        assert_eq!((object.identity.resource_version, object.identity.controller), (7, None));
+        assert_eq!(object.spec.expect("spec").model, "m");
+    }
+
     #[test]
     fn an_object_without_optional_fields_decodes() {
         let deployment: Deployment = serde_json::from_str(

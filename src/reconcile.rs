@@ -199,8 +199,9 @@ async fn bring(context: &Context, task: &Task, spec: &Spec, children: &mut Child
     let desired = deployment::build(&valid, server);
     let applied: Deployment = apply::apply(&context.client, task, desired, known).await?;
     own("Deployment", task, Some(&applied.identity))?;
+    let is_labelled = applied.identity.managed_by.as_deref() == Some(deployment::MANAGED_BY);
     children.deployment = Some(applied);
-    Ok(())
+    if is_labelled { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
 }
 
 async fn bring_service(context: &Context, task: &Task, desired: &Value, children: &mut Children) -> Result<(), Error> {

@@ -196,6 +196,13 @@ impl Fleet {
         self.with(slot, |record| record.observe_child_gone(kind, child)).then_some(slot)
     }
 
+    /// Time passes: of what was repaired lately, one repair each is forgotten.
+    pub fn forget_a_repair(&mut self) {
+        for record in self.records.iter_mut().flatten() {
+            record.repairs = record.repairs.saturating_sub(1);
+        }
+    }
+
     /// A list begins: whatever it does not name is not there any more.
     pub fn list_begins(&mut self, list: List) {
         for record in self.records.iter_mut().flatten() {

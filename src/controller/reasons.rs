@@ -26,6 +26,11 @@ impl Reasons {
         self.0 & other.0 == other.0
     }
 
+    /// Has somebody else changed what was written?
+    pub fn are_repair(self) -> bool {
+        self.contains(Reasons::DEPLOYMENT) || self.contains(Reasons::SERVICE)
+    }
+
     pub fn is_none(self) -> bool {
         self.0 == 0
     }

@@ -19,6 +19,8 @@ pub struct Record {
     pub failures: u8,
     /// Looks at the Deployment in a row that had nothing new to say.
     pub looks: u8,
+    /// Repairs of late: many, where somebody else wants something else.
+    pub repairs: u8,
     pub state: State,
     pub reasons: Reasons,
     pub uid: Uid,
@@ -87,6 +89,7 @@ impl Record {
             namespace,
             failures: 0,
             looks: 0,
+            repairs: 0,
             state: State::ALL_LISTED,
             reasons: Reasons::NONE,
             uid: object.identity.uid,
@@ -134,7 +137,7 @@ impl Record {
         let observed = reading.filter(|_| first).map_or(self.generation, |reading| reading.observed_generation);
         if observed != identity.generation {
             self.reasons |= Reasons::SPEC;
-            self.failures = 0;
+            (self.failures, self.repairs) = (0, 0);
         }
         self.generation = identity.generation;
     }
@@ -240,6 +243,9 @@ impl Record {
         {
             self.observe(object, configuration);
             self.summary = done.summary;
+        } else if self.summary.map(|seen| seen.checksum) != done.summary.map(|ours| ours.checksum) {
+            // Somebody else wrote a status meanwhile.
+            self.reasons |= Reasons::ALL;
         }
         self.state.set(State::IN_FLIGHT, false);
         self.looks = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
@@ -247,6 +253,10 @@ impl Record {
         } else {
             0
         };
+        let is_refused = matches!(done.next, Next::Refused(_));
+        if departed.reasons.are_repair() && departed.stamps.deployment != 0 && !is_refused {
+            self.repairs = self.repairs.saturating_add(1);
+        }
         match &done.next {
             Next::Settled => self.failures = 0,
             Next::Look => {

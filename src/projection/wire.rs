@@ -27,9 +27,9 @@ struct WireMetadata<'a> {
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(default)]
     labels: WireLabels,
-    #[serde(default)]
+    /// null where they were too many to be kept: then it is nobody's.
     #[serde(borrow)]
-    owner_references: Vec<WireOwner<'a>>,
+    owner_references: Option<Vec<WireOwner<'a>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -92,7 +92,7 @@ pub(super) fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u
 
 impl From<WireMetadata<'_>> for Identity {
     fn from(wire: WireMetadata<'_>) -> Self {
-        let controller = wire.owner_references.into_iter().find(|owner| owner.controller);
+        let controller = wire.owner_references.into_iter().flatten().find(|owner| owner.controller);
         Identity {
             namespace: wire.namespace,
             name: wire.name,

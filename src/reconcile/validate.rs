@@ -71,10 +71,12 @@ fn missing_field(problem: &str) -> Error {
     Error::InvalidSpec(problem.chars().take(256).collect())
 }
 
-/// A DNS label as RFC 1035 has it, which every Kubernetes version takes as a Service's name.
+/// A DNS label as RFC 1035 has it, which every Kubernetes version takes as a Service's name. Of the name
+/// kubernetes the kubelet would tell all pods of the namespace that it is the API server.
 fn is_service_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     name.len() <= 63
+        && name != "kubernetes"
         && bytes.first().is_some_and(u8::is_ascii_lowercase)
         && bytes.last().is_some_and(|&last| last != b'-')
         && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_name_that_no_service_can_have_is_refused() {
-        for name in ["", "1a", "a-", "-a", "a.b", "A", "a_b", &"a".repeat(64)] {
+        for name in ["", "kubernetes", "1a", "a-", "-a", "a.b", "A", "a_b", &"a".repeat(64)] {
             assert!(refusal(name, &spec("m", 1, "A100", None)).starts_with("invalid name: "), "{name}");
         }
         assert!(is_service_name("a") && is_service_name(&"a".repeat(63)) && is_service_name("a-1"));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::answer;
 use crate::api;
+use crate::error::is_of_a_namespace_that_goes;
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::Assessment;
 use crate::reconcile::{Context, Task};
@@ -27,7 +28,7 @@ pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
     let Ok(request) = request else { return };
     match answer::send(&context.client, request, &[]).await {
         Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(kube::Error::Api(status)) if status.code == 409 || is_of_a_namespace_that_goes(&status) => {}
         Err(error) => tracing::warn!(
             namespace = task.namespace,
             name = task.name,

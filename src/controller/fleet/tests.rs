@@ -402,3 +402,47 @@ fn a_service_that_was_edited_while_the_spec_was_refused_is_repaired_once_it_is_m
     see(&mut fleet, object(UID, 110, 2, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")));
     assert!(fleet.depart(slot).expect("work").reasons.contains(Reasons::SERVICE));
 }
+
+/// The status was true once, so its checksum is right.
+#[test]
+fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
+    let lie = |version| object(UID, version, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let (mut fleet, slot) = settled();
+    see(&mut fleet, lie(101));
+    assert_eq!(reasons(&fleet, slot), Reasons::ALL);
+
+    // While a look is in flight that has nothing to write.
+    let (mut fleet, slot) = settled();
+    let right = fleet.get(slot).expect("a record").summary;
+    fleet.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+    let departed = Departed::from(&fleet.depart(slot).expect("work"));
+    see(&mut fleet, lie(101));
+    let looked = Done { summary: right, ..done(1, Stamps { deployment: 80, ..STAMPS }, None) };
+    fleet.land(slot, &departed, Ok(looked));
+    assert_eq!(reasons(&fleet, slot), Reasons::ALL);
+}
+
+#[test]
+fn repairs_are_counted_and_forgotten_with_time() {
+    let (mut fleet, slot) = settled();
+    let mut version = 80;
+    let mut repair = |fleet: &mut Fleet| {
+        version += 1;
+        fleet.observe_child(ChildKind::Deployment, &child(version, version.try_into().expect("small"), UID), false);
+        let departed = Departed::from(&fleet.depart(slot).expect("work"));
+        version += 1;
+        let stamps =
+            Stamps { deployment: version, deployment_generation: version.try_into().expect("small"), ..STAMPS };
+        let summary = fleet.get(slot).expect("a record").summary;
+        fleet.land(slot, &departed, Ok(Done { summary, ..done(1, stamps, None) }));
+    };
+    repair(&mut fleet);
+    repair(&mut fleet);
+    let repairs = |fleet: &Fleet| fleet.get(slot).expect("a record").repairs;
+    assert_eq!(repairs(&fleet), 2);
+    fleet.forget_a_repair();
+    assert_eq!(repairs(&fleet), 1);
+    // A user who changes the spec is served at once.
+    see(&mut fleet, object(UID, 200, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady")));
+    assert_eq!((repairs(&fleet), reasons(&fleet, slot)), (0, Reasons::SPEC));
+}

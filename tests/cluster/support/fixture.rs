@@ -30,6 +30,12 @@ pub struct Fixture {
 impl Fixture {
     /// `name`: for people who look at the cluster while tests run.
     pub async fn new(name: &str) -> Fixture {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Fixture::named(&format!("{name}-{}-{number}", std::process::id())).await
+    }
+
+    /// In a namespace of exactly this name; one that another test has used is waited for.
+    pub async fn named(namespace: &str) -> Fixture {
         let turn = ONE_AT_A_TIME.lock().await;
         let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
         for file in ["namespace", "crd", "rbac"] {
@@ -37,15 +43,17 @@ impl Fixture {
         }
         kubectl(&["wait", "--for=condition=Established", "crd/inferenceservices.ai.example.com", "--timeout=30s"]);
         let client = Client::try_default().await.expect("KUBECONFIG");
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let namespace = format!("{name}-{}-{number}", std::process::id());
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
-        Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("created");
+        let namespaces = Api::all(client.clone());
+        eventually("the namespace is made", || async {
+            namespaces.create(&PostParams::default(), &object).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
         Fixture {
-            inference_services: Api::namespaced(client.clone(), &namespace),
-            deployments: Api::namespaced(client.clone(), &namespace),
-            services: Api::namespaced(client.clone(), &namespace),
-            namespace,
+            inference_services: Api::namespaced(client.clone(), namespace),
+            deployments: Api::namespaced(client.clone(), namespace),
+            services: Api::namespaced(client.clone(), namespace),
+            namespace: namespace.to_owned(),
             client,
             _turn: turn,
         }

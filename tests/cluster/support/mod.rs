@@ -5,6 +5,7 @@ pub mod fixture;
 pub mod operator;
 pub mod shell;
 pub mod temporary;
+pub mod vigil;
 pub mod wait;
 
 pub use audit::Request;
@@ -12,4 +13,5 @@ pub use fixture::Fixture;
 pub use operator::Operator;
 pub use shell::{kubectl, kubectl_fails};
 pub use temporary::Temporary;
+pub use vigil::Vigil;
 pub use wait::eventually;

@@ -91,6 +91,22 @@ impl Operator {
         Ok((code, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
     }
 
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_none()
+    }
+
+    /// The sum of all values of one metric, whatever their labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await.expect("served");
+        let told = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        told.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a process
+    pub async fn resident_bytes(&self) -> u64 {
+        self.metric("process_resident_memory_bytes").await as u64
+    }
+
     /// SIGTERM; how it ended and how long that took.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();

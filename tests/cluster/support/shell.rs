@@ -26,6 +26,13 @@ pub fn kubectl_fails(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Applies objects as the cluster's administrator.
+pub fn apply(objects: &[serde_json::Value]) {
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let file = super::Temporary::new(&list.to_string());
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.path()]);
+}
+
 /// Starts or stops a part of the control plane.
 pub fn cluster(arguments: &[&str]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster.sh");

@@ -1,0 +1,297 @@
+//! Objects made to hurt: by number, by size, by what they claim to be, by what is written in them.
+
+use futures::{StreamExt, stream};
+use inference_operator::api::{InferenceService, Phase};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::fixture::{ready, spec};
+use crate::support::shell::apply;
+use crate::support::{Fixture, Operator, Vigil, audit, eventually, kubectl};
+
+/// Services, half of them with the operator's labels. One in five has a Deployment, which costs the control plane more.
+const STRANGERS: usize = 1000;
+
+/// What the whole life of a good neighbour costs, and a few looks more where the machine is slow.
+const NEIGHBOUR: usize = 12;
+
+fn labels(number: usize) -> Value {
+    if number.is_multiple_of(2) {
+        json!({"app.kubernetes.io/managed-by": "inference-operator",
+               "ai.example.com/inferenceservice": format!("stranger-{number}")})
+    } else {
+        json!({"app": "stranger"})
+    }
+}
+
+/// Paused, and without an address, so that they are the operator's load and not the control plane's.
+fn stranger_deployment(number: usize) -> Deployment {
+    serde_json::from_value(json!({
+        "metadata": {"name": format!("stranger-{number}"), "labels": labels(number)},
+        "spec": {
+            "paused": true, "replicas": 0, "selector": {"matchLabels": {"app": "stranger"}},
+            "template": {"metadata": {"labels": {"app": "stranger"}},
+                         "spec": {"containers": [{"name": "server", "image": "example.com/theirs"}]}}
+        }
+    }))
+    .expect("a Deployment")
+}
+
+fn stranger_service(number: usize) -> Service {
+    serde_json::from_value(json!({
+        "metadata": {"name": format!("stranger-{number}"), "labels": labels(number)},
+        "spec": {"type": "ExternalName", "externalName": "example.com"}
+    }))
+    .expect("a Service")
+}
+
+#[tokio::test]
+async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
+    let fixture = Fixture::new("strangers").await;
+    let vigil = Vigil::of(Operator::start("strangers", &[]).await).await;
+    let create = |number: usize| {
+        let (deployments, services) = (fixture.deployments.clone(), fixture.services.clone());
+        async move {
+            let parameters = PostParams::default();
+            if number % 10 < 2 {
+                deployments.create(&parameters, &stranger_deployment(number)).await.expect("created");
+            }
+            services.create(&parameters, &stranger_service(number)).await.expect("created");
+        }
+    };
+    stream::iter(0..STRANGERS).map(create).buffer_unordered(8).collect::<()>().await;
+    let operator = vigil.ends_well(&fixture, NEIGHBOUR).await;
+    let bytes = operator.resident_bytes().await;
+    operator.kill();
+
+    // They are listed, too.
+    let operator = Operator::start("strangers", &[]).await;
+    let listed = operator.resident_bytes().await;
+    assert!(listed < bytes + (1 << 20), "{listed} bytes after the list, {bytes} before");
+    let all = (DeleteParams::default(), ListParams::default());
+    fixture.deployments.delete_collection(&all.0, &all.1).await.expect("deleted");
+    fixture.services.delete_collection(&all.0, &all.1).await.expect("deleted");
+    fixture.clean_up().await;
+}
+
+/// A Deployment that says that the InferenceService owns it. `app`: what it selects by.
+fn claimant(name: &str, owner: &InferenceService, controller: bool, app: &str) -> Deployment {
+    let name_of_owner = owner.metadata.name.as_deref().expect("a name");
+    let uid = owner.metadata.uid.as_deref().expect("a uid");
+    let selector = json!({app: name});
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": name,
+            "labels": {"app.kubernetes.io/managed-by": "inference-operator"},
+            "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": name_of_owner,
+                                 "uid": uid, "controller": controller}]
+        },
+        "spec": {
+            "replicas": 0, "selector": {"matchLabels": selector},
+            "template": {"metadata": {"labels": selector},
+                         "spec": {"containers": [{"name": "server", "image": "example.com/theirs"}]}}
+        }
+    }))
+    .expect("a Deployment")
+}
+
+#[tokio::test]
+async fn an_object_that_claims_to_be_ours_changes_nothing_but_what_it_claims() {
+    let fixture = Fixture::new("claims").await;
+    let mut owners = Vec::new();
+    for name in ["owned", "named", "adopted", "other-selector"] {
+        owners.push(fixture.create(name, 0).await);
+    }
+    let ours = "ai.example.com/inferenceservice";
+    for theirs in [
+        // An owner, but no controller.
+        claimant("owned", &owners[0], false, ours),
+        // Controlled by another InferenceService than that of its name.
+        claimant("named", &owners[0], true, ours),
+        // Given away by whoever made it: from now on it is what the spec says.
+        claimant("adopted", &owners[2], true, ours),
+        // Given away, and cannot be what the spec says.
+        claimant("other-selector", &owners[3], true, "app"),
+        // A child that no InferenceService has the name of.
+        claimant("nobody", &owners[0], true, ours),
+    ] {
+        fixture.deployments.create(&PostParams::default(), &theirs).await.expect("created");
+    }
+    let theirs = ["owned", "named", "other-selector", "nobody"];
+    let mut before = Vec::new();
+    for name in theirs {
+        before.push(fixture.deployments.get(name).await.expect("there").spec);
+    }
+    let vigil = Vigil::of(Operator::start("claims", &[]).await).await;
+
+    for (name, phase, reason, words) in [
+        ("owned", Phase::Failed, "NameTaken", "owned exists and has no controller; delete or rename it"),
+        ("named", Phase::Failed, "NameTaken", "named exists and is controlled by InferenceService owned;"),
+        ("other-selector", Phase::Pending, "ApiServerRefused", "field is immutable"),
+    ] {
+        let object = fixture.until(name, phase).await;
+        let (_, said, message) = ready(&object);
+        assert!(said == reason && message.contains(words), "{name}: {said}: {message}");
+    }
+    fixture.until("adopted", Phase::Ready).await;
+    let adopted = fixture.deployments.get("adopted").await.expect("there");
+    let pod = adopted.spec.and_then(|spec| spec.template.spec).expect("a pod");
+    assert_ne!(pod.containers[0].image.as_deref(), Some("example.com/theirs"));
+    for (name, before) in theirs.iter().zip(before) {
+        assert_eq!(fixture.deployments.get(name).await.expect("there").spec, before, "{name}");
+    }
+
+    for name in ["owned", "named", "other-selector"] {
+        fixture.deployments.delete(name, &DeleteParams::default()).await.expect("deleted");
+    }
+    for name in ["owned", "named", "other-selector"] {
+        fixture.until(name, Phase::Ready).await;
+    }
+    // Each: a look and a refusal, again a second or two later, and so on.
+    vigil.ends_well(&fixture, NEIGHBOUR + 4 * 30).await;
+    fixture.clean_up().await;
+}
+
+/// What shells, templates, terminals, logs, YAML and Kubernetes itself make something of.
+const MODELS: &[&str] = &[
+    "$(HOME)/$$(HOME)/$$$(HOME)/$/$$",
+    "$(POD_NAME) ${HOME} `id` $(id) ; reboot # & | > /dev/null",
+    "' \" \\ \\\\ \\n %s %n %00",
+    "{model} {port} {maxBatchSize} {{.Values.x}} {% x %} <%= x %> @{x}",
+    "--trust-remote-code --port=1",
+    "a\nb\r\n\tlevel=info msg=forged",
+    "---\n- &a *a !!binary | ? : yes no ~ 0x1f 1e3 null",
+    "\u{1b}[31m\u{7}\u{8}\u{7f}\u{85}\u{2028}\u{2029}\u{feff}\u{fffd}\u{ffff}",
+    "\u{202e}gnp.exe\u{202c} Zo\u{eb} e\u{301} \u{1f469}\u{200d}\u{1f4bb} \u{1d54f} \u{200b}x",
+    "../../etc/passwd file:///etc/passwd http://169.254.169.254/",
+];
+
+#[tokio::test]
+async fn a_model_of_any_text_reaches_its_pod_literally() {
+    let fixture = Fixture::new("texts").await;
+    let vigil = Vigil::of(Operator::start("texts", &[]).await).await;
+    let longest = "\u{1d54f}".repeat(1024);
+    let models: Vec<&str> = MODELS.iter().copied().chain([longest.as_str()]).collect();
+    for (number, model) in models.iter().enumerate() {
+        fixture.create_from(&format!("demo-{number}"), spec(model, 1, "L40S")).await;
+    }
+    fixture.until_all(models.len(), Phase::Ready).await;
+    let pods = Api::<Pod>::namespaced(fixture.client.clone(), &fixture.namespace);
+    for (number, model) in models.iter().enumerate() {
+        let selector = format!("ai.example.com/inferenceservice=demo-{number}");
+        let found = pods.list(&ListParams::default().labels(&selector)).await.expect("a list");
+        let container = &found.items[0].spec.as_ref().expect("a spec").containers[0];
+        let arguments = container.args.clone().expect("arguments");
+        // The kubelet turns $$ into $, and so finds no $(VARIABLE); tests/properties.rs has it for any text.
+        assert_eq!(arguments, [format!("--model={}", model.replace('$', "$$")), "--port=8000".into()], "{model:?}");
+        assert!(container.env.is_none() && container.env_from.is_none());
+        assert_eq!(container.command.as_deref().map(<[String]>::len), Some(3), "no shell");
+    }
+    vigil.ends_well(&fixture, NEIGHBOUR * (models.len() + 1)).await;
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn the_longest_names_are_served() {
+    // With what the fixture adds: 63.
+    let fixture = Fixture::new(&"n".repeat(63 - format!("-{}-00", std::process::id()).len())).await;
+    let _operator = Operator::start("longest", &[]).await;
+    let name = "m".repeat(63);
+    fixture.create(&name, 1).await;
+    let object = fixture.until(&name, Phase::Ready).await;
+    let endpoint = object.status.and_then(|status| status.endpoint);
+    assert_eq!(endpoint, Some(format!("http://{name}.{}.svc.cluster.local", fixture.namespace)));
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_gpu_type_of_any_text_is_refused_in_one_line_of_the_log() {
+    let fixture = Fixture::new("lines").await;
+    let vigil = Vigil::of(Operator::start("lines", &[]).await).await;
+    let types = ["T4\n2026-01-01T00:00:00.000000Z  INFO forged", "\u{1b}[2J\u{7}\r", "$(HOME)", "\u{1d54f}"];
+    for (number, gpu_type) in types.iter().enumerate() {
+        fixture.create_from(&format!("bad-{number}"), spec("m", 1, gpu_type)).await;
+        let object = fixture.until(&format!("bad-{number}"), Phase::Failed).await;
+        let words = format!("invalid GPU type: {gpu_type} (expected: A100, H100, L40S)");
+        assert_eq!(ready(&object).2, words);
+    }
+    let log = vigil.operator.log();
+    assert_eq!(vigil.operator.lines_with("invalid GPU type: "), types.len(), "{log}");
+    let lines = log.lines().filter(|line| line.starts_with("2026-01-01") || line.contains(['\u{1b}', '\u{7}', '\r']));
+    assert_eq!(lines.count(), 0, "{log}");
+    // A look, a status, an Event.
+    vigil.ends_well(&fixture, NEIGHBOUR + 4 * types.len()).await;
+    fixture.clean_up().await;
+}
+
+/// Owners enough to make the operator give up on reading them: see `pruning::LIMIT`.
+fn owners(namespace: &str) -> Value {
+    let config_map = |number: usize| {
+        let name = format!("{number:03}{}", "x".repeat(250));
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}})
+    };
+    apply(&(0..120).map(config_map).collect::<Vec<_>>());
+    let listed = kubectl(&["-n", namespace, "get", "configmaps", "-o", "json"]);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let reference = |object: &Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": object["metadata"]["name"],
+               "uid": object["metadata"]["uid"]})
+    };
+    listed["items"].as_array().expect("a list").iter().map(reference).collect()
+}
+
+#[tokio::test]
+async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgotten_when_it_is_deleted() {
+    let fixture = Fixture::new("bulk").await;
+    let labels: serde_json::Map<String, Value> = (0..1900)
+        .map(|number| (format!("{}.example.com/{number:063}", "p".repeat(63)), json!("v".repeat(63))))
+        .collect();
+    // The second is what ends a streaming list, where it is in a bookmark.
+    let annotations = json!({"bulk": "a".repeat(250_000), "k8s.io/initial-events-end": "true"});
+    let metadata = [
+        ("plain", json!({})),
+        ("labels", json!({"labels": labels})),
+        ("annotations", json!({"annotations": annotations})),
+        ("owners", json!({"ownerReferences": owners(&fixture.namespace)})),
+        ("later", json!({})),
+    ];
+    let vigil = Vigil::of(Operator::start("bulk", &[]).await).await;
+    for (name, metadata) in &metadata {
+        let mut object = serde_json::to_value(InferenceService::new(name, spec("m", 0, "L40S"))).expect("JSON");
+        object["metadata"].as_object_mut().expect("an object").extend(metadata.as_object().expect("one").clone());
+        let object = serde_json::from_value(object).expect("an InferenceService");
+        fixture.inference_services.create(&PostParams::default(), &object).await.expect("created");
+    }
+    fixture.until_all(metadata.len(), Phase::Ready).await;
+
+    // One that was served before becomes as bulky, and a status of a megabyte is put right.
+    let patch = Patch::Merge(json!({"metadata": metadata[3].1}));
+    fixture.inference_services.patch("later", &PatchParams::default(), &patch).await.expect("patched");
+    let lie = json!({"status": {"endpoint": "http://evil".repeat(90_000)}});
+    fixture.inference_services.patch_status("plain", &PatchParams::default(), &Patch::Merge(lie)).await.expect("told");
+    eventually("the status is put right", || async {
+        let object = fixture.inference_services.get("plain").await.map_err(|error| error.to_string())?;
+        let endpoint = object.status.and_then(|status| status.endpoint).unwrap_or_default();
+        if endpoint.len() < 100 { Ok(()) } else { Err(format!("{} bytes", endpoint.len())) }
+    })
+    .await;
+    let operator = vigil.ends_well(&fixture, NEIGHBOUR * (metadata.len() + 2)).await;
+    operator.kill();
+
+    // A restart reads them all and has nothing to do.
+    let mark = audit::mark();
+    let operator = Operator::start("bulk", &[]).await;
+    operator.settled().await;
+    let requests = audit::since(mark);
+    assert!(requests.iter().all(|request| !request.is_write()), "{requests:?}");
+    fixture.clean_up().await;
+    eventually("nothing is remembered of them", || async {
+        let left = operator.metric("inference_operator_inferenceservices").await;
+        if left == 0.0 { Ok(()) } else { Err(format!("{left} InferenceServices")) }
+    })
+    .await;
+    assert_eq!(operator.lines_with("cannot be understood"), 0, "{}", operator.log());
+}

@@ -1,0 +1,337 @@
+//! Clusters that refuse, change or take away what the operator writes, and a second operator by mistake.
+
+use std::time::Duration;
+
+use inference_operator::api::Phase;
+use serde_json::{Value, json};
+
+use crate::support::fixture::{ready, spec};
+use crate::support::shell::{apply, variable};
+use crate::support::{Fixture, Operator, Request, Vigil, audit, eventually, kubectl};
+
+/// See hostile.rs.
+const NEIGHBOUR: usize = 12;
+
+fn count(requests: &[Request], name: &str, verb: &str, resource: &str) -> usize {
+    requests.iter().filter(|request| request.name == name && request.is(verb, resource)).count()
+}
+
+/// Waits until the condition Ready gives this reason, in words that hold these.
+async fn until_said(fixture: &Fixture, name: &str, phase: Phase, reason: &str, words: &str) {
+    eventually(&format!("{name} says {reason}: {words}"), || async {
+        let object = fixture.inference_services.get(name).await.map_err(|error| error.to_string())?;
+        let Some(status) = &object.status else { return Err("no status".into()) };
+        let (_, said, message) = ready(&object);
+        if status.phase == phase && said == reason && message.contains(words) {
+            return Ok(());
+        }
+        Err(format!("{:?} {said}: {message}", status.phase))
+    })
+    .await;
+}
+
+/// Nothing is asked for, once what happened has been looked at.
+async fn is_quiet() {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mark = audit::mark();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let requests = audit::since(mark);
+    assert!(requests.iter().all(|request| request.verb == "watch"), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_goes_away_is_let_go() {
+    const COUNT: usize = 15;
+    let fixture = Fixture::new("going").await;
+    let going = format!("{}-away", fixture.namespace);
+    apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": going}})]);
+    let object = |number: usize| {
+        json!({"apiVersion": "ai.example.com/v1", "kind": "InferenceService",
+               "metadata": {"name": format!("demo-{number}"), "namespace": going}, "spec": spec("m", 0, "L40S")})
+    };
+    let vigil = Vigil::of(Operator::start("going", &[]).await).await;
+    apply(&(0..COUNT).map(object).collect::<Vec<_>>());
+    kubectl(&["-n", &going, "wait", "isvc", "--all", "--for=condition=Ready", "--timeout=60s"]);
+
+    let mark = audit::mark();
+    kubectl(&["delete", "namespace", &going, "--wait=false"]);
+    eventually("all that is ours is gone", || async {
+        let left = kubectl(&["-n", &going, "get", "isvc,deployments,services", "-o", "name"]);
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    is_quiet().await;
+    let requests = audit::since(mark);
+    let made = requests.iter().filter(|request| request.verb != "get" && request.code == 201);
+    assert_eq!(made.count(), 0, "nothing is made anew: {requests:?}");
+    println!("{} requests for {COUNT} in a namespace that goes", requests.len());
+    let told = requests.iter().filter(|request| request.is("create", "events") || request.resource.ends_with("status"));
+    assert_eq!(told.count(), 0, "there is nobody to tell: {requests:?}");
+    // Children may go before their InferenceService: a look, the spec, a try, and all of it again a little later.
+    assert!(requests.len() <= COUNT * 15, "{requests:?}");
+    let operator = vigil.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) + COUNT * 15).await;
+    fixture.clean_up().await;
+    eventually("nothing is remembered of it", || async {
+        let left = operator.metric("inference_operator_inferenceservices").await;
+        if left == 0.0 { Ok(()) } else { Err(format!("{left} InferenceServices")) }
+    })
+    .await;
+}
+
+fn quota(fixture: &Fixture, hard: &Value) {
+    apply(&[json!({"apiVersion": "v1", "kind": "ResourceQuota",
+                   "metadata": {"name": "few", "namespace": fixture.namespace}, "spec": {"hard": hard}})]);
+}
+
+#[tokio::test]
+async fn a_quota_that_refuses_the_children_is_said_and_healed_when_it_is_lifted() {
+    let fixture = Fixture::new("quota").await;
+    let vigil = Vigil::of(Operator::start("quota", &[]).await).await;
+    fixture.create("before", 0).await;
+    fixture.until("before", Phase::Ready).await;
+    quota(&fixture, &json!({"services": "1", "count/deployments.apps": "1"}));
+    eventually("the quota counts", || async {
+        let used = kubectl(&["-n", &fixture.namespace, "get", "resourcequota/few", "-o", "jsonpath={.status.used}"]);
+        if used.contains(r#""services":"1""#) { Ok(()) } else { Err(used) }
+    })
+    .await;
+    fixture.create("demo", 0).await;
+    until_said(&fixture, "demo", Phase::Pending, "ApiServerRefused", "exceeded quota: few, requested: services=1")
+        .await;
+    quota(&fixture, &json!({"services": "9", "count/deployments.apps": "1"}));
+    let words = "exceeded quota: few, requested: count/deployments.apps=1";
+    until_said(&fixture, "demo", Phase::Pending, "ApiServerRefused", words).await;
+    // What is there already is served all the while.
+    fixture.change("before", json!({"maxBatchSize": 7})).await;
+    fixture.until("before", Phase::Ready).await;
+    kubectl(&["-n", &fixture.namespace, "delete", "resourcequota/few"]);
+    fixture.until("demo", Phase::Ready).await;
+    vigil.ends_well(&fixture, NEIGHBOUR * 3 + 50).await;
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_limit_range_changes_pods_and_nothing_of_ours() {
+    let fixture = Fixture::new("limits").await;
+    let range = |limit: Value| {
+        apply(&[json!({"apiVersion": "v1", "kind": "LimitRange",
+                       "metadata": {"name": "range", "namespace": fixture.namespace}, "spec": {"limits": [limit]}})]);
+    };
+    range(json!({"type": "Container", "default": {"memory": "1Gi"}, "defaultRequest": {"cpu": "1m"}}));
+    let vigil = Vigil::of(Operator::start("limits", &[]).await).await;
+    fixture.create("demo", 1).await;
+    fixture.until("demo", Phase::Ready).await;
+    let requests = vigil.requests();
+    assert_eq!(count(&requests, "demo", "patch", "deployments"), 1, "{requests:?}");
+    let vigil = Vigil::of(vigil.ends_well(&fixture, NEIGHBOUR * 2).await).await;
+
+    range(json!({"type": "Container", "max": {"nvidia.com/gpu": "0"}}));
+    fixture.create("refused", 1).await;
+    until_said(&fixture, "refused", Phase::Degraded, "FailedCreate", "maximum nvidia.com/gpu usage per Container is 0")
+        .await;
+    assert!(vigil.requests().len() <= NEIGHBOUR * 3, "{:?}", vigil.requests());
+    fixture.clean_up().await;
+}
+
+/// A policy for the Deployments of the test's namespace, gone with whoever holds it.
+struct Policy(&'static str, String);
+
+impl Policy {
+    /// `kind`: Validating or Mutating. `condition`: for which Deployments; CEL.
+    fn new(fixture: &Fixture, kind: &'static str, condition: &str, effect: &Value) -> Policy {
+        let kind = if kind == "Validating" { "ValidatingAdmissionPolicy" } else { "MutatingAdmissionPolicy" };
+        let name = format!("{}-{:08x}", fixture.namespace, condition.len() * 7919 + effect.to_string().len());
+        let api_version = "admissionregistration.k8s.io/v1";
+        let mut policy = json!({
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": fixture.namespace}},
+                "resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+                                   "resources": ["deployments"]}]
+            },
+            "matchConditions": [{"name": "these", "expression": condition}]
+        });
+        policy.as_object_mut().expect("an object").extend(effect.as_object().expect("an object").clone());
+        let mut binding = json!({"policyName": name});
+        if kind == "ValidatingAdmissionPolicy" {
+            binding["validationActions"] = json!(["Deny"]);
+        }
+        apply(&[
+            json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": policy}),
+            json!({"apiVersion": api_version, "kind": format!("{kind}Binding"), "metadata": {"name": name}, "spec": binding}),
+        ]);
+        Policy(kind, name)
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        for kind in [self.0.to_owned(), format!("{}Binding", self.0)] {
+            let _ = std::process::Command::new(variable("KUBECTL")).args(["delete", &kind, &self.1]).output();
+        }
+    }
+}
+
+/// Tries a Deployment of this name without making it, until the policy shows in the answer.
+async fn until_in_force(fixture: &Fixture, name: &str, words: &str) {
+    let image = "--image=example.com/probe";
+    eventually(&format!("the policy is in force: {words}"), || async {
+        let output = std::process::Command::new(variable("KUBECTL"))
+            .args(["-n", &fixture.namespace, "create", "deployment", name, image, "--dry-run=server", "-o", "json"])
+            .output()
+            .expect("kubectl runs");
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        if told.contains(words) { Ok(()) } else { Err(told) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_policy_that_refuses_the_deployment_is_said_in_its_own_words() {
+    let fixture = Fixture::new("refusing").await;
+    let words = "only images of registry.example.com, says the platform team";
+    let effect = json!({"validations": [{"message": words, "expression":
+        "object.spec.template.spec.containers.all(c, c.image.startsWith('registry.example.com/'))"}]});
+    let policy = Policy::new(&fixture, "Validating", "object.metadata.name != 'good-neighbour'", &effect);
+    until_in_force(&fixture, "demo", words).await;
+    let vigil = Vigil::of(Operator::start("refusing", &[]).await).await;
+    fixture.create("demo", 1).await;
+    until_said(&fixture, "demo", Phase::Pending, "ApiServerRefused", words).await;
+    let told = eventually("there is an Event", || async {
+        let told = kubectl(&["-n", &fixture.namespace, "events", "--for=inferenceservice/demo"]);
+        if told.contains(words) { Ok(told) } else { Err(told) }
+    })
+    .await;
+    assert_eq!(told.matches("ApiServerRefused").count(), 1, "{told}");
+    drop(policy);
+    fixture.until("demo", Phase::Ready).await;
+    vigil.ends_well(&fixture, NEIGHBOUR * 2 + 50).await;
+    fixture.clean_up().await;
+}
+
+fn json_patch(expression: &str) -> Value {
+    json!({"reinvocationPolicy": "Never",
+           "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}]})
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_what_was_written_is_not_fought() {
+    let fixture = Fixture::new("changing").await;
+    let effect = json_patch(
+        r#"[JSONPatch{op: "replace", path: "/spec/template/spec/containers/0/image", value: "mirror.example.com/server"},
+            JSONPatch{op: "replace", path: "/spec/replicas", value: 2},
+            JSONPatch{op: "add", path: "/metadata/labels/platform", value: "yes"},
+            JSONPatch{op: "add", path: "/spec/template/metadata/labels/platform", value: "yes"}]"#,
+    );
+    let _policy = Policy::new(&fixture, "Mutating", "object.metadata.name == 'demo'", &effect);
+    until_in_force(&fixture, "demo", "mirror.example.com/server").await;
+    let vigil = Vigil::of(Operator::start("changing", &[]).await).await;
+    fixture.create("demo", 1).await;
+    let object = fixture.until("demo", Phase::Ready).await;
+    assert_eq!(ready(&object).2, "2 of 2 replicas ready", "the status says what is there");
+    fixture.change("demo", json!({"maxBatchSize": 7})).await;
+    fixture.until("demo", Phase::Ready).await;
+    is_quiet().await;
+    let deployment = fixture.deployments.get("demo").await.expect("there");
+    let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a pod");
+    assert_eq!(pod.containers[0].image.as_deref(), Some("mirror.example.com/server"));
+    let requests = vigil.requests();
+    assert_eq!(count(&requests, "demo", "patch", "deployments"), 2, "one for each spec: {requests:?}");
+    assert_eq!(count(&requests, "demo", "create", "services"), 1, "{requests:?}");
+    assert!(count(&requests, "demo", "patch", "inferenceservices/status") <= 4, "{requests:?}");
+    vigil.ends_well(&fixture, NEIGHBOUR * 3).await.kill();
+
+    let mark = audit::mark();
+    let operator = Operator::start("changing", &[]).await;
+    operator.settled().await;
+    let requests = audit::since(mark);
+    assert!(requests.iter().all(|request| !request.is_write()), "{requests:?}");
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_policy_that_takes_away_what_the_operator_needs_is_named() {
+    let fixture = Fixture::new("taking").await;
+    let label = json_patch(
+        r#"[JSONPatch{op: "replace", path: "/metadata/labels/app.kubernetes.io~1managed-by", value: "platform"}]"#,
+    );
+    let with = "has(object.metadata.labels) && 'app.kubernetes.io/managed-by' in object.metadata.labels";
+    let condition = format!("object.metadata.name == 'relabelled' && {with}");
+    let _label = Policy::new(&fixture, "Mutating", &condition, &label);
+    let owner = json_patch(r#"[JSONPatch{op: "remove", path: "/metadata/ownerReferences"}]"#);
+    let condition = "object.metadata.name == 'disowned' && has(object.metadata.ownerReferences)";
+    let owner = Policy::new(&fixture, "Mutating", condition, &owner);
+    // Policies are read together: where the last is in force, the others are.
+    let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 5}]"#);
+    let _probe = Policy::new(&fixture, "Mutating", "object.metadata.name == 'probe'", &probe);
+    until_in_force(&fixture, "probe", "\"replicas\": 5").await;
+    let vigil = Vigil::of(Operator::start("taking", &[]).await).await;
+    fixture.create("relabelled", 1).await;
+    fixture.create("disowned", 0).await;
+    let words = "label app.kubernetes.io/managed-by";
+    until_said(&fixture, "relabelled", Phase::Failed, "LabelTakenAway", words).await;
+    until_said(&fixture, "disowned", Phase::Failed, "NameTaken", "disowned exists and has no controller").await;
+    let requests = vigil.requests();
+    assert_eq!(count(&requests, "disowned", "patch", "deployments"), 1, "not ours any more: {requests:?}");
+    drop(owner);
+    // Where a later one is in force, an earlier one is gone.
+    let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 66}]"#);
+    let _probe = Policy::new(&fixture, "Mutating", "object.metadata.name == 'later'", &probe);
+    until_in_force(&fixture, "later", "\"replicas\": 66").await;
+    kubectl(&["-n", &fixture.namespace, "delete", "deployment/disowned"]);
+    fixture.until("disowned", Phase::Ready).await;
+    vigil.ends_well(&fixture, NEIGHBOUR * 3 + 60).await;
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn two_operators_by_mistake_do_the_same_and_come_to_rest() {
+    const COUNT: usize = 10;
+    let fixture = Fixture::new("two").await;
+    let twin = Operator::start("two-b", &[]).await;
+    let vigil = Vigil::of(Operator::start("two-a", &[]).await).await;
+    for number in 0..COUNT {
+        fixture.create(&format!("demo-{number}"), 1).await;
+    }
+    fixture.until_all(COUNT, Phase::Ready).await;
+    vigil.operator.settled().await;
+    twin.settled().await;
+    is_quiet().await;
+    let requests = vigil.requests();
+    let writes = requests.iter().filter(|request| request.is_write()).count();
+    println!("{} requests, {writes} of them writes, for {COUNT} by two operators", requests.len());
+    // Twice what one may do, and twice again for what each makes of the other's.
+    assert!(writes <= COUNT * 4 * 4, "{requests:?}");
+    vigil.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) * 3).await;
+    drop(twin);
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
+    let fixture = Fixture::new("fight").await;
+    let twin = Operator::start("fight-b", &["--server-image", "example.com/twin"]).await;
+    let vigil = Vigil::of(Operator::start("fight-a", &[]).await).await;
+    fixture.create("demo", 0).await;
+    fixture.until_deployment("demo", "it is there", |_| Ok(())).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let requests = vigil.requests();
+    let writes = requests.iter().filter(|request| request.is_write()).count();
+    println!("{} requests, {writes} of them writes, of two that fight for 10 s", requests.len());
+    assert!(requests.len() <= 100, "{} requests", requests.len());
+    let words = "somebody else keeps changing what this operator writes";
+    assert_eq!(vigil.operator.lines_with(words) + twin.lines_with(words), 2, "{}", vigil.operator.log());
+    // When one of them is gone, what the other one wants comes to be.
+    twin.kill();
+    fixture
+        .until_deployment("demo", "it is the other's", |deployment| {
+            let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).expect("a pod");
+            if pod.containers[0].image.as_deref() == Some("example.com/twin") { Err("not yet".into()) } else { Ok(()) }
+        })
+        .await;
+    fixture.until("demo", Phase::Ready).await;
+    is_quiet().await;
+    vigil.ends_well(&fixture, 200).await;
+    fixture.clean_up().await;
+}
