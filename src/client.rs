@@ -2,7 +2,7 @@
 //! nothing that kube's own Config would link. Called by main; must never log a token.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tower::BoxError;
+use tower::{BoxError, Service};
 
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
@@ -69,14 +69,19 @@ async fn from_kubeconfig(settings: &Settings) -> Result<kube::Client, ClientErro
 fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
     let folder = &settings.service_account;
     let authority = api_server()?;
-    let https = https(&folder.join("ca.crt"))?;
+    let ca = Arc::new(Ca::new(folder.join("ca.crt")));
+    ca.connector()?;
     let token = Token::new(folder.join("token"));
     token.header().map_err(|error| ClientError(format!("{}: {error}", token.file.display())))?;
+    let connect = tower::service_fn(move |address: Uri| {
+        let connector = ca.connector();
+        Box::pin(async move { connector?.call(address).await })
+    });
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .http1_read_buf_exact_size(READ_BUFFER)
-        .build(https);
+        .build(connect);
     let server = Arc::new(Server { authority, token, http, metrics });
     let service = tower::service_fn(move |request| {
         let server = server.clone();
@@ -103,20 +108,46 @@ fn api_server() -> Result<Authority, ClientError> {
     })
 }
 
+/// The cluster's CA. Its file is read for each new connection, which are few: a CA that is replaced is
+/// followed, and one that is gone is trusted no more, without a restart.
+struct Ca {
+    file: PathBuf,
+    /// What was read last, and what was made of it.
+    read: Mutex<Option<(Vec<u8>, HttpsConnector<HttpConnector>)>>,
+}
+
+impl Ca {
+    fn new(file: PathBuf) -> Ca {
+        Ca { file, read: Mutex::new(None) }
+    }
+
+    fn connector(&self) -> Result<HttpsConnector<HttpConnector>, ClientError> {
+        let refused = |problem: &dyn std::fmt::Display| ClientError(format!("{}: {problem}", self.file.display()));
+        let pem = std::fs::read(&self.file).map_err(|error| refused(&error))?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, connector)) = &*read
+            && *known == pem
+        {
+            return Ok(connector.clone());
+        }
+        let connector = https(&pem).map_err(|problem| refused(&problem))?;
+        *read = Some((pem, connector.clone()));
+        Ok(connector)
+    }
+}
+
 /// HTTPS by the cluster's own CA and no other; TLS 1.3, which every API server in support speaks.
-fn https(ca: &Path) -> Result<HttpsConnector<HttpConnector>, ClientError> {
-    let refused = |problem: &dyn std::fmt::Display| ClientError(format!("{}: {problem}", ca.display()));
+fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| refused(&error))? {
-        roots.add(certificate.map_err(|error| refused(&error))?).map_err(|error| refused(&error))?;
+    for certificate in CertificateDer::pem_slice_iter(ca) {
+        roots.add(certificate?)?;
     }
     if roots.is_empty() {
-        return Err(refused(&"holds no certificate (expected: the cluster's CA as PEM)"));
+        return Err("holds no certificate (expected: the cluster's CA as PEM)".into());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| refused(&error))?
+        .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
     // Connections live for minutes and there are few: a cache of sessions would cost more than it saves.
@@ -131,15 +162,15 @@ fn https(ca: &Path) -> Result<HttpsConnector<HttpConnector>, ClientError> {
     Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(tcp))
 }
 
-struct Server {
+struct Server<C> {
     authority: Authority,
     token: Token,
     /// Not with kube's own Body: hyper would have to print its error, and that links a YAML parser.
-    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: hyper_util::client::legacy::Client<C, Full<Bytes>>,
     metrics: Arc<Metrics>,
 }
 
-impl Server {
+impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| "the request has no body")?;
@@ -211,6 +242,19 @@ impl Token {
 mod tests {
     use super::*;
 
+    const CERTIFICATE: &str = "
+-----BEGIN CERTIFICATE-----
+MIIBbzCCARWgAwIBAgIUV267lFoBJcqlVTvCDIIQ3+pvik8wCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYTAgFw0yNjExMjQyMDM5NTRaGA8yMTI2MTAzMTIwMzk1NFow
+DDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDkXN2WgnGtx
+KnSc0Siwbq6J+PCo4oCKsUBqszua5T4aWtnnf+LFN1kqQaU4rVb4SDLZ+4a1jWXk
+WJns9KXtMgOjUzBRMB0GA1UdDgQWBBSCjMATgvjJ1JV96APALU3BUBvBAjAfBgNV
+HSMEGDAWgBSCjMATgvjJ1JV96APALU3BUBvBAjAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0gAMEUCIGMbjcxXsavlejoYxgbgjIQN8UVTQ00lZIQUGI2Dgn+y
+AiEA6N2yqWPWafoZwnkziQGwxI6X9kwrXwJoSnzbIyOv/Vg=
+-----END CERTIFICATE-----
+";
+
     #[test]
     fn a_token_is_read_again_after_a_refusal() {
         let file = std::env::temp_dir().join(format!("inference-operator-token-{}", std::process::id()));
@@ -221,6 +265,21 @@ mod tests {
         assert_eq!(token.header().expect("kept"), "Bearer one");
         token.forget();
         assert_eq!(token.header().expect("read"), "Bearer two");
+        std::fs::remove_file(file).expect("removed");
+    }
+
+    #[test]
+    fn a_ca_that_is_replaced_is_read_for_the_next_connection() {
+        let file = std::env::temp_dir().join(format!("inference-operator-ca-{}", std::process::id()));
+        let write = |text: &str| std::fs::write(&file, text).expect("written");
+        let ca = Ca::new(file.clone());
+        write(CERTIFICATE);
+        ca.connector().expect("a CA");
+        write("gone");
+        let problem = ca.connector().expect_err("no CA any more").to_string();
+        assert!(problem.contains("inference-operator-ca-") && problem.contains("no certificate"), "{problem}");
+        write(&format!("{CERTIFICATE}{CERTIFICATE}"));
+        ca.connector().expect("the old and the new one");
         std::fs::remove_file(file).expect("removed");
     }
 }

@@ -128,9 +128,14 @@ start_part() { begin_part "$1" && wait_until_serving "$1"; }
 
 # Who listens on the port already would be taken for the part, and one cluster would write into another.
 begin_part() {
-  local log=$DIR/logs/$1.log address
+  local log=$DIR/logs/$1.log address attempt
   address=$(address_of "$1")
   [ ! -s "$log" ] || mv "$log" "$log.before"
+  # One that was killed just now keeps its port for a moment longer than its name.
+  for attempt in {1..20}; do
+    connects "${address##*:}" || break
+    [ "$attempt" = 20 ] || sleep 0.1
+  done
   if connects "${address##*:}"; then
     echo "Error: address already in use: ${address#*//}" >"$log"
     return 1

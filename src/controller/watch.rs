@@ -40,6 +40,9 @@ const WATCH_PAUSE: Duration = Duration::from_secs(600);
 /// A watch that ends sooner is not opened again at once.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
+/// A watch that breaks off so many times in a row: somebody needs to act.
+const UNLUCKY: u8 = 3;
+
 #[derive(Debug)]
 pub enum Event<K> {
     /// A list begins: what it does not name is not there any more.
@@ -207,7 +210,7 @@ impl<K: Kind> Watch<K> {
             return None;
         }
         self.phase = Phase::Listed(list.resource_version);
-        self.list_is_done();
+        self.is_well();
         Some(Event::InitDone)
     }
 
@@ -230,7 +233,7 @@ impl<K: Kind> Watch<K> {
         };
         if let Phase::Watching { resource_version, .. } = &mut self.phase {
             *resource_version = object.identity().resource_version;
-            self.failures = 0;
+            self.is_well();
         }
         Ok(Some(match (is_gone, is_list) {
             (true, _) => Event::Delete(object),
@@ -242,7 +245,7 @@ impl<K: Kind> Watch<K> {
     fn bookmark(&mut self, version: u64, ends_list: bool) -> Option<Event<K>> {
         if let Phase::Watching { resource_version, .. } = &mut self.phase {
             *resource_version = version;
-            self.failures = 0;
+            self.is_well();
             return None;
         }
         if !ends_list {
@@ -254,11 +257,11 @@ impl<K: Kind> Watch<K> {
             self.deadline = now + WATCH_PAUSE;
             self.phase = Phase::Watching { answer, resource_version: version, since: now };
         }
-        self.list_is_done();
+        self.is_well();
         Some(Event::InitDone)
     }
 
-    fn list_is_done(&mut self) {
+    fn is_well(&mut self) {
         self.failures = 0;
         if self.complaint.take().is_some() {
             tracing::info!(resource = K::resource(), "watching");
@@ -319,10 +322,12 @@ impl<K: Kind> Watch<K> {
         self.failures = self.failures.saturating_add(1);
         self.resume = Instant::now() + backoff(self.failures, LONGEST_WAIT, self.jitter.draw());
         match interruption {
-            // Nobody needs to act.
             Interruption::Cut(why) => {
                 tracing::debug!(resource = K::resource(), why, "watching again");
                 self.relist_or_resume();
+                if self.failures >= UNLUCKY {
+                    self.complain(format!("waiting for the API server: {why}"));
+                }
             }
             Interruption::Expired => {
                 tracing::debug!(resource = K::resource(), "fell behind; listing again");
@@ -346,8 +351,10 @@ impl<K: Kind> Watch<K> {
         matches!(self.phase, Phase::Opening(_, Opened::StreamingList)) && matches!(status.code, 400 | 422)
     }
 
+    /// Once, and not again where only a time in it has moved.
     fn complain(&mut self, complaint: String) {
-        if self.complaint.as_ref() != Some(&complaint) {
+        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+        if self.complaint.as_deref().map(words) != Some(words(&complaint)) {
             tracing::warn!(resource = K::resource(), "{complaint}");
             self.complaint = Some(complaint);
         }
