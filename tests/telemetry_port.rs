@@ -103,8 +103,10 @@ async fn a_connection_ends_by_itself_whatever_is_said_on_it() {
     let address = start().await;
     assert_eq!(read(connect(address).await).await, "");
     assert_eq!(read(send(address, b"GET /livez HTTP/1.1\r\nX: ").await).await, "");
-    // Kept alive by nobody.
+    // Where there is an answer, that is the end: nobody waits for another request.
+    let begun = tokio::time::Instant::now();
     assert!(read(send(address, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await).await.ends_with("ok\n"));
+    assert!(begun.elapsed() < Duration::from_secs(1), "it is held open for {:?}", begun.elapsed());
     // Bodies that never come.
     for head in
         ["Content-Length: 9999999999", "Transfer-Encoding: chunked", "Content-Length: 5\r\nExpect: 100-continue"]
