@@ -30,11 +30,15 @@ pub enum Piece {
     Document,
 }
 
-/// Bytes that are kept of one document or item, give or take a chunk. A status of this operator's
-/// own has 1 to 2 kB, 14 at the most. Of more, the longest part is replaced by null.
+/// Bytes that are kept of one document or item. A status of this operator's own has 1 to 2 kB, 14 at
+/// the most. What goes beyond is replaced by null: the outermost array, or else the value.
 const LIMIT: usize = 32 << 10;
 
-/// Bytes that are looked at in one step, so that a step keeps no more than that.
+/// Bytes that are kept of one value, so that a long one does not cost the others theirs.
+const LONGEST_VALUE: usize = LIMIT / 2;
+
+/// Bytes that are looked at in one step, so that a step keeps no more than that. Beyond the limit there
+/// is as much room for names and brackets, which is more than those of one object take.
 const STEP: usize = 4 << 10;
 
 /// A buffer that a long document made larger than this is given back.
@@ -146,8 +150,11 @@ impl Pruner {
             if piece.is_some() {
                 return Ok(piece);
             }
-            if self.kept.len() - self.item > LIMIT {
-                self.cut()?;
+            if self.length() > LIMIT {
+                self.cut();
+            }
+            if self.length() > LIMIT + STEP {
+                return Err(Malformed("more fields than an object has"));
             }
         }
         Ok(None)
@@ -156,6 +163,10 @@ impl Pruner {
     /// What `advance` said is complete, until it is called again.
     pub fn kept(&self) -> &[u8] {
         &self.kept[self.item..]
+    }
+
+    fn length(&self) -> usize {
+        self.kept.len() - self.item
     }
 
     /// Is a document begun and not complete?
@@ -273,7 +284,11 @@ impl Pruner {
             self.kept.extend_from_slice(&bytes[..used]);
         }
         self.state = State::Opaque(opaque);
-        if is_complete {
+        if opaque.copy && (self.length() > LIMIT || self.kept.len() - opaque.start > LONGEST_VALUE) {
+            self.cut();
+        }
+        // Where an array was cut, it goes on.
+        if is_complete && matches!(self.state, State::Opaque(Opaque { depth: 0, .. })) {
             self.state = self.after_value();
         }
         used
@@ -317,14 +332,14 @@ impl Pruner {
     }
 
     /// What is kept is too long: null takes the place of the outermost array, or of the value that
-    /// is being copied, and the rest of it is skipped.
-    fn cut(&mut self) -> Result<(), Malformed> {
+    /// is being copied, and the rest of it is skipped. Names and brackets stay.
+    fn cut(&mut self) {
         let array = self.levels.iter().position(|level| level.kind == LevelKind::Array);
         let opaque = if let State::Opaque(opaque) = self.state { Some(opaque) } else { None };
         let (start, popped) = match (array, opaque) {
             (Some(array), _) => (self.levels[array].start, self.levels.len() - array),
             (None, Some(opaque)) if opaque.copy => (opaque.start, 0),
-            _ => return Err(Malformed("more fields than an object has")),
+            _ => return,
         };
         self.kept.truncate(start);
         self.kept.extend_from_slice(b"null");
@@ -336,7 +351,6 @@ impl Pruner {
             _ => (0, Text::No),
         };
         self.state = State::Opaque(Opaque { copy: false, start, depth: depth + popped, text });
-        Ok(())
     }
 }
 

@@ -230,16 +230,21 @@ pub fn parse(
                 let flag = FLAGS
                     .iter()
                     .find(|flag| flag.name == name)
-                    .ok_or_else(|| format!("unknown flag --{name} (--help lists the flags)"))?;
+                    .ok_or_else(|| one_line(&format!("unknown flag --{name}")))?;
                 let value = parser.value().map_err(|error| error.to_string())?;
                 let value = value.to_str().ok_or_else(|| format!("invalid --{}: not UTF-8", flag.name))?;
                 (flag.set)(&mut settings, value)
                     .map_err(|problem| format!("invalid --{}={value:?}: {problem}", flag.name))?;
             }
-            other => return Err(format!("{} (--help lists the flags)", other.unexpected())),
+            other => return Err(one_line(&other.unexpected().to_string())),
         }
     }
     Ok(Invocation::Run(Box::new(settings)))
+}
+
+/// An argument that is no flag can hold anything, also what changes a terminal.
+fn one_line(problem: &str) -> String {
+    format!("{} (--help lists the flags)", problem.replace(char::is_control, "?"))
 }
 
 pub fn help() -> String {
@@ -353,6 +358,8 @@ mod tests {
                 "invalid --server-arguments=\"--model\": expected a JSON array of strings, such as [\"--model={model}\"]",
             ),
             (&["--colour"], "unknown flag --colour (--help lists the flags)"),
+            (&["--col\nour\u{1b}[31m"], "unknown flag --col?our?[31m (--help lists the flags)"),
+            (&["-\n"], "invalid option '-?' (--help lists the flags)"),
         ] {
             assert_eq!(parsed(arguments, &[]), Err(expected.to_owned()));
         }

@@ -139,9 +139,44 @@ fn what_is_too_long_becomes_null_and_the_rest_stays() {
     assert_eq!(kept[..2], [(Piece::Item, expected.clone()), (Piece::Item, expected)]);
 }
 
+/// Whoever may write an annotation chooses its length, and must not end a watch by it.
+#[test]
+fn no_length_is_a_reason_to_give_up_and_chunks_make_no_difference() {
+    const LONG: Fields = &[("a", Keep::Whole), ("b", Keep::Whole), ("c", Keep::Fields(&[("d", Keep::Whole)]))];
+    let around = |length: usize| length - 12..length + 12;
+    for length in around(LONGEST_VALUE).chain(around(LIMIT - LONGEST_VALUE)).chain(around(LIMIT)) {
+        let (half, rest) = ("x".repeat(LONGEST_VALUE - 100), "x".repeat(length.saturating_sub(LONGEST_VALUE)));
+        for text in [
+            json!({"a": "x".repeat(length), "b": 1, "c": {"d": true}}),
+            json!({"a": half, "b": rest, "c": {"d": true}}),
+            json!({"a": half, "b": 1, "c": {"d": rest}}),
+        ] {
+            let text = text.to_string();
+            let whole = pieces(LONG, &text, text.len()).expect("whole");
+            assert!(pieces(LONG, &text, 997).expect("in chunks") == whole, "{text:.20}, {} bytes", text.len());
+            assert!(whole[0].1.get("c").is_some_and(Value::is_object), "{text:.20}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_too_long_leaves_room_for_the_others() {
+    let object =
+        json!({"metadata": {"owners": [{"uid": "b"}], "name": "x".repeat(LIMIT - 200)}, "spec": "y".repeat(200)});
+    let expected = json!({"metadata": {"owners": [{"uid": "b"}], "name": null}, "spec": "y".repeat(200)});
+    let kept = pieces(OBJECT, &object.to_string(), 100).expect("well-formed");
+    assert!(kept == [(Piece::Document, expected)], "the others are not as they were");
+}
+
+#[test]
+fn fields_that_are_named_without_end_are_refused() {
+    let text = format!("{{{}", r#""metadata":{"name":""},"#.repeat(LIMIT));
+    assert_eq!(pieces(OBJECT, &text, 1000), Err(Malformed("more fields than an object has")));
+}
+
 #[test]
 fn a_long_document_gives_its_buffer_back() {
-    let long = json!({"spec": "x".repeat(LIMIT - 100)}).to_string();
+    let long = json!({"spec": "x".repeat(LONGEST_VALUE - 100)}).to_string();
     let mut pruner = Pruner::new(OBJECT);
     assert_eq!(pruner.advance(&mut Bytes::from(long)), Ok(Some(Piece::Document)));
     assert!(pruner.kept.capacity() > CAPACITY);

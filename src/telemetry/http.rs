@@ -1,6 +1,7 @@
 //! The telemetry port: /metrics, /livez and /readyz. Started by main; whoever talks to it, its
-//! connections, their time and their buffers are bounded.
+//! connections, their time and their buffers are bounded, and a kubelet's probe gets through.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::telemetry::metrics::Metrics;
 
-/// Connections at the same time; one more waits to be accepted.
+/// Connections at the same time; for one more, the oldest gives way.
 const CONNECTIONS: usize = 8;
 
 /// The life of one connection, whatever happens on it.
@@ -30,9 +32,8 @@ const PERIODS_TO_LIVE: u32 = 3;
 
 /// Serves for ever. `resync`: the resync period of the controller.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, resync: Duration) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: VecDeque<JoinHandle<()>> = VecDeque::with_capacity(CONNECTIONS);
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -42,23 +43,35 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, resync: Duratio
                 continue;
             }
         };
-        let metrics = metrics.clone();
-        let service = service_fn(move |request| {
-            let answer = answer(&request, &metrics, resync);
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(CONNECTION_TIME / 2)
-                .max_buf_size(BUFFER)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            // How a connection ends is the other side's affair.
-            let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
-            drop(permit);
-        });
+        open.retain(|connection| !connection.is_finished());
+        // Never the other way round: those who say nothing would keep a probe out, and the kubelet
+        // would end an operator that is well.
+        if open.len() == CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(tokio::spawn(connection(stream, metrics.clone(), resync)));
+        // What has arrived already is read and answered before the next one comes in.
+        tokio::task::yield_now().await;
     }
+}
+
+/// One connection from its first byte to its last.
+pub async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, metrics: Arc<Metrics>, resync: Duration) {
+    let service = service_fn(move |request| {
+        let answer = answer(&request, &metrics, resync);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(CONNECTION_TIME / 2)
+        .max_buf_size(BUFFER)
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    // How a connection ends is the other side's affair.
+    let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
 }
 
 fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> Response<Full<Bytes>> {
