@@ -279,7 +279,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
     let stamps = Stamps {
         deployment: number(observed.deployment_resource_version),
-        deployment_generation: observed.deployment_generation.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
+        deployment_revision: observed.deployment_revision.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
         service: number(observed.service_resource_version),
     };
     let subject = Subject {

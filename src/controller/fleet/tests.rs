@@ -431,8 +431,7 @@ fn repairs_are_counted_and_forgotten_with_time() {
         fleet.observe_child(ChildKind::Deployment, &child(version, version.try_into().expect("small"), UID), false);
         let departed = Departed::from(&fleet.depart(slot).expect("work"));
         version += 1;
-        let stamps =
-            Stamps { deployment: version, deployment_generation: version.try_into().expect("small"), ..STAMPS };
+        let stamps = Stamps { deployment: version, deployment_revision: version.try_into().expect("small"), ..STAMPS };
         let summary = fleet.get(slot).expect("a record").summary;
         fleet.land(slot, &departed, Ok(Done { summary, ..done(1, stamps, None) }));
     };
