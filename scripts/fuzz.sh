@@ -66,11 +66,11 @@ need_cxx() {
 # build HOST: what cargo-fuzz would pass, without a sanitizer: the package itself has no unsafe code. That a
 # target is named keeps the flags away from build scripts.
 build() {
-  local flag flags="-Cpasses=sancov-module -Ccodegen-units=1 --cfg fuzzing"
+  local flag flags=-Cpasses=sancov-module
   for flag in level=4 inline-8bit-counters pc-table trace-compares; do
     flags+=" -Cllvm-args=-sanitizer-coverage-$flag"
   done
-  RUSTFLAGS=$flags cargo build --locked --release --target "$1"
+  RUSTFLAGS="$flags -Ccodegen-units=1 --cfg fuzzing" cargo build --locked --release --target "$1"
 }
 
 # fuzz PROGRAM TARGET SECONDS: what it collects goes, the committed corpus is only read.

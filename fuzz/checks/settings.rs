@@ -58,6 +58,9 @@ fn in_bounds(settings: &Settings) {
 }
 
 fn a_flag_means_the_same(name: &str, value: &str) {
+    if name.contains(|letter: char| letter.is_lowercase() || letter == '-') {
+        return;
+    }
     let flag = name[PREFIX.len()..].to_lowercase().replace('_', "-");
     let by_flag = parse([format!("--{flag}={value}").into()], |_| None);
     let by_variable = parse([], |asked| (asked == name).then(|| value.to_owned()));
