@@ -10,7 +10,7 @@ cd "$HERE/.."
 # A lane is a control plane of its own. The later two are of another kind, and run the tests that
 # could tell a difference; quiet, which mostly waits, is apart from etcd only to save time; budgets is
 # no test but the bench, which counts. node has a kubelet and real pods, takes ten minutes, and runs when asked for.
-ALL_LANES=(etcd quiet kine pages budgets)
+ALL_LANES=(etcd quiet kine pages faults budgets)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
@@ -28,12 +28,13 @@ usage: scripts/test.sh [--fast | --lane NAME] [-- FILTER...]
                   quiet   what counts the requests of an idle minute, on the same
                   kine    a part, on k3s's datastore (kine with SQLite)
                   pages   a part, with the API server's WatchList feature off
+                  faults  what goes wrong on the way to the API server, and servers that are none
                   budgets scripts/bench.sh --check: requests, writes and binary size
                   node    the image as it is installed, on a real node (scripts/node.sh; Linux, root); only
                           when it is named
   --fast        all but the cluster tests
   FILTER        run only those cluster tests whose names hold any of these words, in all
-                lanes but quiet, budgets and node
+                lanes but quiet, faults, budgets and node
 
 What is missing is installed. CI=true: a linter that cannot be had is an error.
 END
@@ -91,7 +92,7 @@ check() {
   [ "$LINTERS" = no ] || {
     step formatting cargo fmt --check
     step clippy cargo clippy --locked --all-targets -- -D warnings
-    step "clippy (cluster tests)" cargo clippy --locked --test cluster --test differential --test node --test rights -- -D warnings
+    step "clippy (cluster tests)" cargo clippy --locked --test cluster --test differential --test faults --test node --test rights -- -D warnings
     step "clippy (edge)" cargo clippy --locked --no-default-features -- -D warnings
   }
   step shellcheck shellcheck --external-sources "${scripts[@]}"
@@ -178,8 +179,8 @@ build() {
   local operator
   say "building the operator as it ships, and the cluster tests"
   operator=$(build_operator) &&
-    cargo test --locked --no-run --test cluster --test differential --test node --test rights &&
-    copy_test cluster && copy_test differential && copy_test node && copy_test rights &&
+    cargo test --locked --no-run --test cluster --test differential --test faults --test node --test rights &&
+    copy_test cluster && copy_test differential && copy_test faults && copy_test node && copy_test rights &&
     cp "$operator" "$WORK/inference-operator"
 }
 
@@ -192,7 +193,7 @@ copy_test() {
 
 # lane NAME: the tests on a control plane of their own. Runs in a process of its own.
 lane() {
-  local cluster=test-$$-$1 options=() filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
+  local cluster=test-$$-$1 options=() tests=cluster threads=1 filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
     budgets | node)
       "$1_lane" "$cluster" || code=$?
@@ -203,6 +204,8 @@ lane() {
     quiet) filters=(quiet::) ;;
     kine) options=(--datastore kine) ;;
     pages) options=(--feature-gates WatchList=false) ;;
+    # Those that need the cluster wait for each other; the others mostly wait.
+    faults) tests=faults threads=32 filters=() ;;
   esac
   [ "${#FILTERS[@]}" = 0 ] || filters=("${FILTERS[@]}")
   "$HERE/cluster.sh" up --name "$cluster" "${options[@]}"
@@ -212,7 +215,7 @@ lane() {
   mkdir "$WORK/$1.tmp"
   # One after the other they run anyway: they count requests.
   TMPDIR=$WORK/$1.tmp CLUSTER_NAME=$cluster OPERATOR=$WORK/inference-operator \
-    "$WORK/cluster-tests" --test-threads 1 --show-output "${filters[@]}" || code=$?
+    "$WORK/$tests-tests" --test-threads "$threads" --show-output "${filters[@]}" || code=$?
   grep -F system:serviceaccount:inference-operator: "$AUDIT_LOG" >"$WORK/$1.audit" || true
   if [ "$1" = pages ] && [ "${#FILTERS[@]}" = 0 ]; then
     # Alone with the API server: nobody else may change what is compared.

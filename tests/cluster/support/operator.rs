@@ -25,25 +25,31 @@ impl Operator {
     }
 
     pub fn spawn_with_token(name: &str, token: &str, arguments: &[&str]) -> Operator {
+        let ca = fs::read_to_string(variable("CA")).expect("the CA");
+        Operator::spawn_at(name, token, &variable("APISERVER_PORT"), &ca, arguments)
+    }
+
+    /// With an API server of the test's own, at `port` of this machine.
+    pub fn spawn_at(name: &str, token: &str, port: &str, ca: &str, arguments: &[&str]) -> Operator {
         let folder = std::env::temp_dir().join(format!("inference-operator-test-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder");
-        fs::copy(variable("CA"), folder.join("ca.crt")).expect("the CA");
+        fs::write(folder.join("ca.crt"), ca).expect("the CA");
         fs::write(folder.join("token"), token).expect("the token");
         let log = fs::File::create(folder.join("log")).expect("a log");
-        let port = free_port();
+        let telemetry = free_port();
         let child = Command::new(variable("OPERATOR"))
-            .args(["--telemetry-address", &format!("127.0.0.1:{port}")])
+            .args(["--telemetry-address", &format!("127.0.0.1:{telemetry}")])
             .args(["--service-account", folder.to_str().expect("UTF-8")])
             .args(arguments)
-            .env("KUBERNETES_SERVICE_HOST", variable("APISERVER_HOST"))
-            .env("KUBERNETES_SERVICE_PORT", variable("APISERVER_PORT"))
+            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+            .env("KUBERNETES_SERVICE_PORT", port)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("the operator starts: scripts/test.sh sets OPERATOR to its path");
-        Operator { child, folder, port }
+        Operator { child, folder, port: telemetry }
     }
 
     /// Starts it and waits until its watches are in sync.
@@ -71,6 +77,14 @@ impl Operator {
             if depth == Some("0") { Ok(()) } else { Err(format!("workqueue_depth is {depth:?}")) }
         })
         .await;
+    }
+
+    /// The most memory that it has held so far, in kB.
+    #[allow(dead_code)] // tests/faults/ asks for it
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub fn log(&self) -> String {

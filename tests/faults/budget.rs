@@ -1,0 +1,65 @@
+//! How much the operator may write: so much for each thing that a user did, and for each fault and start that an object
+//! has met, which may have made it do something twice. Called by the tests with the proxy's log; pure.
+
+use std::collections::BTreeMap;
+
+use crate::log::{Asked, Entry};
+use crate::store::Kind;
+
+/// For each deed, as the project promises it for a creation; and an excuse may have the status say what went wrong, and
+/// then that it is well again.
+const STATUS_WRITES: usize = 2;
+
+/// How often users made or changed an InferenceService, by its name.
+pub type Deeds = BTreeMap<String, usize>;
+
+/// Empty: all is within the budget.
+pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
+    deeds.iter().filter_map(|(name, deeds)| complaint(log, name, *deeds)).collect()
+}
+
+/// How many writes there were of each kind, for people to compare.
+pub fn totals(log: &[Entry]) -> String {
+    let count = |kind| asked(log).filter(|asked| asked.wrote_kind(kind)).count();
+    format!(
+        "{} writes of Deployments, {} of Services, {} of statuses, {} requests, {} faults",
+        count(Kind::Deployment),
+        count(Kind::Service),
+        count(Kind::InferenceService),
+        asked(log).count(),
+        asked(log).filter(|asked| asked.is_excuse()).count()
+    )
+}
+
+pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
+    log.iter().filter_map(|entry| match entry {
+        Entry::Asked(asked) => Some(asked),
+        Entry::Start => None,
+    })
+}
+
+fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
+    let is_own = |entry: &Entry| matches!(entry, Entry::Asked(asked) if asked.is_of(name));
+    // What happens before the first request and after the last one excuses nothing.
+    let (first, last) = (log.iter().position(is_own)?, log.iter().rposition(is_own)?);
+    let own = &log[first..=last];
+    let count = |kind| asked(own).filter(|asked| asked.is_of(name) && asked.wrote_kind(kind)).count();
+    let (deployments, services, statuses) =
+        (count(Kind::Deployment), count(Kind::Service), count(Kind::InferenceService));
+    let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_excuse()).count();
+    let starts = own.iter().filter(|entry| matches!(entry, Entry::Start)).count();
+    let causes = deeds + faults + starts;
+    if deployments <= causes && services <= causes && statuses <= STATUS_WRITES * causes {
+        return None;
+    }
+    let story: Vec<String> = own
+        .iter()
+        .filter(|entry| is_own(entry) || matches!(entry, Entry::Start))
+        .map(|entry| format!("  {entry}"))
+        .collect();
+    Some(format!(
+        "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {deeds} \
+         deeds, {faults} faults and {starts} starts:\n{}",
+        story.join("\n")
+    ))
+}

@@ -1,0 +1,266 @@
+//! API servers that are none, are ill or mean it badly: no crash, no growth, no storm of requests, a clear word in the
+//! log, and when the server is well again all goes on. All of them at once: most of it is waiting.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use crate::certificates::Authority;
+use crate::impostor::{Answer, Impostor, Scope, Then, http};
+use crate::support::wait::within;
+use crate::support::{Operator, eventually};
+
+/// What the operator may grow by, in kB. What each of these servers sends meanwhile is several times as much.
+const GROWTH: u64 = 6 << 10;
+
+/// How long a server is ill at least.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// Half a minute is how long the operator waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Of what never ends: so much, so often. 40 MB in the half minute after which the operator gives up.
+const CHUNK: usize = 64 << 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
+const JSON: &str = "application/json";
+
+fn closing(text: Vec<u8>) -> Answer {
+    Answer { text, then: Then::Close }
+}
+
+fn endless(text: Vec<u8>, again: &str) -> Answer {
+    let again = again.repeat(CHUNK / again.len());
+    Answer { text, then: Then::Forever(again.into_bytes(), PAUSE) }
+}
+
+struct Patient {
+    name: String,
+    impostor: Impostor,
+    operator: Operator,
+    authority: Authority,
+    began: Instant,
+    memory: u64,
+}
+
+impl Patient {
+    async fn start(name: &str, scope: Scope, manner: Answer) -> Patient {
+        let authority = Authority::new();
+        let certificate = authority.server();
+        Patient::with(name, authority, Impostor::start(certificate, scope, manner).await).await
+    }
+
+    /// An operator that has met the server.
+    async fn with(name: &str, authority: Authority, impostor: Impostor) -> Patient {
+        let operator = Operator::spawn_at(name, "secret", &impostor.listener.port, &authority.pem, &[]);
+        within(PATIENCE, "the server is asked", || async {
+            if impostor.listener.connections() > 0 { Ok(()) } else { Err(operator.log()) }
+        })
+        .await;
+        let memory = operator.peak_memory();
+        Patient { name: name.to_owned(), impostor, operator, authority, began: Instant::now(), memory }
+    }
+
+    async fn says(&self, word: &str) {
+        within(PATIENCE, &format!("the log says {word:?}"), || async {
+            if self.operator.log().contains(word) { Ok(()) } else { Err(self.operator.log()) }
+        })
+        .await;
+    }
+
+    /// To be called when it has been ill for a while: it was borne with patience, by so many that ask at once.
+    async fn bore(&self, askers: usize) {
+        tokio::time::sleep(PERIOD.saturating_sub(self.began.elapsed())).await;
+        let (seconds, asked) = (self.began.elapsed().as_secs(), self.impostor.listener.connections());
+        // The waits double from a quarter of a second to five.
+        let bound = askers * (7 + usize::try_from(seconds / 5).unwrap_or(0));
+        // The kernel's counters may be behind by some pages.
+        let growth = self.operator.peak_memory().saturating_sub(self.memory);
+        println!("{}: {asked} connections in {seconds} s (at most {bound}), {growth} kB more memory", self.name);
+        assert!(asked <= bound, "{asked} connections in {seconds} s:\n{}", self.operator.log());
+        assert!(growth <= GROWTH, "{growth} kB more memory");
+        assert!(!self.operator.log().contains("secret"), "a token in the log");
+        let warnings = self.operator.lines_with("waiting for");
+        assert!(warnings <= askers, "{warnings} warnings:\n{}", self.operator.log());
+    }
+
+    async fn recovers(&self) {
+        self.impostor.recover();
+        self.operator.ready().await;
+    }
+}
+
+/// A server that answers everything in this manner from the start.
+async fn ill(name: &str, manner: Answer, word: &str) {
+    let patient = Patient::start(name, Scope::All, manner).await;
+    patient.says(word).await;
+    patient.bore(1).await;
+    patient.recovers().await;
+}
+
+#[tokio::test]
+async fn a_page_of_html_is_recognised() {
+    ill("html", closing(http("200 OK", "text/html", "<html>Welcome!</html>")), "not the JSON that was asked for").await;
+}
+
+#[tokio::test]
+async fn an_error_page_is_shown() {
+    let page = http("503 Service Unavailable", "text/html", "<html>try again later</html>");
+    ill("errorpage", closing(page), "<html>try again later</html>").await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_no_token_with_it() {
+    let authority = Authority::new();
+    let other = Impostor::start(authority.server(), Scope::All, closing(Vec::new())).await;
+    let location =
+        format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: https://127.0.0.1:{}/\r\n", other.listener.port);
+    let answer = closing(format!("{location}content-length: 0\r\nconnection: close\r\n\r\n").into_bytes());
+    let impostor = Impostor::start(authority.server(), Scope::All, answer).await;
+    let patient = Patient::with("redirect", authority, impostor).await;
+    patient.says("307 Temporary Redirect").await;
+    patient.bore(1).await;
+    assert_eq!(other.listener.connections(), 0);
+    patient.recovers().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_trickles_is_given_up() {
+    let manner = Answer { text: b"HTTP/1.1 200 OK\r\nx: ".to_vec(), then: Then::Forever(b"x".to_vec(), PAUSE) };
+    ill("trickle", manner, "no answer within 30 s").await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up() {
+    ill("silent", Answer { text: Vec::new(), then: Then::Silence }, "no answer within 30 s").await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_not_called_without_a_pause() {
+    ill("hangsup", closing(Vec::new()), "connection closed before message completed").await;
+}
+
+#[tokio::test]
+async fn a_header_without_end_is_given_up() {
+    ill("header", endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), "x"), "message head is too large").await;
+}
+
+#[tokio::test]
+async fn headers_without_end_are_given_up() {
+    ill("headers", endless(b"HTTP/1.1 200 OK\r\n".to_vec(), "x: y\r\n"), "message head is too large").await;
+}
+
+#[tokio::test]
+async fn gzip_that_nobody_asked_for_is_recognised() {
+    let head =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n";
+    let body = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0];
+    ill("gzip", closing([&head[..], &body].concat()), "not the JSON that was asked for").await;
+}
+
+#[tokio::test]
+async fn an_object_without_end_is_given_up() {
+    let cases = [
+        ("annotations", r#"{"type":"ADDED","object":{"metadata":{"annotations":{"a":""#, "x"),
+        ("name", r#"{"type":"ADDED","object":{"metadata":{"name":""#, "x"),
+        ("depth", r#"{"type":"ADDED","object":{"spec":"#, "["),
+        ("keys", r#"{"type":"ADDED","object":{"metadata":{""#, "x"),
+        ("blanks", "", " "),
+    ];
+    join_all(cases.map(|(name, beginning, again)| async move {
+        let manner = endless(http("200 OK", JSON, beginning), again);
+        ill(&format!("endless-{name}"), manner, "nothing came for too long").await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_without_end_is_given_up() {
+    let beginning = http("500 Internal Server Error", JSON, r#"{"kind":"Status","message":""#);
+    ill("refusal", endless(beginning, "x"), "no answer within 30 s").await;
+}
+
+/// There is no telling it from a large cluster's, but it costs no memory.
+#[tokio::test]
+async fn a_list_without_end_costs_no_memory() {
+    let line = concat!(
+        r#"{"type":"ADDED","object":{"metadata":{"name":"demo","namespace":"default","resourceVersion":"1","#,
+        r#""uid":"00000000-0000-4000-8000-000000000001","generation":1},"spec":{"model":"m","gpuType":"L40S"}}}"#,
+        "\n"
+    );
+    ill("endless-list", endless(http("200 OK", JSON, ""), line), "starting").await;
+}
+
+#[tokio::test]
+async fn watches_that_say_nonsense_are_named() {
+    let lines = "nonsense\n{}\n{\"type\":\"ADDED\"}\n";
+    let patient = Patient::start("nonsense", Scope::Watches, closing(http("200 OK", JSON, lines))).await;
+    patient.operator.ready().await;
+    // Its lists were well, and so are its watches, until they end.
+    patient.impostor.listener.cut();
+    patient.says("not the JSON that was asked for").await;
+    patient.bore(3).await;
+    patient.impostor.recover();
+    eventually("all three watches are well again", || async {
+        let well = patient.operator.lines_with(" watching resource");
+        if well == 3 { Ok(()) } else { Err(patient.operator.log()) }
+    })
+    .await;
+}
+
+/// One InferenceService is to be worked on, and every request for it ends badly.
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_tried_again_at_a_slow_pace() {
+    let cases = [
+        ("html", closing(http("200 OK", "text/html", "<html>")), "not the JSON that was asked for"),
+        (
+            "redirect",
+            closing(b"HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1/\r\nconnection: close\r\n\r\n".to_vec()),
+            "302 Found",
+        ),
+        (
+            "another",
+            closing(http("200 OK", JSON, r#"{"kind":"Cat","name":"Tom"}"#)),
+            "an answer that cannot be understood",
+        ),
+        ("empty", closing(http("200 OK", JSON, "")), "the answer is empty"),
+        ("endless", endless(http("200 OK", JSON, r#"{"metadata":{"name":""#), "x"), "not finished within 30 s"),
+    ];
+    join_all(cases.map(|(name, manner, word)| async move {
+        let patient = Patient::start(&format!("object-{name}"), Scope::Objects, manner).await;
+        patient.says(word).await;
+        // Three watches are opened, and stay.
+        patient.bore(2).await;
+        let is_made = || patient.impostor.asked().iter().any(|(line, _)| line.starts_with("POST"));
+        assert!(!is_made(), "nothing is made without a look");
+        patient.impostor.recover();
+        within(PATIENCE, "it goes on", || async { if is_made() { Ok(()) } else { Err(patient.operator.log()) } }).await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_the_api_servers_gets_no_token() {
+    let stranger = &Authority::new();
+    let cases =
+        [("another-name", "not valid for name"), ("another-ca", "UnknownIssuer"), ("expired", "certificate expired")];
+    join_all(cases.map(|(name, word)| async move {
+        let authority = Authority::new();
+        let certificate = match name {
+            "another-name" => authority.sign("DNS:kubernetes.example.com", "2"),
+            "another-ca" => stranger.server(),
+            _ => authority.sign("IP:127.0.0.1", "0"),
+        };
+        // It expires within this second.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let impostor = Impostor::start(certificate, Scope::All, closing(Vec::new())).await;
+        let patient = Patient::with(name, authority, impostor).await;
+        patient.says(word).await;
+        patient.bore(1).await;
+        assert!(patient.impostor.asked().is_empty(), "it was asked");
+        patient.impostor.listener.present(patient.authority.server());
+        patient.recovers().await;
+        assert!(patient.impostor.asked().iter().all(|(_, has_token)| *has_token));
+    }))
+    .await;
+}

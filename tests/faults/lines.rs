@@ -1,0 +1,102 @@
+//! The answer to a watch, line by line, each with a fate of its own. Used by the proxy.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use tower::BoxError;
+
+use crate::faults::LineFate;
+use crate::proxy::{Body, State, lock};
+
+/// The simulation's times, in which nobody waits, are so many times as long.
+pub const FASTER: u32 = 20;
+
+const EXPIRED: &str = concat!(
+    r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410,"#,
+    r#""reason":"Expired","message":"a fault of the tests"}}"#,
+    "\n"
+);
+
+const EXPIRED_CODE: &[u8] = b"\"code\":410";
+
+struct Lines {
+    body: Incoming,
+    /// The beginning of a line whose end is still to come.
+    rest: Vec<u8>,
+    complete: VecDeque<Bytes>,
+    /// What is to come instead of more lines.
+    end: Option<End>,
+    state: Arc<State>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Over,
+    Broken,
+}
+
+pub fn watch(body: Incoming, state: Arc<State>) -> Body {
+    let lines = Lines { body, rest: Vec::new(), complete: VecDeque::new(), end: None, state };
+    let frames = stream::unfold(lines, |mut lines| async { Some((lines.next().await?.map(Frame::data), lines)) });
+    StreamBody::new(frames.boxed()).boxed_unsync()
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+        match self.end {
+            None => {}
+            Some(End::Over) => return None,
+            Some(End::Broken) => return Some(Err("broken".into())),
+        }
+        let line = match self.line().await? {
+            Ok(line) => line,
+            Err(error) => return Some(Err(error)),
+        };
+        let fate = lock(&self.state.lines).line_fate();
+        Some(Ok(match fate {
+            LineFate::Sent => self.sent(line),
+            LineFate::Late(wait) => {
+                tokio::time::sleep(wait / FASTER).await;
+                self.sent(line)
+            }
+            LineFate::Ended => return None,
+            LineFate::Broken => {
+                self.end = Some(End::Broken);
+                line.slice(..line.len() / 2)
+            }
+            LineFate::Expired => {
+                self.end = Some(End::Over);
+                self.sent(Bytes::from_static(EXPIRED.as_bytes()))
+            }
+        }))
+    }
+
+    fn sent(&self, line: Bytes) -> Bytes {
+        if line.windows(EXPIRED_CODE.len()).any(|part| part == EXPIRED_CODE) {
+            self.state.expired.fetch_add(1, Ordering::Relaxed);
+        }
+        line
+    }
+
+    /// The next line of the API server's.
+    async fn line(&mut self) -> Option<Result<Bytes, BoxError>> {
+        loop {
+            if let Some(line) = self.complete.pop_front() {
+                return Some(Ok(line));
+            }
+            match self.body.frame().await? {
+                Ok(frame) => self.rest.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Err(error) => return Some(Err(error.into())),
+            }
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                self.complete.push_back(line.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A port that speaks TLS, whose certificate can be changed and whose connections can be cut. Used by the proxy and
+//! the impostor; knows nothing of HTTP.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub struct Listener {
+    pub port: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    certificate: Mutex<Arc<ServerConfig>>,
+    is_open: AtomicBool,
+    /// Moves when all connections are to end.
+    cuts: watch::Sender<u32>,
+    connections: AtomicUsize,
+}
+
+impl Listener {
+    pub async fn start<F: Future<Output = ()> + Send + 'static>(
+        certificate: Arc<ServerConfig>,
+        serve: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+    ) -> Listener {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = socket.local_addr().expect("an address").port().to_string();
+        let shared = Arc::new(Shared {
+            certificate: Mutex::new(certificate),
+            is_open: AtomicBool::new(true),
+            cuts: watch::Sender::new(0),
+            connections: AtomicUsize::new(0),
+        });
+        let task = tokio::spawn(accept(socket, shared.clone(), serve));
+        Listener { port, shared, task }
+    }
+
+    /// For the connections that are made from now on.
+    pub fn present(&self, certificate: Arc<ServerConfig>) {
+        *self.shared.certificate.lock().unwrap_or_else(PoisonError::into_inner) = certificate;
+    }
+
+    /// Ends all connections.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// False: whoever connects is turned away at once.
+    pub fn set_open(&self, is_open: bool) {
+        self.shared.is_open.store(is_open, Ordering::Relaxed);
+    }
+
+    /// How often somebody has connected.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.cut();
+    }
+}
+
+async fn accept<F: Future<Output = ()> + Send + 'static>(
+    socket: TcpListener,
+    shared: Arc<Shared>,
+    serve: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+) {
+    let serve = Arc::new(serve);
+    while let Ok((stream, _)) = socket.accept().await {
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        if !shared.is_open.load(Ordering::Relaxed) {
+            continue;
+        }
+        let certificate = shared.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut cuts, serve) = (shared.cuts.subscribe(), serve.clone());
+        tokio::spawn(async move {
+            let served = async {
+                // A client that does not like the certificate says so in its own log.
+                if let Ok(stream) = TlsAcceptor::from(certificate).accept(stream).await {
+                    serve(stream).await;
+                }
+            };
+            tokio::select! {
+                _ = cuts.changed() => {}
+                () = served => {}
+            }
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! What the operator has asked for through the proxy, and what became of it. Written by the proxy, read by the budget;
+//! pure.
+
+use crate::faults::Fate;
+use crate::store::{Key, Kind};
+
+pub enum Entry {
+    /// The operator was started.
+    Start,
+    Asked(Asked),
+}
+
+pub struct Asked {
+    /// None: a list, a watch or an Event.
+    pub key: Option<Key>,
+    /// Method and path.
+    pub line: String,
+    pub is_write: bool,
+    pub fate: Fate,
+    /// What the API server said; None: it was not asked, or gave no answer.
+    pub code: Option<u16>,
+}
+
+impl Asked {
+    /// The API server has written it, whether the operator learnt of it or not.
+    pub fn wrote(&self) -> bool {
+        self.is_write && self.code.is_some_and(|code| (200..300).contains(&code))
+    }
+
+    /// Something went wrong that makes the operator do it again.
+    pub fn is_excuse(&self) -> bool {
+        self.fate != Fate::Served || self.code.is_none_or(|code| code >= 500 || code == 429)
+    }
+
+    pub fn is_of(&self, name: &str) -> bool {
+        self.key.as_ref().is_some_and(|key| key.name == name)
+    }
+
+    pub fn wrote_kind(&self, kind: Kind) -> bool {
+        self.wrote() && self.key.as_ref().is_some_and(|key| key.kind == kind)
+    }
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Entry::Start => write!(formatter, "the operator is started"),
+            Entry::Asked(Asked { line, fate, code, .. }) => write!(formatter, "{line}: {fate:?}, {code:?}"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! API server and datastore that are killed, and a history that is gone when the operator comes back.
+
+use inference_operator::api::Phase;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::budget::{self, Deeds};
+use crate::proxy::Proxy;
+use crate::support::shell::{cluster, variable};
+use crate::support::{Fixture, Operator, eventually, kubectl};
+
+fn start(name: &str, proxy: &Proxy) -> Operator {
+    let token = kubectl(&["create", "token", "-n", "inference-operator", "inference-operator"]);
+    Operator::spawn_at(name, &token, &proxy.listener.port, &proxy.authority.pem, &[])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_they_interrupt() {
+    const OUTAGES: [&[&str]; 3] = [&["apiserver"], &["datastore"], &["datastore", "apiserver"]];
+    const COUNT: usize = 20;
+    let fixture = Fixture::new("outages").await;
+    let proxy = Proxy::start(0, 0).await;
+    let operator = start("outages", &proxy);
+    operator.ready().await;
+    let mut deeds = Deeds::new();
+    for (round, parts) in OUTAGES.into_iter().enumerate() {
+        for number in 0..COUNT {
+            let name = format!("demo-{round}-{number}");
+            fixture.create(&name, 0).await;
+            deeds.insert(name, 1);
+        }
+        for part in parts.iter().rev() {
+            cluster(&["stop", part, "--kill"]);
+        }
+        for part in parts {
+            cluster(&["start", part]);
+        }
+        eventually("the API server is ready", || async {
+            fixture.client.apiserver_version().await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    fixture.until_all(OUTAGES.len() * COUNT, Phase::Ready).await;
+    operator.settled().await;
+    println!("outages: {}", budget::totals(&proxy.log()));
+    let complaints = budget::complaints(&proxy.log(), &deeds);
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    fixture.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happened_while_the_operator_was_cut_off_is_found_by_a_new_list() {
+    let fixture = Fixture::new("cutoff").await;
+    let proxy = Proxy::start(0, 0).await;
+    let operator = start("cutoff", &proxy);
+    operator.ready().await;
+    for name in ["stays", "changes", "goes", "is-made-anew", "loses-its-deployment", "has-it-edited"] {
+        fixture.create(name, 1).await;
+    }
+    fixture.until_all(6, Phase::Ready).await;
+    let lists = |proxy: &Proxy| budget::asked(&proxy.log()).filter(|asked| asked.line.contains("sendInitial")).count();
+    let before = (lists(&proxy), proxy.expired());
+
+    proxy.listener.set_open(false);
+    proxy.listener.cut();
+    let delete = DeleteParams::foreground();
+    fixture.change("changes", json!({"replicas": 2, "model": "another/model"})).await;
+    for name in ["goes", "is-made-anew"] {
+        fixture.inference_services.delete(name, &delete).await.expect("deleted");
+        gone(&fixture, name).await;
+    }
+    fixture.create("is-made-anew", 0).await;
+    fixture.create("is-new", 1).await;
+    fixture.deployments.delete("loses-its-deployment", &delete).await.expect("deleted");
+    let patch = Patch::Merge(json!({"spec": {"replicas": 3}}));
+    fixture.deployments.patch("has-it-edited", &PatchParams::default(), &patch).await.expect("edited");
+    compact().await;
+    // What it has in memory is history too.
+    cluster(&["restart", "apiserver"]);
+    proxy.listener.set_open(true);
+
+    fixture.until_deployment("has-it-edited", "as it was", |object| replicas(object, 1)).await;
+    fixture.until_deployment("loses-its-deployment", "made again", |object| replicas(object, 1)).await;
+    fixture.until_deployment("changes", "as the spec says", |object| replicas(object, 2)).await;
+    fixture.until_all(6, Phase::Ready).await;
+    operator.settled().await;
+    let (_, metrics) = operator.get("/metrics").await.expect("served");
+    assert!(metrics.contains("inference_operator_inferenceservices{phase=\"Ready\"} 6\n"), "{metrics}");
+    let (listed, told) = (lists(&proxy) - before.0, proxy.expired() - before.1);
+    println!("told {told} times that it fell behind, {listed} lists");
+    assert!(told >= 3 && listed >= 3, "{told} and {listed}");
+    fixture.clean_up().await;
+}
+
+async fn gone(fixture: &Fixture, name: &str) {
+    eventually(&format!("{name} is gone"), || async {
+        match fixture.inference_services.get_opt(name).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+fn replicas(object: &k8s_openapi::api::apps::v1::Deployment, expected: i32) -> Result<(), String> {
+    let found = object.spec.as_ref().and_then(|spec| spec.replicas);
+    if found == Some(expected) { Ok(()) } else { Err(format!("{found:?}")) }
+}
+
+/// All of etcd's history up to now.
+async fn compact() {
+    let status = etcd("/v3/maintenance/status", "{}").await;
+    let revision = status["header"]["revision"].as_str().expect("a revision").to_owned();
+    etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true}).to_string()).await;
+}
+
+async fn etcd(path: &str, body: &str) -> Value {
+    let url = variable("DATASTORE_URL");
+    let address = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("etcd");
+    let request = format!("POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.contains(" 200 "), "{path}: {answer}");
+    serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON")
+}

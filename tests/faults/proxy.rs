@@ -1,0 +1,246 @@
+//! Between the operator and the real API server: hands on what it is asked, has go wrong what the simulation has go
+//! wrong, and writes down all of it. Started by the tests; must never change what it hands on.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::server::TlsStream;
+use tower::BoxError;
+
+use crate::certificates::Authority;
+use crate::chance::Chance;
+use crate::faults::{Fate, Faults};
+use crate::lines::{self, FASTER};
+use crate::listener::Listener;
+use crate::log::{Asked, Entry};
+use crate::question::{self, Question};
+use crate::support::shell::variable;
+
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A list has as many lines as there are objects, and has to come through now and then.
+const LINES_ARE_SAFER: u64 = 10;
+
+pub struct Proxy {
+    pub listener: Listener,
+    pub authority: Authority,
+    state: Arc<State>,
+}
+
+pub struct State {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    requests: Mutex<Faults>,
+    pub lines: Mutex<Faults>,
+    log: Mutex<Vec<Entry>>,
+    trap: Mutex<Option<Trap>>,
+    /// How often the operator was told that it fell behind.
+    pub expired: AtomicU64,
+}
+
+/// Springs after so many writes more.
+struct Trap {
+    writes: u64,
+    springs: oneshot::Sender<()>,
+}
+
+/// The connection ends without an answer.
+struct Lost;
+
+impl Proxy {
+    /// `rate`: faults in a thousand requests.
+    pub async fn start(seed: u64, rate: u64) -> Proxy {
+        let faults = |seed, rate| Faults { chance: Chance::new(seed), on: true, rate, streams_lists: true, count: 0 };
+        let state = Arc::new(State {
+            client: client(),
+            requests: Mutex::new(faults(seed, rate)),
+            lines: Mutex::new(faults(!seed, rate / LINES_ARE_SAFER)),
+            log: Mutex::default(),
+            trap: Mutex::default(),
+            expired: AtomicU64::new(0),
+        });
+        let authority = Authority::new();
+        let served = state.clone();
+        let listener = Listener::start(authority.server(), move |stream| serve(served.clone(), stream)).await;
+        Proxy { listener, authority, state }
+    }
+
+    /// From here on nothing goes wrong. How much did: requests and lines of watches.
+    pub fn stop_faults(&self) -> (u64, u64) {
+        let stop = |faults: &Mutex<Faults>| {
+            let mut faults = lock(faults);
+            faults.on = false;
+            faults.count
+        };
+        (stop(&self.state.requests), stop(&self.state.lines))
+    }
+
+    pub fn note_start(&self) {
+        lock(&self.state.log).push(Entry::Start);
+    }
+
+    pub fn log(&self) -> MutexGuard<'_, Vec<Entry>> {
+        lock(&self.state.log)
+    }
+
+    pub fn expired(&self) -> u64 {
+        self.state.expired.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the API server has done so many writes more. The answer to that one is held back: whoever waits for
+    /// this is about to kill the operator.
+    pub fn after_writes(&self, writes: u64) -> oneshot::Receiver<()> {
+        let (springs, sprung) = oneshot::channel();
+        *lock(&self.state.trap) = Some(Trap { writes, springs });
+        sprung
+    }
+}
+
+impl State {
+    fn note(&self, asked: Asked) -> bool {
+        let wrote = asked.wrote();
+        lock(&self.log).push(Entry::Asked(asked));
+        wrote && self.springs_trap()
+    }
+
+    fn springs_trap(&self) -> bool {
+        let mut trap = lock(&self.trap);
+        match trap.take() {
+            Some(Trap { writes, springs }) if writes <= 1 => springs.send(()).is_ok(),
+            other => {
+                *trap = other.map(|trap| Trap { writes: trap.writes - 1, ..trap });
+                false
+            }
+        }
+    }
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(variable("CA")).expect("the CA")).expect("a CA");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    Client::builder(TokioExecutor::new()).build(https)
+}
+
+async fn serve(state: Arc<State>, stream: TlsStream<TcpStream>) {
+    let service = hyper::service::service_fn(move |request| {
+        let state = state.clone();
+        // Apart, so that what is done is written down even where nobody waits for it any more.
+        async move { tokio::spawn(answer(state, request)).await.unwrap_or(Err(Lost)).map_err(|Lost| "lost") }
+    });
+    // The operator sees what became of it.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+    let fate = lock(&state.requests).fate();
+    let asked = asked(&parts, &body, fate);
+    let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
+    match fate {
+        Fate::Refused(code) => {
+            state.note(asked);
+            return Ok(refusal(code));
+        }
+        Fate::Unheard => {
+            state.note(asked);
+            return Err(Lost);
+        }
+        Fate::Late(wait) => tokio::time::sleep(wait / FASTER).await,
+        Fate::Served | Fate::Unanswered | Fate::Hanging | Fate::CutShort => {}
+    }
+    let answer = state.client.request(forwarded(parts, body)).await;
+    let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+    if state.note(Asked { code, ..asked }) {
+        pending::<()>().await;
+    }
+    let (head, body) = answer.map_err(|_| Lost)?.into_parts();
+    if code == Some(410) {
+        state.expired.fetch_add(1, Ordering::Relaxed);
+    }
+    let body = match fate {
+        Fate::Unanswered => return Err(Lost),
+        Fate::Hanging => pending().await,
+        Fate::CutShort => cut_short(&body.collect().await.map_err(|_| Lost)?.to_bytes()),
+        _ if is_watch => lines::watch(body, state),
+        _ => body.map_err(BoxError::from).boxed_unsync(),
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
+    let key = match question::parse(parts, body) {
+        Ok(
+            Question::Get(key)
+            | Question::Create { key, .. }
+            | Question::Apply { key, .. }
+            | Question::Status { key, .. },
+        ) => Some(key),
+        _ => None,
+    };
+    let line = format!("{} {}", parts.method, parts.uri);
+    Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
+}
+
+fn forwarded(parts: Parts, body: Bytes) -> Request<Full<Bytes>> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let address: Uri = format!("{}{path}", variable("APISERVER")).parse().expect("an address");
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = address;
+    *request.headers_mut() = parts.headers;
+    request.headers_mut().remove(header::HOST);
+    request
+}
+
+/// As the API server says no.
+fn refusal(code: u16) -> Response<Body> {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "a fault of the tests"
+    });
+    let mut response = Response::new(whole(status.to_string().into()));
+    *response.status_mut() = code.try_into().expect("a code");
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    if code == 429 {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// Its first half, and then the connection is gone.
+fn cut_short(body: &Bytes) -> Body {
+    let half = Frame::data(body.slice(..body.len() / 2));
+    StreamBody::new(stream::iter([Ok(half), Err("cut short".into())]).boxed()).boxed_unsync()
+}

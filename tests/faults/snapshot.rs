@@ -1,0 +1,79 @@
+//! What there is in a namespace, without what no two clusters have alike: to be compared. Taken by the tests from the
+//! API server itself, never through the proxy.
+
+use std::collections::BTreeMap;
+
+use http::Request;
+use kube::Client;
+use serde_json::{Value, json};
+
+const KINDS: [(&str, &str); 3] = [
+    ("InferenceService", "/apis/ai.example.com/v1/namespaces/NAMESPACE/inferenceservices"),
+    ("Deployment", "/apis/apps/v1/namespaces/NAMESPACE/deployments"),
+    ("Service", "/api/v1/namespaces/NAMESPACE/services"),
+];
+
+/// By kind and name.
+pub type Snapshot = BTreeMap<String, Value>;
+
+pub async fn take(client: &Client, namespace: &str) -> Result<Snapshot, String> {
+    let mut snapshot = Snapshot::new();
+    for (kind, path) in KINDS {
+        let request = Request::get(path.replace("NAMESPACE", namespace)).body(Vec::new()).expect("a request");
+        let list = client.request::<Value>(request).await.map_err(|error| error.to_string())?;
+        for object in list["items"].as_array().into_iter().flatten() {
+            let name = format!("{kind} {}", object["metadata"]["name"].as_str().unwrap_or_default());
+            // The namespace is in the endpoint.
+            let text = essence(kind, object).to_string().replace(namespace, "NAMESPACE");
+            snapshot.insert(name, serde_json::from_str(&text).expect("JSON"));
+        }
+    }
+    Ok(snapshot)
+}
+
+/// The first thing in which `found` is not as `expected`.
+pub fn difference(expected: &Snapshot, found: &Snapshot) -> Option<String> {
+    let names = expected.keys().chain(found.keys());
+    names.into_iter().find_map(|name| {
+        let (expected, found) = (expected.get(name), found.get(name));
+        let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        (expected != found).then(|| format!("{name} is not\n{}\nbut\n{}", text(expected), text(found)))
+    })
+}
+
+fn essence(kind: &str, object: &Value) -> Value {
+    let mut essence = json!({
+        "labels": object["metadata"]["labels"],
+        "owners": owners(object),
+        "spec": object["spec"],
+    });
+    let status = &object["status"];
+    match kind {
+        "InferenceService" => {
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            let conditions: Vec<Value> = conditions.map(|one| without(one, &["lastTransitionTime"])).collect();
+            essence["status"] = without(status, &["observed", "conditions"]);
+            essence["conditions"] = json!(conditions);
+            essence["is observed"] = json!(status["observedGeneration"] == object["metadata"]["generation"]);
+        }
+        "Deployment" => {
+            essence["status"] = json!([status["replicas"], status["updatedReplicas"], status["availableReplicas"]]);
+            essence["is observed"] = json!(status["observedGeneration"] == object["metadata"]["generation"]);
+        }
+        _ => essence["spec"] = without(&object["spec"], &["clusterIP", "clusterIPs"]),
+    }
+    essence
+}
+
+fn owners(object: &Value) -> Vec<Value> {
+    let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    owners.map(|owner| without(owner, &["uid"])).collect()
+}
+
+fn without(value: &Value, names: &[&str]) -> Value {
+    let mut value = value.clone();
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|name, _| !names.contains(&name.as_str()));
+    }
+    value
+}
