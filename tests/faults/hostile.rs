@@ -74,7 +74,8 @@ impl Patient {
         let (seconds, asked) = (self.began.elapsed().as_secs(), self.impostor.listener.connections());
         // The waits double from a quarter of a second to five.
         let bound = askers * (7 + usize::try_from(seconds / 5).unwrap_or(0));
-        let growth = self.operator.peak_memory() - self.memory;
+        // The kernel's counters may be behind by some pages.
+        let growth = self.operator.peak_memory().saturating_sub(self.memory);
         println!("{}: {asked} connections in {seconds} s (at most {bound}), {growth} kB more memory", self.name);
         assert!(asked <= bound, "{asked} connections in {seconds} s:\n{}", self.operator.log());
         assert!(growth <= GROWTH, "{growth} kB more memory");
@@ -141,12 +142,12 @@ async fn a_server_that_hangs_up_is_not_called_without_a_pause() {
 
 #[tokio::test]
 async fn a_header_without_end_is_given_up() {
-    ill("header", endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), "x"), "waiting for the API server").await;
+    ill("header", endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), "x"), "message head is too large").await;
 }
 
 #[tokio::test]
 async fn headers_without_end_are_given_up() {
-    ill("headers", endless(b"HTTP/1.1 200 OK\r\n".to_vec(), "x: y\r\n"), "waiting for the API server").await;
+    ill("headers", endless(b"HTTP/1.1 200 OK\r\n".to_vec(), "x: y\r\n"), "message head is too large").await;
 }
 
 #[tokio::test]
