@@ -7,9 +7,10 @@ use inference_operator::projection;
 use inference_operator::reconcile::apply::{self, Known};
 use inference_operator::reconcile::status::Stamps;
 use inference_operator::reconcile::validate::Valid;
-use inference_operator::reconcile::{Task, deployment};
+use inference_operator::reconcile::{Task, deployment, service};
 use inference_operator::settings::Settings;
 use inference_operator::uid::Uid;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::support::Fixture;
 
@@ -70,5 +71,44 @@ async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     // Its resourceVersion may have moved: the Deployment controller has looked at it.
     assert_eq!(found.metadata.generation, Some(made.identity.generation.into()));
     assert_eq!(found.spec.and_then(|spec| spec.replicas), Some(0));
+    fixture.clean_up().await;
+}
+
+/// Both come from operators of the same name: to the API server there is no conflict between them.
+#[tokio::test]
+async fn a_child_that_is_there_is_not_taken_over_by_whoever_believes_it_absent() {
+    let fixture = Fixture::new("identity").await;
+    let settings = Settings::default();
+    let object = fixture.create("demo", 0).await;
+    let uid: Uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
+    let (present, late) = (Task { uid, ..past(&fixture, "demo") }, past(&fixture, "demo"));
+    let valid = |task: &Task, replicas| Valid {
+        namespace: &fixture.namespace,
+        name: "demo",
+        uid: task.uid,
+        model: "demo/model",
+        replicas,
+        gpu: settings.catalogue.get("L40S").expect("built in"),
+        max_batch_size: None,
+    };
+    let deployment = async |task: &Task, replicas| {
+        let desired = deployment::build(&valid(task, replicas), &settings.server);
+        apply::apply::<projection::Deployment>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
+    };
+    let service = async |task: &Task| {
+        let desired = service::build(&valid(task, 0), &settings.server);
+        apply::apply::<projection::Service>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
+    };
+    deployment(&present, 0).await.expect("made");
+    service(&present).await.expect("made");
+    for refused in [deployment(&late, 3).await, service(&late).await, deployment(&present, 3).await] {
+        let error = Error::from(refused.expect_err("refused"));
+        assert_eq!(error.remedy(), Remedy::Time, "{error}");
+    }
+    let found = fixture.deployments.get("demo").await.expect("there");
+    assert_eq!(found.spec.and_then(|spec| spec.replicas), Some(0));
+    let owners = |metadata: ObjectMeta| metadata.owner_references.unwrap_or_default().remove(0).uid;
+    assert_eq!(owners(found.metadata), uid.to_string());
+    assert_eq!(owners(fixture.services.get("demo").await.expect("there").metadata), uid.to_string());
     fixture.clean_up().await;
 }
