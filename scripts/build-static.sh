@@ -54,7 +54,8 @@ build() {
     "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
     "--remap-path-prefix=$(rustc --print sysroot)=/rust"
   )
-  cflags="-fno-unwind-tables -fno-asynchronous-unwind-tables -ffile-prefix-map=$ROOT=/build"
+  cflags="-fno-unwind-tables -fno-asynchronous-unwind-tables '-ffile-prefix-map=$ROOT=/build'"
+  export CC_SHELL_ESCAPED_FLAGS=1
   if has_sources; then
     say "building for $TARGET, the standard library along with it, for size"
     export RUSTC_BOOTSTRAP=1
