@@ -8,7 +8,7 @@ use super::fixture::Fixture;
 use super::operator::Operator;
 
 /// Bytes on top of what it had when it began; a thread's stack, a connection's buffers and a malloc's mood are in it.
-const GROWTH: u64 = 3 << 20;
+const GROWTH: u64 = 2 << 20;
 
 pub struct Vigil {
     pub operator: Operator,
