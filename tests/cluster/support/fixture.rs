@@ -139,7 +139,7 @@ impl Drop for Fixture {
         if std::thread::panicking() {
             // As far as it goes: the API server itself may be what failed.
             let _ = std::process::Command::new(super::shell::variable("KUBECTL"))
-                .args(["-n", &self.namespace, "delete", "isvc", "--all", "--ignore-not-found"])
+                .args(["-n", &self.namespace, "delete", "isvc", "--all", "--ignore-not-found", "--timeout=30s"])
                 .output();
         }
     }
