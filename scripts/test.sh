@@ -23,9 +23,10 @@ usage() {
   cat <<'END'
 Formatting, lints, unit and golden tests, and the cluster tests on real control planes.
 
-usage: scripts/test.sh [--fast | --all | --lane NAME] [-- FILTER...]
+usage: scripts/test.sh [--fast | --all | --with NAME | --lane NAME] [-- FILTER...]
 
   --all         the long lanes too, which take 25 minutes more
+  --with NAME   this long lane too; may be repeated
   --lane NAME   only this lane; may be repeated:
                   etcd    all but what quiet has, on the control plane as it comes
                   quiet   what mostly waits (the modules quiet and unlucky), on the same
@@ -46,7 +47,7 @@ END
 }
 
 main() {
-  local fast=no all=no begun=$SECONDS
+  local fast=no more=() begun=$SECONDS
   while [ $# -gt 0 ]; do
     case $1 in
       --lane)
@@ -55,20 +56,24 @@ main() {
         LANES+=("$2") && shift
         ;;
       --fast) fast=yes ;;
-      --all) all=yes ;;
+      --all) more=("${LONG_LANES[@]}") ;;
+      --with)
+        is_long "${2:-none}" || die "--with expects one of ${LONG_LANES[*]}; got '${2:-}'"
+        more+=("$2") && shift
+        ;;
       -h | --help) usage && exit ;;
       --) shift && FILTERS=("$@") && break ;;
       *) die "no such option: $1 (see --help)" ;;
     esac
     shift
   done
-  [ "$fast" = no ] || [ "$all${#LANES[@]}" = no0 ] || die "--fast runs no lane: leave out --lane and --all"
+  [ "$fast" = no ] || [ $((${#LANES[@]} + ${#more[@]})) = 0 ] || die "--fast runs no lane: leave out --lane, --with and --all"
   if [ "${#LANES[@]}" = 0 ] && [ "${#FILTERS[@]}" = 0 ]; then
     LANES=("${ALL_LANES[@]}")
   elif [ "${#LANES[@]}" = 0 ]; then
     LANES=(etcd kine pages)
   fi
-  [ "$all" = no ] || LANES=("${ALL_LANES[@]}" "${LONG_LANES[@]}")
+  [ "${#more[@]}" = 0 ] || LANES=("${ALL_LANES[@]}" "${more[@]}")
 
   need_cc "to link Rust programs"
   need_rust "to build and test the operator"
