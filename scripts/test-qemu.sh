@@ -31,6 +31,7 @@ main() {
   [ "${#architectures[@]}" -gt 0 ] || architectures=(arm64 armv7)
   need_cc "to build the build scripts"
   need_rust "to build the operator"
+  need file "to see that the programs are static"
   cd "$HERE/.."
   for ARCHITECTURE in "${architectures[@]}"; do
     need_toolchain
