@@ -30,8 +30,7 @@ main() {
   local musl mimalloc glibc
   musl=$(DIST=$WORK/musl "$HERE/build-static.sh")
   mimalloc=$(DIST=$WORK/mimalloc FEATURES=mimalloc "$HERE/build-static.sh")
-  cargo build --quiet --locked --profile edge --no-default-features >&2 || die "the operator could not be built for glibc"
-  glibc=${CARGO_TARGET_DIR:-target}/edge/inference-operator
+  glibc=$(build_dynamic) || die "the operator could not be built for glibc"
 
   echo "| allocator | program, kB | RSS at start, kB | $COUNT created | peak of it | started again |"
   echo '|---|---:|---:|---:|---:|---:|'

@@ -73,6 +73,11 @@ build_operator() {
     return
   fi
   say "no static build here: building the operator for this machine's C library"
+  build_dynamic
+}
+
+# build_dynamic: the same with this machine's C library. Prints its path.
+build_dynamic() {
   cargo build --locked --profile edge --no-default-features >&2 || return
   echo "${CARGO_TARGET_DIR:-$PWD/target}/edge/inference-operator"
 }
