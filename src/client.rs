@@ -172,18 +172,16 @@ struct Server<C> {
 
 impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| "the request has no body")?;
-        let mut request = Request::from_parts(head, Full::new(body.to_bytes()));
-        let mut parts = request.uri().clone().into_parts();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(self.authority.clone());
-        *request.uri_mut() = Uri::from_parts(parts)?;
-        let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, self.token.header()?);
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        let mut counted = Counted { metrics: &self.metrics, method: request.method().clone(), code: None };
-        let answer = self.http.request(request).await?;
+        let (mut head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| "the request has no body")?.to_bytes();
+        let mut uri = head.uri.into_parts();
+        uri.scheme = Some(Scheme::HTTPS);
+        uri.authority = Some(self.authority.clone());
+        head.uri = Uri::from_parts(uri)?;
+        head.headers.insert(header::AUTHORIZATION, self.token.header()?);
+        head.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let mut counted = Counted { metrics: &self.metrics, method: head.method.clone(), code: None };
+        let answer = self.http.request(Request::from_parts(head, Full::new(body))).await?;
         counted.code = Some(answer.status());
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.token.forget();
