@@ -28,6 +28,18 @@ fn past(fixture: &Fixture, name: &str) -> Task {
     }
 }
 
+fn valid<'a>(task: &'a Task, replicas: i32, settings: &'a Settings) -> Valid<'a> {
+    Valid {
+        namespace: &task.namespace,
+        name: &task.name,
+        uid: task.uid,
+        model: "demo/model",
+        replicas,
+        gpu: settings.catalogue.get("L40S").expect("built in"),
+        max_batch_size: None,
+    }
+}
+
 #[tokio::test]
 async fn a_status_is_not_written_to_one_that_was_made_anew_under_the_same_name() {
     let fixture = Fixture::new("identity").await;
@@ -49,16 +61,7 @@ async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     let object = fixture.create("demo", 0).await;
     let uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
     let task = Task { uid, ..past(&fixture, "demo") };
-    let valid = Valid {
-        namespace: &task.namespace,
-        name: &task.name,
-        uid: task.uid,
-        model: "demo/model",
-        replicas: 0,
-        gpu: settings.catalogue.get("L40S").expect("built in"),
-        max_batch_size: None,
-    };
-    let desired = |replicas| deployment::build(&Valid { replicas, ..valid.clone() }, &settings.server);
+    let desired = |replicas| deployment::build(&valid(&task, replicas, &settings), &settings.server);
     let client = &fixture.client;
     let made = apply::apply::<projection::Deployment>(client, &task, desired(0), Known::Absent).await.expect("made");
     let other: Uid = "00000000-0000-4000-8000-0123456789ac".parse().expect("a uid");
@@ -82,21 +85,12 @@ async fn a_child_that_is_there_is_not_taken_over_by_whoever_believes_it_absent()
     let object = fixture.create("demo", 0).await;
     let uid: Uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
     let (present, late) = (Task { uid, ..past(&fixture, "demo") }, past(&fixture, "demo"));
-    let valid = |task: &Task, replicas| Valid {
-        namespace: &fixture.namespace,
-        name: "demo",
-        uid: task.uid,
-        model: "demo/model",
-        replicas,
-        gpu: settings.catalogue.get("L40S").expect("built in"),
-        max_batch_size: None,
-    };
     let deployment = async |task: &Task, replicas| {
-        let desired = deployment::build(&valid(task, replicas), &settings.server);
+        let desired = deployment::build(&valid(task, replicas, &settings), &settings.server);
         apply::apply::<projection::Deployment>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
     };
     let service = async |task: &Task| {
-        let desired = service::build(&valid(task, 0), &settings.server);
+        let desired = service::build(&valid(task, 0, &settings), &settings.server);
         apply::apply::<projection::Service>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
     };
     deployment(&present, 0).await.expect("made");
