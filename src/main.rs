@@ -11,6 +11,7 @@ use inference_operator::telemetry::metrics::Metrics;
 use inference_operator::{client, controller, reconcile, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tower::BoxError;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -47,7 +48,10 @@ fn start(settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(settings)) {
+    // As a task like those of its connections: tokio looks for news of the system each time that it goes back and
+    // forth between a task and what it blocks on, which was eight times for each answer.
+    let ended = runtime.block_on(async { tokio::spawn(run(settings)).await });
+    match ended.map_err(Into::into).flatten() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             tracing::error!("cannot start: {problem}");
@@ -56,7 +60,7 @@ fn start(settings: Settings) -> ExitCode {
     }
 }
 
-async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(settings: Settings) -> Result<(), BoxError> {
     let metrics = Arc::new(Metrics::default());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Some(address) = settings.telemetry_address {
