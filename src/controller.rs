@@ -6,6 +6,7 @@ pub mod names;
 pub mod queue;
 pub mod reasons;
 pub mod record;
+pub mod specs;
 pub mod watch;
 
 use std::future::Future;

@@ -1,7 +1,6 @@
 //! All InferenceServices, one Record each, found by namespace and name. Kept by the controller,
 //! which tells it what the watches bring; must never hold an object as the API server sent it.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
@@ -10,15 +9,13 @@ use crate::api::Phase;
 use crate::controller::names::{Name, Names};
 use crate::controller::reasons::Reasons;
 use crate::controller::record::{ChildKind, Departed, Record, State};
+use crate::controller::specs::Specs;
 use crate::error::Error;
 use crate::projection::{Identity, InferenceService};
 use crate::reconcile::{Done, Spec, Task};
 
 /// Where a Record is. Stays the same while the InferenceService exists.
 pub type Slot = u32;
-
-/// Specs that are kept for work that waits; one more is read again when its turn comes.
-const SPECS_KEPT: usize = 512;
 
 pub struct Fleet {
     configuration: u64,
@@ -33,7 +30,7 @@ pub struct Fleet {
     namespaces: Vec<Namespace>,
     latest_namespace: usize,
     /// Of what waits for its turn.
-    specs: HashMap<Slot, Spec>,
+    specs: Specs,
     tally: Tally,
 }
 
@@ -72,7 +69,7 @@ impl Fleet {
             names: Names::default(),
             namespaces: Vec::new(),
             latest_namespace: 0,
-            specs: HashMap::new(),
+            specs: Specs::default(),
             tally: Tally::default(),
         }
     }
@@ -168,7 +165,7 @@ impl Fleet {
         if let Ok(entry) = self.index.find_entry(hash, |&found| found == slot) {
             entry.remove();
         }
-        self.specs.remove(&slot);
+        self.specs.forget(slot);
         if let Some(record) = self.records[slot as usize].take() {
             self.tally.subtract(&record);
             self.leave(record.namespace);
@@ -239,11 +236,7 @@ impl Fleet {
             return None;
         }
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
-        let spec = self.specs.remove(&slot);
-        if self.specs.is_empty() {
-            // A burst must not leave its table behind.
-            self.specs.shrink_to_fit();
-        }
+        let spec = self.specs.take(slot);
         Some(self.with(slot, |record| record.depart(namespace, name, spec)))
     }
 
@@ -284,12 +277,12 @@ impl Fleet {
         result
     }
 
-    /// The latest spec, where it is about to be acted on; only so many at a time.
+    /// The latest spec, where it is about to be acted on.
     fn keep_spec(&mut self, slot: Slot, spec: Spec) {
-        let is_due = self.get(slot).is_some_and(|record| record.reasons.contains(Reasons::SPEC));
-        self.specs.remove(&slot);
-        if is_due && self.specs.len() < SPECS_KEPT {
-            self.specs.insert(slot, spec);
+        if self.get(slot).is_some_and(|record| record.reasons.contains(Reasons::SPEC)) {
+            self.specs.keep(slot, spec);
+        } else {
+            self.specs.forget(slot);
         }
     }
 
