@@ -2,6 +2,7 @@
 //! Decides nothing; what may be written was decided before.
 
 use http::{Request, header};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Task;
@@ -70,7 +71,7 @@ pub async fn apply<K: Kind>(
 pub async fn create<K: Kind>(client: &kube::Client, task: &Task, desired: &Value) -> Result<K, kube::Error> {
     let path = format!("{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)));
     let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    answer::object(client, request(builder, desired.to_string().into_bytes())?).await
+    answer::object(client, request(builder, encode(desired)?)?).await
 }
 
 /// The request of an apply. `options`: more of the query, each with its '&'; a test has others.
@@ -82,11 +83,15 @@ pub fn apply_request<K: Kind>(
 ) -> Result<Request<Vec<u8>>, kube::Error> {
     let path = format!("{}/{name}?fieldManager={FIELD_MANAGER}{options}", K::path(Some(namespace)));
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/apply-patch+yaml");
-    request(builder, yaml_safe(desired.to_string().into_bytes()))
+    request(builder, yaml_safe(encode(desired)?))
 }
 
 fn request(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u8>>, kube::Error> {
     builder.body(body).map_err(kube::Error::HttpError)
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>, kube::Error> {
+    serde_json::to_vec(value).map_err(kube::Error::SerdeError)
 }
 
 /// The API server reads the body of an apply as YAML, which takes JSON but for some characters that
@@ -96,6 +101,10 @@ fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
     let special = |character: char| {
         matches!(character, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
+    // Almost always, and seen without a look at each character.
+    if json.iter().all(|&byte| byte < 0x7f) {
+        return json;
+    }
     match std::str::from_utf8(&json) {
         Ok(text) if text.contains(special) => {
             let escape = |character: char| {
@@ -107,6 +116,14 @@ fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
     }
 }
 
+/// One of a JSON patch (RFC 6902).
+#[derive(Serialize)]
+struct Operation<'a, T> {
+    op: &'static str,
+    path: &'static str,
+    value: &'a T,
+}
+
 /// Writes the status of exactly this InferenceService, and not of one that was made anew under the same name. The
 /// uid is tested by a JSON patch, because at the status subresource the API server takes no notice of a merge
 /// patch's metadata. It does not say which operation failed, but words a status that its schema refuses otherwise.
@@ -115,14 +132,14 @@ pub async fn write_status(
     task: &Task,
     status: &InferenceServiceStatus,
 ) -> Result<InferenceService, Error> {
-    let body = json!([
-        {"op": "test", "path": "/metadata/uid", "value": task.uid.to_string()},
-        {"op": "add", "path": "/status", "value": status}
-    ]);
+    let body = (
+        Operation { op: "test", path: "/metadata/uid", value: &task.uid.to_string() },
+        Operation { op: "add", path: "/status", value: status },
+    );
     let collection = InferenceService::path(Some(&task.namespace));
     let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/json-patch+json");
-    match answer::object(client, request(builder, body.to_string().into_bytes())?).await {
+    match answer::object(client, request(builder, encode(&body)?)?).await {
         Err(kube::Error::Api(status)) if status.code == 422 && !status.message.contains("is invalid") => {
             Err(Error::Gone)
         }

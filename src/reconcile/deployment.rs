@@ -26,63 +26,67 @@ const PULL_SECONDS: u32 = 600;
 pub fn build(valid: &Valid, server: &Server) -> Value {
     let name = valid.name;
     let load_seconds = server.load_seconds;
-    let mut container = json!({
-        "name": "server",
-        "image": server.image,
-        "args": arguments(valid, server),
-        "ports": [{"name": "http", "containerPort": server.port, "protocol": "TCP"}],
-        "resources": {"limits": {GPU_RESOURCE: "1"}},
-        "startupProbe": {
-            "httpGet": {"path": "/health", "port": "http"},
-            "periodSeconds": PROBE_PERIOD,
-            "failureThreshold": load_seconds.div_ceil(PROBE_PERIOD)
-        },
-        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": PROBE_PERIOD},
-        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
-    });
-    if !server.command.is_empty() {
-        container["command"] = server.command.iter().map(|part| literal(part)).collect();
-    }
-    let mut pod = json!({
-        "automountServiceAccountToken": false,
-        "enableServiceLinks": false,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{
-            "matchExpressions": [{"key": "nvidia.com/gpu.product", "operator": "In", "values": products(valid)}]
-        }]}}},
-        "tolerations": [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
-        "containers": [container]
-    });
-    if let Some(runtime_class) = &server.runtime_class {
-        pod["runtimeClassName"] = json!(runtime_class);
-    }
-    json!({
+    let mut deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(valid),
         "spec": {
             "replicas": valid.replicas,
             // A surge pod would wait for ever on a node with one GPU.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "progressDeadlineSeconds": load_seconds + PULL_SECONDS,
             "selector": {"matchLabels": {SELECTOR_LABEL: name}},
-            "template": {"metadata": {"labels": labels(name)}, "spec": pod}
+            "template": {"metadata": {}, "spec": {
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{
+                    "matchExpressions": [{"key": "nvidia.com/gpu.product", "operator": "In", "values": products(valid)}]
+                }]}}},
+                "tolerations": [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
+                "containers": [{
+                    "name": "server",
+                    "image": server.image,
+                    "args": arguments(valid, server),
+                    "ports": [{"name": "http", "containerPort": server.port, "protocol": "TCP"}],
+                    "resources": {"limits": {GPU_RESOURCE: "1"}},
+                    "startupProbe": {
+                        "httpGet": {"path": "/health", "port": "http"},
+                        "periodSeconds": PROBE_PERIOD,
+                        "failureThreshold": load_seconds.div_ceil(PROBE_PERIOD)
+                    },
+                    "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": PROBE_PERIOD},
+                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
+                }]
+            }}
         }
-    })
+    });
+    // Put in afterwards, because a literal copies each value that is part of it.
+    deployment["metadata"] = metadata(valid);
+    let template = &mut deployment["spec"]["template"];
+    template["metadata"]["labels"] = labels(name);
+    let pod = &mut template["spec"];
+    if let Some(runtime_class) = &server.runtime_class {
+        pod["runtimeClassName"] = json!(runtime_class);
+    }
+    if !server.command.is_empty() {
+        pod["containers"][0]["command"] = server.command.iter().map(|part| literal(part)).collect();
+    }
+    deployment
 }
 
 /// What both children have in common: name, labels, and the InferenceService as controller.
 pub fn metadata(valid: &Valid) -> Value {
-    json!({
+    let mut metadata = json!({
         "name": valid.name,
         "namespace": valid.namespace,
-        "labels": labels(valid.name),
         // No blockOwnerDeletion: on clusters that guard it, it would need one more right.
         "ownerReferences": [{
             "apiVersion": api::API_VERSION, "kind": api::KIND,
             "name": valid.name, "uid": valid.uid.to_string(), "controller": true
         }]
-    })
+    });
+    metadata["labels"] = labels(valid.name);
+    metadata
 }
 
 pub fn selector(name: &str) -> String {

@@ -12,16 +12,17 @@ const PORT: u16 = 80;
 
 /// The Service for server-side apply: only the fields that this operator has an opinion on.
 pub fn build(valid: &Valid, server: &Server) -> Value {
-    json!({
+    let mut service = json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(valid),
         "spec": {
             "type": "ClusterIP",
             "selector": {SELECTOR_LABEL: valid.name},
             "ports": [{"name": "http", "port": PORT, "targetPort": server.port, "protocol": "TCP"}]
         }
-    })
+    });
+    service["metadata"] = metadata(valid);
+    service
 }
 
 /// The Service's URL inside the cluster.
