@@ -8,7 +8,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 usage() {
   cat <<'END'
-Measures the operator's memory with musl's allocator, with mimalloc and with glibc's, as a table in Markdown.
+Measures the operator's memory and its CPU time with musl's allocator, with mimalloc and with glibc's, as a table in Markdown.
 
 usage: scripts/allocators.sh [COUNT]
 
@@ -32,8 +32,8 @@ main() {
   mimalloc=$(DIST=$WORK/mimalloc FEATURES=mimalloc "$HERE/build-static.sh")
   glibc=$(build_dynamic) || die "the operator could not be built for glibc"
 
-  echo "| allocator | program, kB | RSS at start, kB | $COUNT created | peak of it | started again |"
-  echo '|---|---:|---:|---:|---:|---:|'
+  echo "| allocator | program, kB | RSS at start, kB | $COUNT created | peak of it | started again | CPU until they were, s |"
+  echo '|---|---:|---:|---:|---:|---:|---:|'
   row "musl's own (what ships)" "$musl"
   row 'mimalloc, as it comes' "$mimalloc"
   row 'mimalloc, tuned' "$mimalloc" "${MIMALLOC[@]}"
@@ -49,7 +49,8 @@ row() {
   awk -v label="$label" -v kb="$(($(stat -c %s "$program") / 1000))" -F '[|* ]+' '
     $2 == "all" { start = $3; created = $4; again = $5 }
     /at its peak/ { peak = $6 }
-    END { printf "| %s | %d | %d | %d | %d | %d |\n", label, kb, start, created, peak, again }' "$WORK/table"
+    /seconds of CPU/ { for (field = 1; field <= NF; field++) if ($field ~ /^\(/ && ++seen == 3) cpu = $(field - 1) }
+    END { printf "| %s | %d | %d | %d | %d | %d | %s |\n", label, kb, start, created, peak, again, cpu }' "$WORK/table"
 }
 
 main "$@"

@@ -121,25 +121,31 @@ settled() {
 # account WHEN: "KIND KB" a line. Text, read-only data and data are what is resident of the file; the
 # heap is all that is anonymous and has no other name.
 account() {
-  awk '
-    /^[0-9a-f]+-[0-9a-f]+ / { path = NF > 5 ? $6 : ""; executable = $2 ~ /x/; writable = $2 ~ /w/ }
-    /^Rss:/ {
-      kind = "heap"
-      if (path == "[stack]") kind = "stack"
-      else if (path ~ /^\[v/) kind = "kernel"
-      else if (path ~ /^\//) kind = executable ? "text" : writable ? "data" : "constants"
-      kb[kind] += $2
-    }
-    END { for (kind in kb) print kind, kb[kind] }' "/proc/$OPERATOR_PID/smaps" >"$WORK/$1"
-  awk '/^VmHWM/ { print "peak", $2 }' "/proc/$OPERATOR_PID/status" >>"$WORK/$1"
-  ss -tmnp state established 2>/dev/null | awk -v pid="pid=$OPERATOR_PID," '
-    index($0, pid) { mine = 1; count++; next }
-    mine && match($0, /r[0-9]+,/) { for (part = split($0, parts, /[(,]/); part > 0; part--) if (parts[part] ~ /^[rtfw][0-9]+$/) bytes += substr(parts[part], 2); mine = 0 }
-    END { print "connections", count + 0; print "sockets", int(bytes / 1024 + 0.5) }' >>"$WORK/$1"
+  {
+    awk '
+      /^[0-9a-f]+-[0-9a-f]+ / { path = NF > 5 ? $6 : ""; executable = $2 ~ /x/; writable = $2 ~ /w/ }
+      /^Rss:/ {
+        kind = "heap"
+        if (path == "[stack]") kind = "stack"
+        else if (path ~ /^\[v/) kind = "kernel"
+        else if (path ~ /^\//) kind = executable ? "text" : writable ? "data" : "constants"
+        kb[kind] += $2
+      }
+      END { for (kind in kb) print kind, kb[kind] }' "/proc/$OPERATOR_PID/smaps"
+    awk '/^VmHWM/ { print "peak", $2 }' "/proc/$OPERATOR_PID/status"
+    awk -v ticks="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print "user", $12 / ticks; print "system", $13 / ticks }' \
+      "/proc/$OPERATOR_PID/stat"
+    ss -tmnp state established 2>/dev/null | awk -v pid="pid=$OPERATOR_PID," '
+      index($0, pid) { mine = 1; count++; next }
+      mine && match($0, /r[0-9]+,/) { for (part = split($0, parts, /[(,]/); part > 0; part--) if (parts[part] ~ /^[rtfw][0-9]+$/) bytes += substr(parts[part], 2); mine = 0 }
+      END { print "connections", count + 0; print "sockets", int(bytes / 1024 + 0.5) }'
+  } >"$WORK/$1"
 }
 
 # of WHEN KIND
 of() { awk -v kind="$2" '$1 == kind { print $2; found = 1 } END { if (!found) print 0 }' "$WORK/$1"; }
+
+sum() { awk -v a="$1" -v b="$2" 'BEGIN { print a + b }'; }
 
 tell() {
   local row kind label when total
@@ -161,6 +167,8 @@ tell() {
   echo
   printf '| at its peak |'
   for when in nothing running restarted; do printf ' %s |' "$(of $when peak)"; done
+  printf '\n| apart from it: seconds of CPU since its start (of them in the kernel) |'
+  for when in nothing running restarted; do printf ' %s (%s) |' "$(sum "$(of $when user)" "$(of $when system)")" "$(of $when system)"; done
   printf '\n| apart from it: the kernel for its connections (how many) |'
   for when in nothing running restarted; do printf ' %s (%s) |' "$(of $when sockets)" "$(of $when connections)"; done
   echo
