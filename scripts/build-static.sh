@@ -69,6 +69,8 @@ build() {
   else
     # Relocations as a bit map (RELR), which musl's start-up code reads.
     flags+=(-C "link-arg=-Wl,-z,pack-relative-relocs")
+    # mimalloc counts bits with a function of the C compiler's own library.
+    [[ ${FEATURES:-} != *mimalloc* ]] || flags+=(-C link-arg=-lgcc)
     export "CC_$name=$CC"
   fi
   # Separated by 0x1f, so that a folder may have spaces.
