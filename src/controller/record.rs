@@ -319,3 +319,6 @@ impl From<&Task> for Departed {
         Departed { uid: task.uid, generation: task.generation, reasons: task.reasons, stamps: task.stamps }
     }
 }
+
+#[cfg(test)]
+mod tests;
