@@ -44,6 +44,7 @@ main() {
   export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants
   OUT=$CARGO_TARGET_DIR
   mkdir -p "$OUT"
+  rm -f "$OUT/endless"
   [ "$iterate" = yes ] || rm -rf "$OUT/mutants.out" "$OUT/mutants.out.old" "$OUT/unviable"
   # Hundreds of times the linker is most of the wait.
   for name in mold lld; do
@@ -82,6 +83,7 @@ try() {
   # 2: some were missed; 3: for some the tests did not end.
   [[ " 0 2 3 " == *" $code "* ]] || die "cargo-mutants failed (exit code $code)"
   cat "$OUT/mutants.out/unviable.txt" >>"$OUT/unviable"
+  cat "$OUT/mutants.out/timeout.txt" >>"$OUT/endless"
 }
 
 # judge SECONDS: what survives must have its reason on the page.
@@ -89,20 +91,18 @@ judge() {
   local viable survived caught unlisted
   mutants --list | sort >"$OUT/all"
   viable=$(sort -u "$OUT/unviable" | comm -13 - "$OUT/all" | wc -l)
-  names <"$OUT/mutants.out/missed.txt" >"$OUT/survived"
-  # A line of the table has the mutant's name in backticks.
+  sort -u "$OUT/endless" -o "$OUT/endless"
+  # Without line and column, which move with every change above.
+  sort "$OUT/mutants.out/missed.txt" | comm -23 - "$OUT/endless" | sed 's/^\([^:]*\):[0-9]*:[0-9]*: /\1: /' | sort >"$OUT/survived"
   # shellcheck disable=SC2016 # backticks are Markdown's
-  sed -n 's/^| `\(src\/[^`]*\)` |.*[^| ].*|$/\1/p' "$PAGE" | sort >"$OUT/listed"
+  sed -n 's/^- `\(src\/.*\)`$/\1/p' "$PAGE" | sort >"$OUT/listed"
   unlisted=$(comm -23 "$OUT/survived" "$OUT/listed")
   survived=$(wc -l <"$OUT/survived")
   caught=$((viable - survived))
-  comm -13 "$OUT/survived" "$OUT/listed" | sed 's/^/caught, and yet on the page: /' >&2
-  say "$viable mutants, $caught caught ($((caught * 100 / viable))%), $survived survive, in $1 s"
+  comm -13 "$OUT/survived" "$OUT/listed" | sed "s|^|caught, and yet in $PAGE: |" >&2
+  say "$viable mutants, $caught caught ($((caught * 100 / viable))%), $(wc -l <"$OUT/endless") of them because a test did not end; $survived survive; $1 s"
   [ -z "$unlisted" ] || die "FAILED: without a reason in $PAGE:"$'\n'"$unlisted"
   [ $((caught * 100)) -ge $((viable * WANTED)) ] || die "FAILED: fewer than $WANTED% are caught"
 }
-
-# names: without line and column, which move with every change above.
-names() { sed 's/^\([^:]*\):[0-9]*:[0-9]*: /\1: /' | sort; }
 
 main "$@"

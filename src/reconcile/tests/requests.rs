@@ -72,6 +72,15 @@ async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controll
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+    for code in [403, 500] {
+        let (context, asked) = context([Reply::refusal(code, "no")]);
+        assert!(reconcile(&context, new()).await.is_err(), "{code}");
+        assert_eq!(asked.take().len(), 1, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_is_read_where_it_may_be_there_and_somebody_touched_it() {
     let (context, asked) = context([as_it_was(), service(), service(), as_it_was(), written()]);
     reconcile(&context, task(Reasons::SERVICE)).await.expect("done");
@@ -102,6 +111,17 @@ async fn where_a_services_name_is_taken_it_is_read_and_nothing_is_made() {
             format!("PATCH {STATUS}"),
             format!("POST {EVENTS}")
         ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_service_is_refused_nothing_else_is_made() {
+    let (context, asked) = context([none(), Reply::refusal(403, "quota"), written(), posted()]);
+    let done = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(done.next, Next::Refused(Error::Kube(_))), "{done:?}");
+    assert_eq!(
+        paths(&asked),
+        [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {STATUS}"), format!("POST {EVENTS}")]
     );
 }
 
