@@ -7,7 +7,7 @@ pub mod queue;
 pub mod reasons;
 pub mod record;
 #[cfg(test)]
-pub mod samples;
+pub(crate) mod samples;
 pub mod specs;
 pub mod watch;
 

@@ -89,9 +89,12 @@ async fn nothing_is_done_before_every_list_was_read() {
     assert_eq!(controller.queue.len(), 2);
 }
 
+/// What happens, and how.
+type Case = (&'static str, fn(&mut Controller));
+
 #[tokio::test(start_paused = true)]
 async fn whatever_happens_to_a_child_is_looked_at_at_once() {
-    let cases: [(&str, fn(&mut Controller)); 4] = [
+    let cases: [Case; 4] = [
         ("edited", |controller| see_deployment(controller, 51, 2)),
         ("deleted", |controller| {
             let identity = child(51, 1, UID);

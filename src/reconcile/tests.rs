@@ -57,7 +57,7 @@ fn only_what_was_never_worked_on_is_new() {
         (task.summary, nothing, false),
         (task.summary, STAMPS, false),
     ] {
-        assert_eq!(is_new(&Task { summary, stamps, ..task.clone() }), expected, "{summary:?} {stamps:?}");
+        assert_eq!(is_new(&Task { stamps, summary, ..task.clone() }), expected, "{summary:?} {stamps:?}");
     }
 }
 
