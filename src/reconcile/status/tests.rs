@@ -230,6 +230,10 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
     let (status, _) = written(Phase::Ready, Abnormal::None, Some(&third), 4000);
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
+    // One that nobody could read.
+    let timeless = Summary { ready_since: 0, abnormal_since: 0, ..first };
+    let (status, _) = written(Phase::Progressing, Abnormal::Reconciling, Some(&timeless), 5000);
+    assert_eq!(since(&status), [("Ready".into(), 5000), ("Reconciling".into(), 5000)]);
 }
 
 #[test]
