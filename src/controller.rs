@@ -6,6 +6,8 @@ pub mod names;
 pub mod queue;
 pub mod reasons;
 pub mod record;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod specs;
 pub mod watch;
 
@@ -297,3 +299,6 @@ fn outcome(result: &Result<Done, Error>) -> &'static str {
         Ok(Done { next: Next::Refused(_), .. }) | Err(_) => "error",
     }
 }
+
+#[cfg(test)]
+mod tests;

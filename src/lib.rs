@@ -8,7 +8,11 @@ pub mod api;
 pub mod client;
 pub mod controller;
 pub mod error;
+#[cfg(test)]
+mod fake_server;
 pub mod gpu;
+#[cfg(test)]
+mod listener;
 pub mod projection;
 pub mod pruning;
 pub mod reconcile;

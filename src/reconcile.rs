@@ -378,3 +378,6 @@ pub fn configuration(settings: &Settings) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub struct Fleet {
     tally: Tally,
 }
 
-/// Its place is used again when no InferenceService is left in it.
+/// Its place is used again when no InferenceService is left in it, and has no name until then.
 struct Namespace {
     name: Box<str>,
     inference_services: u32,
@@ -300,7 +300,7 @@ impl Fleet {
 
     /// The place of the namespace of one more InferenceService.
     fn enter(&mut self, namespace: &str) -> u32 {
-        let is_it = |known: &Namespace| known.inference_services > 0 && &*known.name == namespace;
+        let is_it = |known: &Namespace| &*known.name == namespace;
         // Lists come sorted by namespace.
         let latest = Some(self.latest_namespace).filter(|&latest| self.namespaces.get(latest).is_some_and(is_it));
         let known = latest.or_else(|| self.namespaces.iter().position(is_it));

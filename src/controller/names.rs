@@ -52,6 +52,11 @@ impl Names {
         }
         *self = compact;
     }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +82,20 @@ mod tests {
         let needed: usize = living.iter().map(|(text, _)| text.len()).sum();
         assert!(names.text.len() < 2 * needed + DEAD_ALLOWED, "{} bytes for {needed}", names.text.len());
         assert_eq!(names.add(&"x".repeat(70_000)), None);
+    }
+
+    #[test]
+    fn the_room_of_dead_names_is_given_back_when_there_is_more_of_it_than_of_living_ones() {
+        for (bytes, dead, expected) in [
+            (0, 0, false),
+            (DEAD_ALLOWED, DEAD_ALLOWED, false),
+            (DEAD_ALLOWED + 1, DEAD_ALLOWED + 1, true),
+            (40_000, 20_000, false),
+            (40_000, 20_001, true),
+        ] {
+            let names = Names { text: "x".repeat(bytes), dead };
+            assert_eq!(names.wants_compaction(), expected, "{dead} of {bytes}");
+        }
+        assert_eq!(DEAD_ALLOWED, 16_384);
     }
 }

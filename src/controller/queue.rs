@@ -98,7 +98,9 @@ mod tests {
         queue.push(2, now);
         queue.push(2, later);
         assert_eq!((queue.len(), queue.next_due()), (2, Some(now)));
+        assert!(queue.contains(1) && queue.contains(2) && !queue.contains(3) && !queue.is_empty());
         assert_eq!(queue.pop(now), Some(2));
+        assert!(!queue.contains(2));
         assert_eq!(queue.pop(now), None);
         assert_eq!(queue.pop(later), Some(1));
         assert!(queue.is_empty() && queue.next_due().is_none());
@@ -123,6 +125,28 @@ mod tests {
             let wait = backoff(failures, longest, jitter.draw());
             assert!(wait >= Duration::from_millis(250) && wait <= longest, "{failures}: {wait:?}");
         }
-        assert!(backoff(200, longest, 999) > Duration::from_secs(59));
+        for (failures, random, expected) in [
+            (0, 0, 250),
+            (1, 0, 250),
+            (1, 500, 375),
+            (1, 999, 499),
+            (1, 1999, 499),
+            (2, 0, 500),
+            (3, 0, 1000),
+            (7, 0, 16_000),
+            (8, 0, 30_000),
+            (u8::MAX, 999, 59_970),
+        ] {
+            let wait = backoff(failures, longest, random);
+            assert_eq!(wait.as_millis(), expected, "{failures} failures, {random}");
+        }
+    }
+
+    /// Or a seed of the simulation that found something would find it no longer.
+    #[test]
+    fn a_seed_means_the_same_for_ever() {
+        let mut jitter = Jitter::new(7);
+        assert_eq!([(); 3].map(|()| jitter.draw()), [230_878_911_361_677, 261_290_450_182_813, 25_149_674_538_859]);
+        assert_eq!(Jitter::new(6).draw(), Jitter::new(7).draw(), "0 would stay 0");
     }
 }

@@ -52,3 +52,24 @@ impl BitOrAssign for Reasons {
         self.0 |= other.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_reason_is_a_part_of_another() {
+        let each =
+            [Reasons::SPEC, Reasons::DEPLOYMENT, Reasons::SERVICE, Reasons::STATUS, Reasons::PROGRESS, Reasons::COUNT];
+        for (position, one) in each.into_iter().enumerate() {
+            assert!(!one.is_none());
+            for (other_position, other) in each.into_iter().enumerate() {
+                assert_eq!(one.contains(other), position == other_position, "{one:?} {other:?}");
+                assert_eq!((one | other).without(other).is_none(), position == other_position, "{one:?} {other:?}");
+                assert!((one | other).contains(one), "{one:?} {other:?}");
+            }
+            assert_eq!(Reasons::ALL.contains(one), position < 3, "{one:?}");
+            assert_eq!(one.are_repair(), matches!(one, Reasons::DEPLOYMENT | Reasons::SERVICE), "{one:?}");
+        }
+    }
+}

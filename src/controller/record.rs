@@ -228,9 +228,7 @@ impl Record {
     pub fn land(&mut self, departed: &Departed, done: &Done, configuration: u64) {
         let looked_only = departed.reasons == Reasons::PROGRESS;
         self.land_children(departed, done);
-        if done.generation > self.generation {
-            self.generation = done.generation;
-        }
+        self.generation = self.generation.max(done.generation);
         if done.generation < self.generation {
             self.reasons |= Reasons::SPEC;
         } else if done.generation == self.generation && departed.generation != done.generation {
@@ -319,3 +317,6 @@ impl From<&Task> for Departed {
         Departed { uid: task.uid, generation: task.generation, reasons: task.reasons, stamps: task.stamps }
     }
 }
+
+#[cfg(test)]
+mod tests;

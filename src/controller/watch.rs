@@ -392,3 +392,6 @@ struct ListMetadata {
     #[serde(deserialize_with = "crate::projection::resource_version")]
     resource_version: u64,
 }
+
+#[cfg(test)]
+mod tests;

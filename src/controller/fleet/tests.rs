@@ -3,57 +3,18 @@
 
 #![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
+mod memory;
+mod news;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::controller::reasons::Reasons;
-use crate::projection::DeploymentMetadata;
-use crate::reconcile::status::{self, Abnormal, Assessment, Stamps, Subject};
+use crate::controller::samples::{
+    CONFIGURATION, OTHER_UID, STAMPS, UID, child, child_of_uid, done, object, ready, status_of,
+};
+use crate::reconcile::status::Stamps;
 use crate::reconcile::{Done, Next};
-
-const CONFIGURATION: u64 = 7;
-const UID: &str = "11111111-2222-4333-8444-555555555555";
-const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
-/// One that leaves a Deployment's revision the same number as its generation.
-const CHILD_UID: &str = "00000000-0000-0000-0000-000000000000";
-const STAMPS: Stamps = Stamps { deployment: 50, deployment_revision: 1, service: 60 };
-
-/// An InferenceService as the API server sends it; `status`: see `status_of`.
-fn object(uid: &str, resource_version: u64, generation: u32, status: Value) -> InferenceService {
-    let object = json!({
-        "metadata": {"namespace": "ns", "name": "demo", "uid": uid,
-                     "resourceVersion": resource_version.to_string(), "generation": generation},
-        "spec": {"model": "m", "gpuType": "A100"},
-        "status": status
-    });
-    serde_json::from_value(object).expect("an InferenceService")
-}
-
-/// The status that an operator with this configuration writes when the spec of `generation` is Ready.
-fn status_of(generation: u32, configuration: u64, phase: Phase, reason: &str) -> Value {
-    let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, configuration };
-    let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };
-    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, 1000);
-    serde_json::to_value(status).expect("JSON")
-}
-
-fn ready(resource_version: u64, generation: u32) -> InferenceService {
-    object(UID, resource_version, generation, status_of(generation, CONFIGURATION, Phase::Ready, "ReplicasReady"))
-}
-
-fn child(resource_version: u64, generation: u32, owner: &str) -> Identity {
-    child_of_uid(CHILD_UID, resource_version, generation, owner)
-}
-
-fn child_of_uid(uid: &str, resource_version: u64, generation: u32, owner: &str) -> Identity {
-    let child: DeploymentMetadata = serde_json::from_value(json!({"metadata": {
-        "namespace": "ns", "name": "demo", "uid": uid,
-        "resourceVersion": resource_version.to_string(), "generation": generation,
-        "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": owner, "controller": true}]
-    }}))
-    .expect("a child");
-    child.identity
-}
 
 /// After a restart: everything was listed, and is as the status says.
 fn settled() -> (Fleet, Slot) {
@@ -97,14 +58,6 @@ type Case = (&'static str, fn(&mut Fleet), Reasons);
 
 fn reasons(fleet: &Fleet, slot: Slot) -> Reasons {
     fleet.get(slot).expect("a record").reasons
-}
-
-fn done(generation: u32, stamps: Stamps, written: Option<InferenceService>) -> Done {
-    let summary = written
-        .as_ref()
-        .and_then(|object| object.status.as_ref())
-        .map(|status| status::read(status, CONFIGURATION).summary);
-    Done { generation, stamps, summary, written: written.map(Box::new), next: Next::Settled }
 }
 
 #[test]
@@ -280,7 +233,8 @@ fn a_spec_that_an_answer_brings_is_not_lost() {
     // Its event comes later and is older than the answer.
     fleet.observe(object(UID, 109, 2, Value::Null), false);
     assert_eq!(reasons(&fleet, slot), Reasons::SPEC);
-    assert_eq!(fleet.depart(slot).expect("work").generation, 2);
+    let task = fleet.depart(slot).expect("work");
+    assert!(task.generation == 2 && task.spec.is_some(), "{task:?}");
 }
 
 #[test]

@@ -108,6 +108,15 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
             "ReplicasUnavailable",
         ),
         (
+            "one too many, and as many as wanted are there",
+            2,
+            counts(2, [3, 2, 2, 2], DONE),
+            true,
+            Phase::Progressing,
+            Abnormal::Reconciling,
+            "RollingOut",
+        ),
+        (
             "pods refused",
             2,
             counts(2, [0, 0, 0, 0], REFUSED),
@@ -175,6 +184,7 @@ fn a_status_is_read_back_as_what_was_written() {
         (Phase::Failed, Abnormal::Stalled),
     ] {
         let (status, summary) = written(phase, abnormal, None, 1000);
+        assert_eq!(status.selector.as_deref(), Some("ai.example.com/inferenceservice=demo"));
         let json = serde_json::to_string(&status).expect("JSON");
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
         let reading = read(&status, SUBJECT.configuration);
@@ -220,6 +230,10 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
     let (status, _) = written(Phase::Ready, Abnormal::None, Some(&third), 4000);
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
+    // One that nobody could read.
+    let timeless = Summary { ready_since: 0, abnormal_since: 0, ..first };
+    let (status, _) = written(Phase::Progressing, Abnormal::Reconciling, Some(&timeless), 5000);
+    assert_eq!(since(&status), [("Ready".into(), 5000), ("Reconciling".into(), 5000)]);
 }
 
 #[test]

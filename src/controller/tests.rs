@@ -1,0 +1,248 @@
+//! When something is done: after which lists, how soon, how many at once, and what is said of it.
+
+use std::iter;
+
+use serde_json::Value;
+
+use super::*;
+use crate::api::Phase;
+use crate::controller::samples::{CONFIGURATION, STAMPS, UID, child, object, ready, status_of};
+use crate::fake_server;
+use crate::listener::listen;
+use crate::projection::Identity;
+use crate::reconcile::status::Stamps;
+use crate::settings::Settings;
+
+/// The API server never answers.
+fn controller() -> Controller {
+    let (client, _) = fake_server::client([]);
+    let settings = Settings { concurrency: 2, ..Settings::default() };
+    let context = Context { client, settings, configuration: CONFIGURATION, now: || 1000 };
+    Controller::new(Arc::new(context), Arc::default(), 1)
+}
+
+fn list(controller: &mut Controller, objects: impl IntoIterator<Item = InferenceService>) {
+    controller.observe(Event::Init);
+    for object in objects {
+        controller.observe(Event::InitApply(object));
+    }
+    controller.observe(Event::InitDone);
+}
+
+fn list_children(controller: &mut Controller, kind: ChildKind, children: impl IntoIterator<Item = Identity>) {
+    controller.observe_child(kind, Event::<Service>::Init);
+    for identity in children {
+        controller.observe_child(kind, Event::InitApply(Service { identity }));
+    }
+    controller.observe_child(kind, Event::<Service>::InitDone);
+}
+
+/// After a restart: everything was listed, and the InferenceService is as its status says.
+fn in_sync(object: InferenceService) -> (Controller, Slot) {
+    let mut controller = controller();
+    list(&mut controller, [object]);
+    list_children(&mut controller, ChildKind::Deployment, [child(STAMPS.deployment, 1, UID)]);
+    list_children(&mut controller, ChildKind::Service, [child(STAMPS.service, 0, UID)]);
+    assert!(controller.synced.all() && controller.queue.is_empty());
+    let (slot, _) = controller.fleet.iter().next().expect("a record");
+    (controller, slot)
+}
+
+fn named(mut object: InferenceService, name: &str) -> InferenceService {
+    object.identity.name = name.into();
+    object
+}
+
+fn see_deployment(controller: &mut Controller, version: u64, generation: u32) {
+    controller
+        .observe_child(ChildKind::Deployment, Event::Apply(Service { identity: child(version, generation, UID) }));
+}
+
+/// How long the next of what is queued waits.
+fn wait(controller: &Controller) -> Option<Duration> {
+    controller.queue.next_due().map(|due| due - Instant::now())
+}
+
+/// Work begins and ends at once, with these stamps.
+fn work(controller: &mut Controller, slot: Slot, stamps: Stamps, next: Next) {
+    assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
+    let task = controller.fleet.depart(slot).expect("work");
+    let departed = Departed::from(&task);
+    let done = Done { generation: task.generation, stamps, summary: task.summary, written: None, next };
+    controller.land((slot, departed, Duration::ZERO, Ok(done)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_before_every_list_was_read() {
+    let mut controller = controller();
+    list(&mut controller, [object(UID, 100, 1, Value::Null), named(ready(100, 1), "settled")]);
+    assert!(controller.queue.is_empty(), "the children are not listed");
+    let settled = |version, generation| Identity { name: "settled".into(), ..child(version, generation, UID) };
+    list_children(&mut controller, ChildKind::Deployment, [settled(STAMPS.deployment, 1)]);
+    assert!(controller.queue.is_empty(), "the Services are not listed");
+    controller.observe(Event::Apply(named(ready(101, 1), "believed")));
+    let believed = Identity { name: "believed".into(), ..child(STAMPS.service, 0, UID) };
+    list_children(&mut controller, ChildKind::Service, [settled(STAMPS.service, 0), believed]);
+    assert_eq!((controller.queue.len(), wait(&controller)), (1, Some(Duration::ZERO)));
+    // From now on no list comes that would confirm a status.
+    controller.observe(Event::Apply(named(ready(102, 1), "looked-at")));
+    assert_eq!(controller.queue.len(), 2);
+}
+
+/// What happens, and how.
+type Case = (&'static str, fn(&mut Controller));
+
+#[tokio::test(start_paused = true)]
+async fn whatever_happens_to_a_child_is_looked_at_at_once() {
+    let cases: [Case; 4] = [
+        ("edited", |controller| see_deployment(controller, 51, 2)),
+        ("deleted", |controller| {
+            let identity = child(51, 1, UID);
+            controller.observe_child(ChildKind::Deployment, Event::Delete(Service { identity }));
+        }),
+        ("another in a new list", |controller| {
+            list_children(controller, ChildKind::Deployment, [child(51, 2, UID)]);
+        }),
+        ("not in a new list", |controller| list_children(controller, ChildKind::Deployment, [])),
+    ];
+    for (what, happens) in cases {
+        let (mut controller, _) = in_sync(ready(100, 1));
+        happens(&mut controller);
+        assert_eq!((controller.queue.len(), wait(&controller)), (1, Some(Duration::ZERO)), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
+    let moving = object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let (mut controller, slot) = in_sync(moving);
+    let mut waits = Vec::new();
+    for version in 51..56 {
+        see_deployment(&mut controller, version, 1);
+        waits.push(wait(&controller).expect("queued").as_millis());
+        work(&mut controller, slot, Stamps { deployment: version, ..STAMPS }, Next::Settled);
+        assert!(controller.queue.is_empty());
+    }
+    assert_eq!(waits, [500, 1000, 2000, 4000, 4000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_to_do_is_done_in_its_own_time() {
+    for (next, expected) in [(Next::Look, 500), (Next::Count, 30_000)] {
+        let (mut controller, slot) = in_sync(ready(100, 1));
+        see_deployment(&mut controller, 51, 2);
+        work(&mut controller, slot, Stamps { deployment: 51, ..STAMPS }, next);
+        assert_eq!(wait(&controller), Some(Duration::from_millis(expected)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_tried_again_after_a_while_that_a_sweep_does_not_shorten() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    assert_eq!((controller.queue.pop(Instant::now()), wait(&controller)), (Some(slot), None));
+    let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+    see_deployment(&mut controller, 52, 3);
+    assert!(controller.queue.is_empty(), "never twice at once");
+    controller.sweep();
+    assert!(controller.queue.is_empty(), "never twice at once");
+    controller.land((slot, departed, Duration::ZERO, Err(Error::Gone)));
+    let before = wait(&controller).expect("queued");
+    assert!((250..=500).contains(&before.as_millis()), "{before:?}");
+    for _ in 0..100 {
+        controller.sweep();
+    }
+    assert_eq!(wait(&controller), Some(before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_finds_what_was_lost() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    controller.sweep();
+    assert!(controller.queue.is_empty(), "what is settled is left alone");
+    controller.fleet.observe_child(ChildKind::Deployment, &child(51, 2, UID), false);
+    controller.sweep();
+    assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_are_worked_on_at_once_and_no_more() {
+    let (mut controller, _) = in_sync(ready(100, 1));
+    assert_eq!(controller.next_departure(), None, "nothing waits");
+    for name in ["one", "two", "three"] {
+        controller.observe(Event::Apply(named(object(UID, 101, 1, Value::Null), name)));
+    }
+    assert_eq!(controller.next_departure(), Some(Instant::now()));
+    controller.depart();
+    assert_eq!((controller.flights.len(), controller.queue.len(), controller.next_departure()), (2, 1, None));
+    let flight = controller.flights.next().await.expect("too late");
+    controller.land(flight);
+    assert!(controller.next_departure().is_some());
+    controller.depart();
+    assert_eq!(controller.flights.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+    for (takes, left, expected) in [(3, 0, 3), (60, 1, 4)] {
+        controller.flights.push(Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(takes)).await;
+            (slot, departed, Duration::ZERO, Err(Error::Gone))
+        }));
+        let began = Instant::now();
+        controller.drain().await;
+        assert_eq!((controller.flights.len(), began.elapsed()), (left, Duration::from_secs(expected)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_somebody_else_repairs_the_same_is_said_once() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    let (heard, _guard) = listen();
+    let mut said = Vec::new();
+    for (version, generation) in iter::zip(51.., 2..).take(7) {
+        see_deployment(&mut controller, version, generation);
+        let stamps = Stamps { deployment: version, deployment_revision: generation, ..STAMPS };
+        work(&mut controller, slot, stamps, Next::Settled);
+        said.push(heard.take().iter().any(|entry| entry.contains("is there a second operator")));
+    }
+    assert_eq!(said, [false, false, false, false, true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_turn_is_told_to_whoever_reads_the_metrics() {
+    let (mut controller, _) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    controller.tell();
+    let text = controller.metrics.text();
+    for line in
+        ["workqueue_depth{name=\"inferenceservice\"} 1", "inference_operator_inferenceservices{phase=\"Ready\"} 1"]
+    {
+        assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
+    }
+    assert!(controller.metrics.in_sync());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_reconcile_is_counted_by_its_outcome() {
+    let done = |next| Ok(Done { generation: 1, stamps: STAMPS, summary: None, written: None, next });
+    let taken = Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
+    for (result, expected) in [
+        (done(Next::Settled), "success"),
+        (done(Next::Look), "requeue_after"),
+        (done(Next::Count), "requeue_after"),
+        (done(Next::Refused(Error::MissingField("model"))), "success"),
+        (done(Next::Refused(taken)), "error"),
+        (Err(Error::Gone), "error"),
+    ] {
+        assert_eq!(outcome(&result), expected, "{result:?}");
+    }
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    work(&mut controller, slot, Stamps { deployment: 51, ..STAMPS }, Next::Settled);
+    let line = "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1";
+    assert!(controller.metrics.text().contains(line));
+}

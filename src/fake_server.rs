@@ -1,0 +1,93 @@
+//! For unit tests: an API server that answers in the order in which it is told to, and keeps what it was
+//! asked. What it is not told an answer for waits for ever.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::BoxError;
+
+/// One answer, in the parts in which it comes.
+pub struct Reply {
+    code: u16,
+    parts: Vec<Part>,
+}
+
+pub enum Part {
+    Text(String),
+    Pause(Duration),
+    /// The connection breaks.
+    Broken,
+}
+
+impl Reply {
+    pub fn parts(parts: impl IntoIterator<Item = Part>) -> Reply {
+        Reply { code: 200, parts: parts.into_iter().collect() }
+    }
+
+    pub fn object(object: &Value) -> Reply {
+        Reply::parts([Part::Text(object.to_string())])
+    }
+
+    pub fn refusal(code: u16, message: &str) -> Reply {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
+        Reply { code, ..Reply::object(&status) }
+    }
+}
+
+/// What was asked, a line each: method, path with query, body.
+#[derive(Clone, Default)]
+pub struct Asked(Arc<Mutex<Vec<String>>>);
+
+impl Asked {
+    /// And forgets it.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+pub fn client(replies: impl IntoIterator<Item = Reply>) -> (kube::Client, Asked) {
+    let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::new(Mutex::new(replies.into_iter().collect()));
+    let asked = Asked::default();
+    let asked_here = asked.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (replies, asked) = (replies.clone(), asked_here.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = String::from_utf8_lossy(&body.collect_bytes().await?).into_owned();
+            let line = format!("{} {} {body}", parts.method, parts.uri).trim_end().to_owned();
+            asked.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            let reply = replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            match reply {
+                Some(reply) => Ok(answer(reply)),
+                None => std::future::pending::<Result<_, BoxError>>().await,
+            }
+        }
+    });
+    (kube::Client::new(service, "default"), asked)
+}
+
+fn answer(reply: Reply) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+    let parts = futures::stream::unfold(VecDeque::from(reply.parts), |mut parts| async move {
+        let mut next = parts.pop_front()?;
+        while let Part::Pause(pause) = next {
+            tokio::time::sleep(pause).await;
+            next = parts.pop_front()?;
+        }
+        let frame = match next {
+            Part::Text(text) => Ok(Frame::data(Bytes::from(text))),
+            _ => Err(BoxError::from("connection reset by peer")),
+        };
+        Some((frame, parts))
+    });
+    let mut response = Response::new(StreamBody::new(parts).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or_default();
+    response
+}

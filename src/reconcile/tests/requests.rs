@@ -1,0 +1,284 @@
+//! What is asked of the API server, and what each of its answers leads to.
+
+use std::time::Duration;
+
+use super::*;
+use crate::fake_server::{self, Asked, Reply};
+
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/ns/deployments/demo";
+const SERVICES: &str = "/api/v1/namespaces/ns/services";
+const STATUS: &str = "/apis/ai.example.com/v1/namespaces/ns/inferenceservices/demo/status";
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
+
+fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
+    let (client, asked) = fake_server::client(replies);
+    let settings = Settings::default();
+    (Context { client, configuration: configuration(&settings), settings, now: || 1000 }, asked)
+}
+
+/// One answer each: a Deployment as it should be, the status that was written, an Event.
+fn found(change: fn(&mut Value)) -> Reply {
+    let mut object = deployment_json();
+    change(&mut object);
+    Reply::object(&object)
+}
+
+fn as_it_was() -> Reply {
+    found(|_| {})
+}
+
+fn service() -> Reply {
+    let mut object = deployment_json();
+    object["metadata"]["resourceVersion"] = json!("61");
+    Reply::object(&object)
+}
+
+fn written() -> Reply {
+    Reply::object(&json!({"metadata": {"name": "demo", "resourceVersion": "110"}, "spec": {}}))
+}
+
+fn none() -> Reply {
+    Reply::refusal(404, "not found")
+}
+
+fn posted() -> Reply {
+    Reply::object(&json!({}))
+}
+
+/// The requests as method and path, without query and body.
+fn paths(asked: &Asked) -> Vec<String> {
+    let path = |line: &str| line.split(['?', '{', '[']).next().unwrap_or_default().trim_end().to_owned();
+    asked.take().iter().map(|line| path(line)).collect()
+}
+
+fn written_phase(asked: &[String]) -> Option<&str> {
+    let line = asked.iter().find(|line| line.contains(STATUS))?;
+    Phase::ALL.iter().map(|phase| phase.as_str()).find(|phase| line.contains(&format!("\"phase\":\"{phase}\"")))
+}
+
+/// Nothing was ever done for it.
+fn new() -> Task {
+    Task { summary: None, stamps: Stamps::default(), ..task(Reasons::ALL) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controller() {
+    let unseen = found(|it| it["status"] = json!({}));
+    let (context, asked) = context([none(), service(), unseen]);
+    let done = reconcile(&context, new()).await.expect("done");
+    assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {DEPLOYMENT}")]);
+    assert!(matches!(done.next, Next::Look) && done.written.is_none());
+    assert_eq!(done.stamps, Stamps { deployment: 51, deployment_revision: 1, service: 61 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+    for code in [403, 500] {
+        let (context, asked) = context([Reply::refusal(code, "no")]);
+        assert!(reconcile(&context, new()).await.is_err(), "{code}");
+        assert_eq!(asked.take().len(), 1, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_read_where_it_may_be_there_and_somebody_touched_it() {
+    let (context, asked) = context([as_it_was(), service(), service(), as_it_was(), written()]);
+    reconcile(&context, task(Reasons::SERVICE)).await.expect("done");
+    assert_eq!(
+        paths(&asked),
+        [
+            format!("GET {DEPLOYMENT}"),
+            format!("GET {SERVICES}/demo"),
+            format!("PATCH {SERVICES}/demo"),
+            format!("PATCH {DEPLOYMENT}"),
+            format!("PATCH {STATUS}")
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_services_name_is_taken_it_is_read_and_nothing_is_made() {
+    let taken = found(|it| it["metadata"]["ownerReferences"] = json!([]));
+    let (context, asked) = context([none(), Reply::refusal(409, "exists"), taken, written(), posted()]);
+    let done = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(done.next, Next::Refused(Error::NameTaken { .. })), "{done:?}");
+    assert_eq!(
+        paths(&asked),
+        [
+            format!("GET {DEPLOYMENT}"),
+            format!("POST {SERVICES}"),
+            format!("GET {SERVICES}/demo"),
+            format!("PATCH {STATUS}"),
+            format!("POST {EVENTS}")
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_service_is_refused_nothing_else_is_made() {
+    let (context, asked) = context([none(), Reply::refusal(403, "quota"), written(), posted()]);
+    let done = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(done.next, Next::Refused(Error::Kube(_))), "{done:?}");
+    assert_eq!(
+        paths(&asked),
+        [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {STATUS}"), format!("POST {EVENTS}")]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_spec_is_applied_at_the_resource_version_that_the_watch_has_shown() {
+    let (context, asked) = context([as_it_was(), written()]);
+    let done = reconcile(&context, task(Reasons::SPEC)).await.expect("done");
+    let lines = asked.take();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with(&format!("PATCH {DEPLOYMENT}?fieldManager=inference-operator&force=true ")));
+    assert!(lines[0].contains(r#""resourceVersion":"50""#), "{}", lines[0]);
+    assert!(lines[1].starts_with(&format!("PATCH {STATUS}")));
+    assert!(done.written.is_some() && matches!(done.next, Next::Settled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_watch_has_shown_is_looked_at_where_the_api_server_says_no_and_not_where_it_is_busy() {
+    let (busy, asked) = context([Reply::refusal(503, "busy")]);
+    assert!(reconcile(&busy, task(Reasons::SPEC)).await.is_err());
+    assert_eq!(asked.take().len(), 1);
+
+    let (conflict, asked) = context([Reply::refusal(409, "modified"), as_it_was(), as_it_was(), written()]);
+    reconcile(&conflict, task(Reasons::SPEC)).await.expect("done");
+    let (get, apply, write) = (format!("GET {DEPLOYMENT}"), format!("PATCH {DEPLOYMENT}"), format!("PATCH {STATUS}"));
+    assert_eq!(paths(&asked), [apply.clone(), get, apply, write]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_time_mends_is_tried_again_and_any_other_is_told_to_the_user() {
+    for (code, serving, expected) in
+        [(409, 1, None), (503, 1, None), (403, 1, Some("Degraded")), (403, 0, Some("Pending"))]
+    {
+        let is_ready: fn(&mut Value) = |it| it["metadata"]["generation"] = json!(2);
+        let is_not: fn(&mut Value) = |it| {
+            it["metadata"]["generation"] = json!(2);
+            it["status"]["readyReplicas"] = json!(0);
+        };
+        let edited = found(if serving > 0 { is_ready } else { is_not });
+        let (context, asked) = context([edited, Reply::refusal(code, "quota"), written(), posted()]);
+        let done = reconcile(&context, task(Reasons::DEPLOYMENT)).await;
+        let lines = asked.take();
+        assert_eq!((done.is_ok(), written_phase(&lines)), (expected.is_some(), expected), "{code}");
+        if let Ok(done) = done {
+            assert_eq!(done.stamps.deployment_revision, STAMPS.deployment_revision, "it is not as it was written");
+            assert!(lines[3].contains(EVENTS) && lines[3].contains("quota"), "{lines:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_the_status_tells_already_is_not_written_again() {
+    let edited = || found(|it| it["metadata"]["generation"] = json!(2));
+    let (first, _) = context([edited(), Reply::refusal(403, "quota"), written(), posted()]);
+    let summary = reconcile(&first, task(Reasons::DEPLOYMENT)).await.expect("done").summary;
+    let again = || Task { summary, ..task(Reasons::DEPLOYMENT) };
+
+    let (same, asked) = context([edited(), Reply::refusal(403, "quota")]);
+    let done = reconcile(&same, again()).await.expect("done");
+    assert!(done.written.is_none() && matches!(done.next, Next::Refused(_)) && asked.take().len() == 2);
+
+    // And other words at once, however soon.
+    let (other, asked) = context([edited(), Reply::refusal(403, "rights"), written(), posted()]);
+    let done = reconcile(&other, again()).await.expect("done");
+    assert!(done.written.is_some() && matches!(done.next, Next::Refused(_)) && asked.take().len() == 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_whose_label_is_taken_away_as_it_is_written_is_told_to_the_user() {
+    let bare = found(|it| it["metadata"]["labels"] = json!({}));
+    let (context, asked) = context([none(), service(), bare, written(), posted()]);
+    let done = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(done.next, Next::Refused(Error::LabelTakenAway(..))), "{done:?}");
+    assert_eq!(written_phase(&asked.take()), Some("Failed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_writes_only_what_is_new() {
+    let (first, asked) = context([as_it_was(), written()]);
+    let done = reconcile(&first, task(Reasons::PROGRESS)).await.expect("done");
+    assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("PATCH {STATUS}")]);
+    let (again, asked) = context([as_it_was()]);
+    let task = Task { summary: done.summary, ..task(Reasons::PROGRESS) };
+    let done = reconcile(&again, task).await.expect("done");
+    assert!(done.written.is_none() && matches!(done.next, Next::Settled) && asked.take().len() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_once() {
+    let unseen = || found(|it| it["status"]["observedGeneration"] = json!(0));
+    let (waits, asked) = context([unseen()]);
+    let done = reconcile(&waits, task(Reasons::PROGRESS)).await.expect("done");
+    assert!(matches!(done.next, Next::Look) && asked.take().len() == 1);
+    let (tells, asked) = context([unseen(), written()]);
+    let done = reconcile(&tells, task(Reasons::STATUS)).await.expect("done");
+    assert!(matches!(done.next, Next::Settled));
+    assert_eq!(written_phase(&asked.take()), Some("Progressing"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_waits_where_no_child_was_written() {
+    let one_of_two = || {
+        found(|it| {
+            it["spec"]["replicas"] = json!(2);
+            it["status"]["replicas"] = json!(2);
+            it["status"]["updatedReplicas"] = json!(2);
+        })
+    };
+    let moving = |reasons| Task { summary: Some(summary(Phase::Progressing)), ..task(reasons) };
+    let (waits, asked) = context([one_of_two()]);
+    let done = reconcile(&waits, moving(Reasons::PROGRESS)).await.expect("done");
+    assert!(matches!(done.next, Next::Count) && asked.take().len() == 1);
+    let (writes, asked) = context([one_of_two(), written()]);
+    let done = reconcile(&writes, moving(Reasons::PROGRESS | Reasons::STATUS)).await.expect("done");
+    assert!(matches!(done.next, Next::Settled) && asked.take().len() == 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_is_read_again_where_the_fleet_has_none_and_never_that_of_a_successor() {
+    let object = |change: fn(&mut Value)| {
+        let mut object = json!({"metadata": {"namespace": "ns", "name": "demo", "uid": UID, "resourceVersion": "120",
+            "generation": 3}, "spec": {"model": "m", "gpuType": "A100"}});
+        change(&mut object);
+        Reply::object(&object)
+    };
+    let bare = || Task { spec: None, ..task(Reasons::SPEC) };
+    let (reads, _) = context([object(|_| {}), as_it_was(), written()]);
+    assert_eq!(reconcile(&reads, bare()).await.expect("done").generation, 3);
+    let gone: [Reply; 3] = [
+        none(),
+        object(|it| it["metadata"]["uid"] = json!(OTHER_UID)),
+        object(|it| it["metadata"]["deletionTimestamp"] = json!("x")),
+    ];
+    for reply in gone {
+        let (context, asked) = context([reply]);
+        assert!(matches!(reconcile(&context, bare()).await, Err(Error::Gone)));
+        assert_eq!(asked.take().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_its_schema_refuses_is_no_sign_that_somebody_else_has_the_name() {
+    for (code, message, is_gone) in [
+        (422, "the server rejected our request due to an error in our request", true),
+        (422, "InferenceService demo is invalid: status.phase", false),
+        (403, "no rights", false),
+    ] {
+        let (context, _) = context([as_it_was(), Reply::refusal(code, message)]);
+        let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("refused");
+        assert_eq!(matches!(error, Error::Gone), is_gone, "{message}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_too_long_makes_room_for_others() {
+    let (mut context, _) = context([]);
+    context.settings.deadline = Duration::from_secs(5);
+    let began = tokio::time::Instant::now();
+    let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("too late");
+    assert_eq!((error.reason(), began.elapsed()), ("Timeout", Duration::from_secs(5)));
+}
