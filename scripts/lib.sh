@@ -168,6 +168,14 @@ run_buildah() {
   buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"
 }
 
+# need_cargo_tool TOOL VERSION WHY: just this version, compiled once into $CACHE/TOOL.
+need_cargo_tool() {
+  PATH=$CACHE/$1/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+  [ "$(cargo "${1#cargo-}" --version 2>/dev/null)" != "$1 $2" ] || return 0
+  say "compiling $1 $2 into $CACHE/$1: once, some minutes: $3"
+  cargo install --locked --quiet --root "$CACHE/$1" "$1@$2" >&2 || die "cargo install $1 failed ($3)"
+}
+
 need_rust() {
   if rust_is_recent; then return; fi
   PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH

@@ -12,7 +12,7 @@ cd "$HERE/.."
 # no test but the bench, which counts.
 ALL_LANES=(etcd quiet kine pages faults budgets)
 # These take a machine for themselves: they run after the others, one at a time, with --all or by name.
-LONG_LANES=(node reproducible qemu)
+LONG_LANES=(node dependencies reproducible qemu)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
@@ -36,6 +36,7 @@ usage: scripts/test.sh [--fast | --all | --with NAME | --lane NAME] [-- FILTER..
                   budgets scripts/bench.sh --check: requests, writes and binary size
                 and, long:
                   node    the image as it is installed, on a real node (scripts/node.sh; Linux, root)
+                  dependencies  licences, sources, duplicates and known vulnerabilities, by cargo-deny
                   reproducible  the same bytes from a build in another folder
                   qemu    the programs for arm64 and armv7 and their unit tests, under qemu
   --fast        all but the cluster tests and the 10,000 seeds of the simulation
@@ -219,7 +220,7 @@ copy_test() {
 lane() {
   local cluster=test-$$-$1 options=() tests=cluster threads=1 filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
-    budgets | node | reproducible | qemu)
+    budgets | node | dependencies | reproducible | qemu)
       "$1_lane" "$cluster" || code=$?
       echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
       return "$code"
@@ -252,6 +253,8 @@ lane() {
 }
 
 budgets_lane() { "$HERE/bench.sh" --check; }
+
+dependencies_lane() { "$HERE/dependencies.sh"; }
 
 reproducible_lane() { "$HERE/test-reproducible.sh"; }
 
