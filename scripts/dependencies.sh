@@ -9,6 +9,8 @@ cd "$HERE/.."
 
 VERSION=0.20.2
 ADVISORIES=https://github.com/rustsec/advisory-db
+# As cargo-deny calls its own clone of that: with a hash of the address.
+CLONE=advisory-db-3157b0e258782691
 
 usage() {
   cat <<'END'
@@ -22,7 +24,7 @@ END
 }
 
 main() {
-  local advisories='' package looked=() vulnerabilities='not looked for: the database cannot be reached'
+  local advisories='' package looked=() offline=() vulnerabilities='not looked for: the database cannot be reached'
   case ${1:-} in
     -h | --help) usage && exit ;;
     --advisories)
@@ -44,13 +46,21 @@ main() {
     looked+=("$package")
   done
   if [ -n "$advisories" ] || git ls-remote --quiet --exit-code "$ADVISORIES" HEAD >/dev/null 2>&1; then
-    [ -z "$advisories" ] || sed -i "s|^\[advisories\]|&\ndb-urls = [\"file://$advisories\"]\ndb-path = \"$WORK/advisories\"|" "$WORK/deny.toml"
+    [ -z "$advisories" ] || use_clone "$advisories"
     for package in "${looked[@]}"; do
-      deny "$package" --all-features -- advisories
+      deny "$package" --all-features "${offline[@]}" -- advisories
     done
     vulnerabilities='none known'
   fi
-  echo "dependencies: ${#looked[@]} packages, licences and sources as deny.toml has them, no crate twice in what ships; vulnerabilities: $vulnerabilities"
+  echo "dependencies: ${#looked[@]} packages, licences and sources as deny.toml has them, no crate twice in the program; vulnerabilities: $vulnerabilities"
+}
+
+# use_clone FOLDER: in place of the one that cargo-deny would fetch.
+use_clone() {
+  offline=(--offline)
+  git clone --quiet "$1" "$WORK/advisories/$CLONE"
+  touch "$WORK/advisories/$CLONE/.git/FETCH_HEAD"
+  sed -i "s|^\[advisories\]|&\ndb-path = \"$WORK/advisories\"|" "$WORK/deny.toml"
 }
 
 # deny MANIFEST OPTION... -- CHECK...
@@ -59,7 +69,7 @@ deny() {
   shift
   while [ "$1" != -- ]; do options+=("$1") && shift; done
   shift
-  cargo deny --manifest-path "$manifest" --locked "${options[@]}" check --config "$WORK/deny.toml" --hide-inclusion-graph "$@" ||
+  cargo deny --manifest-path "$manifest" --config "$WORK/deny.toml" --locked "${options[@]}" check --hide-inclusion-graph "$@" ||
     die "$manifest: see above (cargo deny check $*)"
 }
 
