@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Rewrites the table of docs/reliability.md from what test.sh, fuzz.sh and mutants.sh printed. Called by people after a
-# whole run. Must never write a number that is not in those logs.
+# Rewrites the table of docs/reliability.md from what test.sh, fuzz.sh, mutants.sh and a soak printed. Called by
+# people after a whole run. Must never write a number that is not in those logs.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -15,7 +15,7 @@ Rewrites the table of docs/reliability.md from logs.
 usage: scripts/reliability.sh LOG...
 
   scripts/test.sh --all >test.log 2>&1; scripts/fuzz.sh >fuzz.log 2>&1; scripts/mutants.sh >mutants.log 2>&1
-  scripts/reliability.sh test.log fuzz.log mutants.log
+  scripts/bench.sh --soak 30 >soak.log 2>&1; scripts/reliability.sh test.log fuzz.log mutants.log soak.log
 END
 }
 
@@ -46,6 +46,7 @@ table() {
   hostile_servers
   lines 's/^fuzz.sh: \([a-z]*\): \([0-9]*\) tries, \(.*\)$/fuzzed: \1 (`scripts\/fuzz.sh`)|\2 tries|\3/p'
   lines 's/^mutants.sh: \([0-9]* mutants\), \([0-9]* caught ([0-9]*%)\), \(.*\) survive; [0-9]* s$/changes of the controller and of reconcile, one at a time (`scripts\/mutants.sh`)|\1|\2, \3 survive (docs\/mutants.md)/p'
+  lines 's/^bench: soak of \([0-9]* min\): \(.*\); \(at rest .*\)$/churn at 5,000 (`scripts\/bench.sh --soak 30`)|\1: \2|\3/p'
   lines 's/^test.sh: lane \([a-z]*\) \([a-z]*\) after \([0-9]* s\): \(.*\)$/lane \1 (`scripts\/test.sh`)|\3|\4/p'
 }
 

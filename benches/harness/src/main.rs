@@ -33,6 +33,7 @@ mod settings;
 mod size;
 mod stats;
 mod table;
+mod verdict;
 mod wire;
 mod world;
 

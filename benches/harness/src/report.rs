@@ -8,6 +8,7 @@ use crate::budgets;
 use crate::plot;
 use crate::results::{Folder, Run};
 use crate::table;
+use crate::verdict;
 
 pub const OVER_TIME: &str = "memory-over-time.svg";
 pub const BY_COUNT: &str = "memory-by-count.svg";
@@ -19,7 +20,7 @@ pub const PLOTS: [(&str, &str); 3] = [
     ("latency.svg", "Time from an accepted change of a spec to the Deployment's new generation"),
 ];
 
-/// table.md and the plots, from result.json.
+/// table.md and the plots, from result.json; of a soak, its verdict is said too.
 pub fn write(folder: &Folder) -> Result<()> {
     let run = folder.result()?;
     for ((file, _), drawn) in PLOTS.iter().zip(plot::all(&run)?) {
@@ -30,6 +31,9 @@ pub fn write(folder: &Folder) -> Result<()> {
         }
     }
     fs::write(folder.0.join("table.md"), markdown(&run, &folder.0))?;
+    if let Some(line) = verdict::line(&run) {
+        eprintln!("bench: {line}");
+    }
     Ok(())
 }
 

@@ -16,8 +16,9 @@ use crate::progress::{Progress, human_duration};
 use crate::report;
 use crate::results::{Folder, Identity, Round, Run};
 use crate::round;
-use crate::settings::{Mode, OURS, Plan, Settings, Target};
+use crate::settings::{Mode, Plan, Settings, Target};
 use crate::size::{self, Size};
+use crate::verdict;
 
 pub async fn run(settings: &Settings) -> Result<ExitCode> {
     let plan = &settings.plan;
@@ -74,20 +75,7 @@ pub async fn run(settings: &Settings) -> Result<ExitCode> {
     report::write(&folder)?;
     let seconds: f64 = run.rounds.iter().map(|round| round.duration_seconds).sum();
     eprintln!("bench: finished; the rounds took {} · {}", human_duration(seconds), folder.0.display());
-    Ok(if has_grown(&run) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Of --soak: memory by more than 3%, or what is open at all.
-fn has_grown(run: &Run) -> bool {
-    let figure = |name: &str| run.summary(OURS, &format!("soak.{name}")).map(|summary| summary.median);
-    let more = |first: &str, last: &str| figure(last) > figure(first);
-    let grown = figure("growth_percent").is_some_and(|percent| percent > 3.0)
-        || more("first_files", "last_files")
-        || more("first_sockets", "last_sockets");
-    if grown {
-        eprintln!("bench: it has grown: see the table");
-    }
-    grown
+    Ok(if verdict::has_grown(&run) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn sizes(settings: &Settings) -> Result<BTreeMap<String, Size>> {
