@@ -87,6 +87,7 @@ mod tests {
     fn a_spec_that_cannot_be_understood_takes_the_place_of_none() {
         let mut specs = Specs::default();
         specs.keep(1, Ok(spec("m")));
+        assert!(!specs.is_empty());
         specs.keep(1, Err("no spec".into()));
         assert!(specs.is_empty() && specs.bytes == 0);
     }
