@@ -160,4 +160,12 @@ mod tests {
         let text = String::from_utf8(safe).expect("UTF-8");
         assert!(text.contains("\\u007f\\u0085\\u009f\\u2028\\ufeff\\uffff Zo\u{eb} \u{1f574} "), "{text}");
     }
+
+    #[test]
+    fn a_character_that_yaml_refuses_is_escaped_where_it_is_the_only_one() {
+        for character in ['\u{7f}', '\u{80}', '\u{9f}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{fffe}', '\u{ffff}'] {
+            let expected = format!("\"\\u{:04x}\"", u32::from(character));
+            assert_eq!(yaml_safe(json!(character.to_string()).to_string().into_bytes()), expected.as_bytes());
+        }
+    }
 }

@@ -166,6 +166,16 @@ fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
 }
 
 #[test]
+fn a_spec_that_was_read_from_the_past_is_read_again() {
+    let newer = object(UID, 105, 2, status_of(2, CONFIGURATION, Phase::Ready, "ReplicasReady"));
+    let mut record = record(&newer);
+    let departed = depart(&mut record, Reasons::SPEC);
+    let done = ends(&record, 1, STAMPS);
+    record.land(&departed, &done, CONFIGURATION);
+    assert_eq!((record.reasons, record.generation), (Reasons::SPEC, 2));
+}
+
+#[test]
 fn what_came_up_in_flight_for_the_same_spec_stays() {
     let mut record = settled();
     let departed = depart(&mut record, Reasons::DEPLOYMENT);
