@@ -102,11 +102,11 @@ pub const GROUPS: &[Group] = &[
             figure("one.busy_p99_milliseconds", "From its first request to its last answer, P99", Unit::Milliseconds),
             figure("one.p50_to_server", "of this, times the API server's, P50", Unit::Ratio),
             figure("one.p99_to_server", "of this, times the API server's, P99", Unit::Ratio),
-            figure(
-                "one.reconcile_p99_to_server",
-                "The operator's own histogram, P99, times the API server's",
-                Unit::Ratio,
-            ),
+            figure("one.pairs", "Reconciles with a write that both clocks could time", Unit::Count),
+            figure("one.own_p50_milliseconds", "The operator's own time of these, P50", Unit::Milliseconds),
+            figure("one.own_p99_milliseconds", "The operator's own time of these, P99", Unit::Milliseconds),
+            figure("one.reconcile_p50_to_server", "P50, times the API server's for the same requests", Unit::Ratio),
+            figure("one.reconcile_p99_to_server", "P99, times the API server's for the same requests", Unit::Ratio),
             figure(
                 "one.reconcile_to_server",
                 "Reconciles in all, by its own histogram, times the API server's",

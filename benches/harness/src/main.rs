@@ -15,6 +15,7 @@ mod ledger;
 mod load;
 mod machine;
 mod operator;
+mod pairs;
 mod phases;
 mod plot;
 mod preflight;

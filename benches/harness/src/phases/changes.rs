@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::audit;
 use crate::bench::Bench;
 use crate::load;
+use crate::pairs::{Reading, Window};
 use crate::prometheus::{Histogram, Page};
 use crate::quiet;
 use crate::server_time;
@@ -19,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The status of one change is waited for before the next, so that it meets an idle operator; no longer
 /// than this, because one that waits before it writes a status is idle meanwhile.
 const STATUS_PATIENCE: Duration = Duration::from_millis(100);
+/// A reconcile whose write is seen by others has this time to end before the operator is asked what it took.
+const LANDING: Duration = Duration::from_millis(10);
+/// A percentile of fewer reconciles would be none.
+const PAIRS: usize = 100;
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_PATIENCE: Duration = Duration::from_secs(90);
 
@@ -44,12 +49,17 @@ async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
     let histogram = reconcile_time(bench);
     bench.sampler.pause();
     let client = bench.cluster.access.client.clone();
-    let mut latencies = Vec::with_capacity(indexes.len());
+    let (mut latencies, mut windows) = (Vec::with_capacity(indexes.len()), Vec::new());
     for (done, &index) in indexes.iter().enumerate() {
         let name = load::name(index);
         let before = bench.world.seen().generation_of(&name);
+        let reading = Reading::take(bench.operator()?);
         let (generation, accepted) = load::change(&client, index, 1_000).await?;
         latencies.push(until_changed(bench, &name, before, generation, accepted).await);
+        tokio::time::sleep(LANDING).await;
+        if let Some((before, after)) = reading.zip(Reading::take(bench.operator()?)) {
+            windows.push(Window { name: name.clone(), before, after });
+        }
         bench
             .world
             .until(STATUS_PATIENCE, |seen| {
@@ -60,6 +70,7 @@ async fn one_at_a_time(bench: &mut Bench<'_>, indexes: &[usize]) -> Result<()> {
     }
     record(bench, "one", latencies, histogram).await?;
     record_server_time(bench, indexes);
+    record_pairs(bench, &windows);
     bench.end_phase("changes, one at a time", began);
     Ok(())
 }
@@ -90,8 +101,6 @@ fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
     let names: HashSet<String> = indexes.iter().map(|&index| load::name(index)).collect();
     let reconciles = server_time::reconciles(&bench.ledger.requests, &names);
     let total = server_time::total_milliseconds(&bench.ledger.requests, &names);
-    // What the operator's own histogram speaks of.
-    let all: Vec<f64> = reconciles.iter().map(|reconcile| reconcile.server_milliseconds).collect();
     let writing = || reconciles.iter().filter(|reconcile| reconcile.wrote_deployment);
     let server: Vec<f64> = writing().map(|reconcile| reconcile.server_milliseconds).collect();
     let busy: Vec<f64> = writing().map(|reconcile| reconcile.busy_milliseconds).collect();
@@ -105,11 +114,24 @@ fn record_server_time(bench: &mut Bench<'_>, indexes: &[usize]) {
     if let Some(own) = round.reconcile_times.get("one")
         && total > 0.0
     {
-        let ratio = own.sum_seconds * 1_000.0 / total;
-        let own_p99 = own.percentile_seconds(99.0).map(|seconds| seconds * 1_000.0);
-        let p99 = own_p99.zip(stats::percentile(&all, 99.0)).map(|(own, server)| own / server);
-        round.set("one.reconcile_to_server", ratio);
-        round.set_if("one.reconcile_p99_to_server", p99);
+        round.set("one.reconcile_to_server", own.sum_seconds * 1_000.0 / total);
+    }
+}
+
+/// The reconciles that wrote a Deployment, by the operator's own clock and by the API server's.
+fn record_pairs(bench: &mut Bench<'_>, windows: &[Window]) {
+    let pairs: Vec<_> = windows.iter().filter_map(|window| window.pair(&bench.ledger.requests)).collect();
+    let round = &mut bench.round;
+    round.set("one.pairs", pairs.len() as f64);
+    if pairs.len() < PAIRS {
+        return;
+    }
+    let own: Vec<f64> = pairs.iter().map(|pair| pair.own_milliseconds).collect();
+    let server: Vec<f64> = pairs.iter().map(|pair| pair.server_milliseconds).collect();
+    for (figure, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        let (own, server) = (stats::percentile(&own, percent), stats::percentile(&server, percent));
+        round.set_if(&format!("one.own_{figure}_milliseconds"), own);
+        round.set_if(&format!("one.reconcile_{figure}_to_server"), own.zip(server).map(|(own, server)| own / server));
     }
 }
 
