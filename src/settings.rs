@@ -1,5 +1,5 @@
-//! Flags and environment -> Settings, checked once at start-up. Called by main; everything else is
-//! handed the finished Settings and never reads the environment.
+//! Flags and environment -> Settings, checked once at start-up. Called by main; everything else is handed
+//! the finished Settings. Nothing else reads the environment, but client.rs, for where the API server is.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::gpu::Catalogue;
 
-/// All that the administrator of the operator decides.
+/// What the operator is run with. The administrator decides all of it but `deadline`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Only this namespace; None: the whole cluster.
@@ -15,7 +15,7 @@ pub struct Settings {
     pub catalogue: Catalogue,
     pub server: Server,
     pub cluster_domain: String,
-    /// How often what is not settled is looked for, and how often a taken name is looked at again.
+    /// How often to look whether something was forgotten: what failed is tried again by the queue's own backoff.
     pub resync: Duration,
     /// How many InferenceServices are worked on at the same time.
     pub concurrency: usize,
@@ -24,7 +24,7 @@ pub struct Settings {
     /// Where /metrics, /livez and /readyz are served; None: nowhere.
     pub telemetry_address: Option<SocketAddr>,
     pub log_level: tracing::level_filters::LevelFilter,
-    /// The folder with token, ca.crt and namespace of the operator's ServiceAccount.
+    /// The folder with token and ca.crt of the operator's ServiceAccount.
     pub service_account: PathBuf,
     pub kubeconfig: Option<PathBuf>,
     pub context: Option<String>,
@@ -148,7 +148,8 @@ const FLAGS: &[Flag] = &[
     Flag {
         name: "resync-seconds",
         value: "SECONDS",
-        help: "how often to look again at what could not be finished (default: 30)",
+        help: "how often to look whether something was forgotten; /livez fails after three such periods without a turn \
+               of the loop (default: 30)",
         set: |settings, value| within(value, 1, 3600).map(|value| settings.resync = Duration::from_secs(value)),
     },
     Flag {
