@@ -110,10 +110,10 @@ tell_how_to_go_on() {
   [ "$CLUSTER" != local ] || printf '  export PATH=%q:"$PATH"\n' "${KUBECTL%/*}"
   cat <<END
   $kubectl get isvc
-  $kubectl scale isvc/llama-8b --replicas 3
+  $kubectl scale isvc/phi-4 --replicas 3
   $kubectl describe isvc/unknown-gpu
   $kubectl patch isvc/unknown-gpu --type merge -p '{"spec":{"gpuType":"L40S"}}'
-  $kubectl delete deployment/mistral-7b      # comes back
+  $kubectl delete deployment/qwen-7b      # comes back
   $kubectl delete isvc/qwen-72b
   tail -f $WORK/operator.log
 

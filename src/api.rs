@@ -48,7 +48,7 @@ pub const PLURAL: &str = "inferenceservices";
 #[serde(rename_all = "camelCase")]
 pub struct InferenceServiceSpec {
     /// The model to serve, as the model server understands it: a name on a model hub
-    /// (meta-llama/Llama-3.1-8B-Instruct) or a path inside the server's image. Handed to the
+    /// (Qwen/Qwen2.5-7B-Instruct) or a path inside the server's image. Handed to the
     /// container literally, whatever characters it has.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('[^ \\t\\n\\r]')").message("must not be blank"))]
