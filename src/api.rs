@@ -100,7 +100,7 @@ pub struct InferenceServiceStatus {
     pub observed_generation: i64,
 
     /// Ready is always there. Reconciling and Stalled are there while they are true, as kstatus
-    /// (kubectl wait, Helm, Argo CD, Flux) reads them.
+    /// reads them, which Flux and Helm 4 wait with; kubectl wait takes Ready.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
 
