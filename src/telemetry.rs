@@ -1,4 +1,4 @@
-//! What the operator tells about itself: log, metrics, Events, and the port that serves them.
+//! What the operator tells about itself: log, metrics, Events, and the port for metrics and probes.
 
 pub mod events;
 pub mod http;
