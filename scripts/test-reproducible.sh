@@ -11,7 +11,8 @@ main() {
   local here there copy
   case ${1:-} in
     '') ;;
-    *) echo "usage: scripts/test-reproducible.sh: builds the static program in two folders and compares" && exit ;;
+    -h | --help) echo "usage: scripts/test-reproducible.sh: builds the static program in two folders and compares" && exit ;;
+    *) die "no such option: $1 (see --help)" ;;
   esac
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-copy.XXXXXX")
   trap 'rm -rf "$WORK"' EXIT

@@ -7,9 +7,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
 cd "$HERE/.."
 
-# A lane is a control plane of its own. The later two are of another kind, and run the tests that
-# could tell a difference; quiet, which mostly waits, is apart from etcd only to save time; budgets is
-# no test but the bench, which counts.
+# A lane is a control plane of its own. kine and pages are of another kind, and run the tests that could
+# tell a difference; quiet, which mostly waits, is apart from etcd only to save time; faults has tests of
+# its own; budgets is no test but the bench, which counts.
 ALL_LANES=(etcd quiet kine pages faults budgets)
 # These take a machine for themselves: they run after the others, one at a time, with --all or by name.
 LONG_LANES=(node dependencies reproducible qemu)
