@@ -15,6 +15,9 @@ use crate::table;
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
 
+/// The points of a --scale that the README shows, beside its last one; table.md has all.
+const POINTS: [usize; 5] = [0, 5_000, 20_000, 50_000, 100_000];
+
 /// Replaces what is between the markers of `readme` by what the folders hold, the first one leading.
 pub fn rewrite(readme: &Path, folders: &[PathBuf]) -> Result<()> {
     let mut told = Vec::new();
@@ -60,20 +63,39 @@ fn block(told: &[Told<'_>]) -> String {
     let has_scale = told.iter().any(Told::is_scale);
     let runs: Vec<Run> = told.iter().map(|told| told.run.clone()).collect();
     let mut parts: Vec<String> = runs.iter().filter_map(sentence).collect();
-    for told in told {
-        let run = &told.run;
+    // What a --scale knows beside its curve is the size of programs, which a run tells too.
+    for Told { run, .. } in told.iter().filter(|told| !told.is_scale()) {
         let comparison = table::comparison(run);
-        parts.push(if comparison.is_empty() && !told.is_scale() { table::figures(run) } else { comparison });
+        parts.push(if comparison.is_empty() { table::figures(run) } else { comparison });
     }
     parts.extend(told.iter().flat_map(|told| told.plots(has_scale)));
     parts.push(budgets::table(&runs));
-    parts.extend(runs.iter().map(table::scale));
-    for told in told {
-        parts.push(table::remarks(&told.run).join("\n\n"));
+    parts.extend(runs.iter().map(|run| {
+        let last = run.plan.scale_points.last().copied();
+        table::scale(run, |crs| POINTS.contains(&crs) || Some(crs) == last)
+    }));
+    let remarks: Vec<Vec<String>> = runs.iter().map(table::remarks_in_short).collect();
+    let common = said_by_all(&remarks);
+    for (told, remarks) in told.iter().zip(remarks) {
+        parts.extend(remarks.into_iter().filter(|remark| !common.contains(remark)));
         parts.push(format!("All its figures and every sample: [{0}]({0}/table.md).", told.link));
+    }
+    if !common.is_empty() {
+        parts.push(format!("In all of these runs: {}", common.join(" ")));
     }
     parts.retain(|part| !part.is_empty());
     parts.iter().map(|part| part.trim_end()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The remarks that every run has, to be said once. Empty where there is one run only.
+fn said_by_all(remarks: &[Vec<String>]) -> Vec<String> {
+    match remarks {
+        [first, others @ ..] if !others.is_empty() => {
+            let by_all = |remark: &&String| others.iter().all(|other| other.contains(remark));
+            first.iter().filter(by_all).cloned().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The headline, where there is somebody to compare with.
@@ -120,6 +142,26 @@ fn replace(text: &str, block: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::ScalePoint;
+    use crate::settings::SCALE_POINTS;
+
+    #[test]
+    fn of_a_scale_the_readme_has_the_curve_and_of_both_it_says_once_what_both_say() {
+        let run = table::tests::run();
+        let mut scale = run.clone();
+        scale.command = "scripts/bench.sh --scale".into();
+        scale.plan.scale_points = SCALE_POINTS.to_vec();
+        scale.rounds.truncate(1);
+        scale.rounds[0].scale = SCALE_POINTS.iter().map(|&crs| ScalePoint { crs, ..ScalePoint::default() }).collect();
+        let told = |run: &Run| Told { link: "link".into(), folder: Path::new("/nowhere"), run: run.clone() };
+        let text = block(&[told(&run), told(&scale)]);
+        assert_eq!(text.matches("| Binary |").count(), 1, "{text}");
+        assert!(text.contains("| this operator | 5,000 |") && !text.contains("| this operator | 1,000 |"), "{text}");
+        assert_eq!(text.matches("A note.").count(), 1, "{text}");
+        assert!(text.ends_with("In all of these runs: A note."), "{text}");
+        assert!(text.contains("over 10% for 1 of the figures: see the table of all figures."), "{text}");
+        assert!(block(&[told(&run)]).contains("\n\nA note.\n\n"));
+    }
 
     #[test]
     fn only_what_is_between_the_markers_changes() {

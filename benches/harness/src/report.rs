@@ -49,7 +49,7 @@ fn markdown(run: &Run, folder: &std::path::Path) -> String {
     } else {
         parts.push(budgets::table(std::slice::from_ref(run)));
     }
-    parts.push(table::scale(run));
+    parts.push(table::scale(run, |_| true));
     parts.push(table::remarks(run).join("\n\n"));
     let plots = PLOTS.iter().filter(|(file, _)| folder.join(file).exists());
     parts.extend(plots.map(|(file, caption)| format!("![{caption}]({file})")));

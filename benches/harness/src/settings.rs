@@ -10,7 +10,7 @@ pub const OURS: &str = "ours";
 pub const OPERATORS: [&str; 4] = [OURS, "controller-runtime", "controller-runtime-tuned", "kube-rs"];
 
 /// The points of --scale. Above the last of PEERS_POINTS only our own operator is measured.
-const SCALE_POINTS: [usize; 5] = [0, 1_000, 5_000, 20_000, 50_000];
+pub const SCALE_POINTS: [usize; 5] = [0, 1_000, 5_000, 20_000, 50_000];
 pub const MOST_FOR_PEERS: usize = 20_000;
 
 /// What decides the numbers: rounds of different plans are not put together.

@@ -110,12 +110,11 @@ pub fn requests(run: &Run) -> String {
     text
 }
 
-/// Memory and restart time against the number of InferenceServices.
-pub fn scale(run: &Run) -> String {
+/// Memory and restart time against the number of InferenceServices, at the points that are `wanted`.
+pub fn scale(run: &Run, wanted: impl Fn(usize) -> bool) -> String {
     let mut text = String::new();
     for operator in run.operators() {
-        let points: Vec<usize> = run.plan.scale_points.clone();
-        for crs in points {
+        for crs in run.plan.scale_points.iter().copied().filter(|&crs| wanted(crs)) {
             let of_round = |get: fn(&crate::results::ScalePoint) -> Option<f64>| {
                 let points = run.rounds_of(operator).flat_map(|round| &round.scale).filter(|point| point.crs == crs);
                 Summary::of(&points.filter_map(get).collect::<Vec<_>>())
@@ -156,18 +155,23 @@ fn slope(run: &Run, operator: &str) -> Option<String> {
 
 /// What a reader must know: how it was measured, and what makes it doubtful. One line each.
 pub fn remarks(run: &Run) -> Vec<String> {
+    remarks_with(run, spread_warning(run))
+}
+
+/// The same for a page on which not every figure is.
+pub fn remarks_in_short(run: &Run) -> Vec<String> {
+    remarks_with(run, spread_warning_in_short(run))
+}
+
+fn remarks_with(run: &Run, spread_warning: Option<String>) -> Vec<String> {
     let mut lines = vec![measured(run)];
     lines.extend(run.notes.clone());
     for operator in run.operators() {
         let notes: BTreeSet<&String> = run.rounds_of(operator).flat_map(|round| &round.notes).collect();
         lines.extend(notes.into_iter().map(|note| format!("{}: {note}.", title(operator))));
     }
-    if let Some(warning) = spread_warning(run) {
-        lines.push(warning);
-    }
-    if let Some(warning) = noise_warning(run) {
-        lines.push(warning);
-    }
+    lines.extend(spread_warning);
+    lines.extend(noise_warning(run));
     if run.machine.reclaims_memory {
         lines.push("The kernel of this machine takes away pages that are not used for a while (kdamond), which makes the file-backed part of RSS smaller the longer a process idles.".into());
     }
@@ -192,29 +196,42 @@ fn measured(run: &Run) -> String {
     )
 }
 
+/// The figures whose spread between rounds is notable, of each operator, and that spread.
+fn shaky<'a>(run: &'a Run) -> impl Iterator<Item = (&'static Figure, &'a str, f64)> {
+    let figures = GROUPS.iter().flat_map(|group| group.figures);
+    figures.flat_map(move |figure| {
+        let spread = move |operator: &str| Some(summary(run, operator, figure.key)?.relative_spread());
+        let of_operator = move |operator: &'a str| Some((figure, operator, spread(operator)?));
+        run.operators().into_iter().filter_map(of_operator).filter(|(.., spread)| *spread > NOTABLE_SPREAD)
+    })
+}
+
 /// The headlines by name, the others by number: what shakes in a table of a hundred figures is in the table.
 fn spread_warning(run: &Run) -> Option<String> {
     let (mut found, mut others) = (Vec::new(), 0);
-    for figure in GROUPS.iter().flat_map(|group| group.figures) {
-        for operator in run.operators() {
-            let Some(summary) = summary(run, operator, figure.key) else { continue };
-            let spread = summary.relative_spread();
-            if spread <= NOTABLE_SPREAD {
-                continue;
-            }
-            if !figure.is_headline {
-                others += 1;
-            } else if spread.is_infinite() {
-                found.push(format!("\"{}\" of {} (not 0 in every round)", figure.label, title(operator)));
-            } else {
-                found.push(format!("\"{}\" of {} ({:.0}%)", figure.label, title(operator), spread * 100.0));
-            }
+    for (figure, operator, spread) in shaky(run) {
+        if !figure.is_headline {
+            others += 1;
+        } else if spread.is_infinite() {
+            found.push(format!("\"{}\" of {} (not 0 in every round)", figure.label, title(operator)));
+        } else {
+            found.push(format!("\"{}\" of {} ({:.0}%)", figure.label, title(operator), spread * 100.0));
         }
     }
     if others > 0 {
         found.push(format!("{others} of the figures that are only in the table of all figures"));
     }
     (!found.is_empty()).then(|| format!("**Warning:** the spread between rounds is over 10% for {}.", found.join(", ")))
+}
+
+fn spread_warning_in_short(run: &Run) -> Option<String> {
+    let count = shaky(run).count();
+    let say = || {
+        format!(
+            "**Warning:** the spread between rounds is over 10% for {count} of the figures: see the table of all figures."
+        )
+    };
+    (count > 0).then(say)
 }
 
 fn noise_warning(run: &Run) -> Option<String> {
@@ -266,13 +283,13 @@ fn times(ratio: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::results::Round;
     use crate::settings::{Mode, Plan, Target};
     use crate::size::Size;
 
-    fn run() -> Run {
+    pub fn run() -> Run {
         let plan = Plan {
             mode: Mode::Run,
             target: Target::Local,
