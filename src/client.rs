@@ -1,6 +1,8 @@
 //! The kube::Client of an operator inside a cluster: one CA, a token that rotates, deadlines, and
 //! nothing that kube's own Config would link. Called by main; must never log a token.
 
+mod tls;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,27 +13,20 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tower::{BoxError, Service};
 
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The smallest buffer that hyper takes: what arrives is read at once.
 const READ_BUFFER: usize = 8192;
 
 /// Idle connections other than the watches' are closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A peer that vanished without a word is noticed after about a minute, without a wake-up of ours.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How long a token is used before its file is looked at again. The kubelet replaces it when a
 /// fifth of its life is left.
@@ -130,36 +125,10 @@ impl Ca {
         {
             return Ok(connector.clone());
         }
-        let connector = https(&pem).map_err(|problem| refused(&problem))?;
+        let connector = tls::https(&pem).map_err(|problem| refused(&problem))?;
         *read = Some((pem, connector.clone()));
         Ok(connector)
     }
-}
-
-/// HTTPS by the cluster's own CA and no other; TLS 1.3, which every API server in support speaks.
-fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots.add(certificate?)?;
-    }
-    if roots.is_empty() {
-        return Err("holds no certificate (expected: the cluster's CA as PEM)".into());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // Connections live for minutes and there are few: a cache of sessions would cost more than it saves.
-    tls.resumption = rustls::client::Resumption::disabled();
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_keepalive(Some(KEEPALIVE));
-    tcp.set_keepalive_interval(Some(Duration::from_secs(10)));
-    tcp.set_keepalive_retries(Some(3));
-    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(tcp))
 }
 
 struct Server<C> {
