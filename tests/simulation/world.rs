@@ -70,35 +70,30 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
     let is_killed = chance.per_mille(500);
     let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
     let cluster = Cluster::new(faults);
-    let world = tokio::spawn(controllers::run(cluster.clone()));
-    let process = tokio::spawn(lives(cluster.clone(), seed, is_killed));
+    let _world = Ends(tokio::spawn(controllers::run(cluster.clone())));
+    // What it remembers when faults stop it has to live with.
+    let _process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
-    let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed)));
+    let _twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed)));
     users::act(&cluster, &mut chance, deeds).await;
 
-    process.abort();
     cluster.with(|inner| {
         inner.faults.on = false;
         users::strangers_leave(&mut inner.store);
     });
-    let operator = start(&cluster, seed);
-    let result = comes_to_rest(&cluster).await;
-    let result = result.map(|()| trace(&cluster.lock(), usize::MAX));
-    drop(twin);
-    operator.abort();
-    world.abort();
-    result
+    comes_to_rest(&cluster).await?;
+    Ok(trace(&cluster.lock(), usize::MAX))
 }
 
-/// The operator's process, again and again.
+/// The operator's process, again and again. The one that is alive when faults stop is the last.
 async fn lives(cluster: Shared, seed: u64, is_killed: bool) {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
         let operator = Ends(start(&cluster, chance.below(u64::MAX)));
-        if !is_killed {
+        tokio::time::sleep(chance.up_to(LONGEST_LIFE)).await;
+        if !is_killed || !cluster.lock().faults.on {
             pending::<()>().await;
         }
-        tokio::time::sleep(chance.up_to(LONGEST_LIFE)).await;
         drop(operator);
         tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
     }
