@@ -67,7 +67,7 @@ struct Lost;
 impl Proxy {
     /// `rate`: faults in a thousand requests.
     pub async fn start(seed: u64, rate: u64) -> Proxy {
-        let faults = |seed, rate| Faults { chance: Chance::new(seed), on: true, rate, streams_lists: true, count: 0 };
+        let faults = |seed, rate| Faults { on: true, rate, ..Faults::none(Chance::new(seed)) };
         let state = Arc::new(State {
             client: client(),
             requests: Mutex::new(faults(seed, rate)),

@@ -35,11 +35,21 @@ pub enum LineFate {
     Expired,
 }
 
+/// The operator's process is killed, and the server has done what it asked for last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    BeforeTheAnswer,
+    /// It has read the answer, and has not done anything about it that anybody can see.
+    AfterTheAnswer,
+}
+
 pub struct Faults {
     pub chance: Chance,
     pub on: bool,
     /// Faults in a thousand requests or lines.
     pub rate: u64,
+    /// Kills in a thousand requests.
+    pub kills: u64,
     /// False: the server refuses streaming lists, as with the feature WatchList off.
     pub streams_lists: bool,
     /// How many there were.
@@ -49,6 +59,18 @@ pub struct Faults {
 const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
 
 impl Faults {
+    /// Nothing goes wrong until somebody says so.
+    pub fn none(chance: Chance) -> Faults {
+        Faults { chance, on: false, rate: 0, kills: 0, streams_lists: true, count: 0 }
+    }
+
+    pub fn kill(&mut self) -> Option<Kill> {
+        if !self.on || !self.chance.per_mille(self.kills) {
+            return None;
+        }
+        self.chance.pick(&[Kill::BeforeTheAnswer, Kill::AfterTheAnswer]).copied()
+    }
+
     pub fn fate(&mut self) -> Fate {
         if !self.on || !self.chance.per_mille(self.rate) {
             return Fate::Served;

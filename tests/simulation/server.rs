@@ -2,6 +2,7 @@
 //! operator makes and no others: one that it does not know is a violation.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -11,11 +12,12 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::cluster::{Inner, Request, Shared};
-use crate::faults::Fate;
+use crate::faults::{Fate, Kill};
 use crate::question::{Question, parse};
 use crate::store::{Key, Kind, Refusal, controller_uid, refusal};
 use crate::watching;
@@ -25,9 +27,32 @@ pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
 /// Items in a page, whatever the client asks for: servers may send fewer.
 const PAGE: usize = 2;
 
-pub fn client(cluster: Shared) -> kube::Client {
-    let service = tower::service_fn(move |request| serve(cluster.clone(), request));
+/// `process`: is told when the process that asks is to be killed; None: it is not.
+pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
+    let service = tower::service_fn(move |request| ask(cluster.clone(), process.clone(), request));
     kube::Client::new(service, "default")
+}
+
+/// The operator's end of the connection.
+async fn ask(
+    cluster: Shared,
+    process: Option<Arc<Notify>>,
+    request: HttpRequest<Body>,
+) -> Result<Response<Answer>, BoxError> {
+    // Apart: what is on its way to the server is done there even when nobody waits for it any more.
+    let answer = tokio::spawn(serve(cluster.clone(), request)).await?;
+    let Some(process) = process else { return answer };
+    let kill = cluster.lock().faults.kill();
+    match kill {
+        None => {}
+        // Whoever kills it comes before anything that it asks for next.
+        Some(Kill::AfterTheAnswer) => process.notify_one(),
+        Some(Kill::BeforeTheAnswer) => {
+            process.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+    answer
 }
 
 async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<Answer>, BoxError> {

@@ -10,6 +10,7 @@ use inference_operator::controller;
 use inference_operator::reconcile::Context;
 use inference_operator::settings::Settings;
 use inference_operator::telemetry::metrics::Metrics;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -20,6 +21,9 @@ use crate::{budget, controllers, oracle, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
+
+/// In a thousand requests, where the operator is killed at all.
+const KILLS: u64 = 30;
 
 /// Of an operator's process.
 const LONGEST_LIFE: Duration = Duration::from_secs(60);
@@ -60,21 +64,23 @@ pub fn cut_down(seed: u64) -> Option<(usize, String)> {
 async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
     BEGAN.set(Some(Instant::now()));
     let mut chance = Chance::new(seed);
-    let faults = Faults {
-        chance: Chance::new(seed ^ 0xfa17),
+    let mut faults = Faults {
         on: true,
         rate: chance.pick(&RATES).copied().unwrap_or(0),
         streams_lists: chance.per_mille(700),
-        count: 0,
+        ..Faults::none(Chance::new(seed ^ 0xfa17))
     };
     let is_killed = chance.per_mille(500);
+    if is_killed {
+        faults.kills = KILLS;
+    }
     let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
     let cluster = Cluster::new(faults);
     let _world = Ends(tokio::spawn(controllers::run(cluster.clone())));
     // What it remembers when faults stop it has to live with.
     let _process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
-    let _twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed)));
+    let _twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed, None)));
     users::act(&cluster, &mut chance, deeds).await;
 
     cluster.with(|inner| {
@@ -89,13 +95,25 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
 async fn lives(cluster: Shared, seed: u64, is_killed: bool) {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
-        let operator = Ends(start(&cluster, chance.below(u64::MAX)));
-        tokio::time::sleep(chance.up_to(LONGEST_LIFE)).await;
-        if !is_killed || !cluster.lock().faults.on {
-            pending::<()>().await;
+        let killed = Arc::new(Notify::new());
+        let operator = Ends(start(&cluster, chance.below(u64::MAX), Some(killed.clone())));
+        let life = chance.up_to(LONGEST_LIFE);
+        let dies = async {
+            tokio::time::sleep(life).await;
+            if !is_killed || !cluster.lock().faults.on {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = killed.notified() => {}
+            () = dies => {}
         }
         drop(operator);
-        tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
+        // What starts at once finds the cluster as it was left.
+        if chance.per_mille(500) {
+            tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
+        }
     }
 }
 
@@ -108,9 +126,9 @@ impl Drop for Ends {
     }
 }
 
-fn start(cluster: &Shared, seed: u64) -> JoinHandle<()> {
+fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> JoinHandle<()> {
     cluster.lock().starts += 1;
-    let client = server::client(cluster.clone());
+    let client = server::client(cluster.clone(), killed);
     let context = Context::new(client, Settings::default(), now);
     tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, pending()))
 }
