@@ -70,14 +70,16 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
             cluster.lock().violations.push(problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
-        Ok(Question::Watch(watch)) => return watching::open(&cluster, watch).map_or_else(|no| Ok(refuse(&no)), Ok),
-        Ok(question) => cluster.with(|inner| answer(inner, &parts.method, question)),
+        Ok(Question::Watch(watch)) => watching::open(&cluster, watch),
+        Ok(question) => {
+            cluster.with(|inner| answer(inner, &parts.method, question)).map(|(code, object)| whole(code, &object))
+        }
     };
-    let response = answered.map_or_else(|no| refuse(&no), |(code, object)| whole(code, &object));
+    let response = answered.unwrap_or_else(|no| refuse(&no));
     match fate {
         Fate::Unanswered => Err("connection reset by peer".into()),
         Fate::Hanging => std::future::pending().await,
-        Fate::CutShort => cut_short(response).await,
+        Fate::CutShort => Ok(cut_short(response)),
         _ => Ok(response),
     }
 }
@@ -171,12 +173,12 @@ pub fn streamed(stream: impl futures::Stream<Item = Result<Bytes, BoxError>> + S
     Response::new(StreamBody::new(stream.map(|bytes| bytes.map(Frame::data))).boxed_unsync())
 }
 
-async fn cut_short(response: Response<Answer>) -> Result<Response<Answer>, BoxError> {
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await?.to_bytes();
-    let half = bytes.slice(..bytes.len() / 2);
-    let body = futures::stream::iter([Ok(half), Err(BoxError::from("connection reset by peer"))]);
-    let mut response = streamed(body);
-    *response.status_mut() = parts.status;
-    Ok(response)
+/// In the middle of an object; of a watch, in the middle of its first line, whenever that comes.
+fn cut_short(response: Response<Answer>) -> Response<Answer> {
+    response.map(|body| {
+        let half = |bytes: Bytes| bytes.slice(..bytes.len() / 2);
+        let begins = body.into_data_stream().take(1).map(move |bytes| bytes.map(half));
+        let breaks = futures::stream::iter([Err(BoxError::from("connection reset by peer"))]);
+        StreamBody::new(begins.chain(breaks).map(|bytes| bytes.map(Frame::data))).boxed_unsync()
+    })
 }
