@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::error::{Error, Remedy};
+use crate::error::{self, Error, Remedy};
 use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::COUNT_PACE;
@@ -57,6 +57,8 @@ struct Controller {
     queue: Queue,
     flights: FuturesUnordered<Flight>,
     jitter: Jitter,
+    /// Nothing departs before: the API server has asked for patience.
+    resume: Instant,
     /// The first lists of all three watches have been read.
     synced: Synced,
 }
@@ -117,6 +119,7 @@ impl Controller {
             queue: Queue::default(),
             flights: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
+            resume: Instant::now(),
             synced: Synced::default(),
         }
     }
@@ -219,11 +222,12 @@ impl Controller {
 
     /// When the next reconcile can begin; None: not before something else happens.
     fn next_departure(&self) -> Option<Instant> {
-        self.queue.next_due().filter(|_| self.flights.len() < self.context.settings.concurrency)
+        let due = self.queue.next_due()?.max(self.resume);
+        (self.flights.len() < self.context.settings.concurrency).then_some(due)
     }
 
     fn depart(&mut self) {
-        while self.flights.len() < self.context.settings.concurrency {
+        while self.flights.len() < self.context.settings.concurrency && self.resume <= Instant::now() {
             let Some(slot) = self.queue.pop(Instant::now()) else { return };
             let Some(task) = self.fleet.depart(slot) else { continue };
             let context = self.context.clone();
@@ -242,6 +246,9 @@ impl Controller {
         match result {
             Ok(done) => self.fleet.land(slot, &departed, Ok(done)),
             Err(error) => {
+                if let Error::Kube(refusal) = &error {
+                    self.resume = self.resume.max(Instant::now() + error::patience(refusal));
+                }
                 if let Some(record) = self.fleet.get(slot) {
                     let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
                     if matches!(error, Error::Gone) {

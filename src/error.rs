@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const API_SERVER_REFUSED: &str = "ApiServerRefused";
 pub const NAME_TAKEN: &str = "NameTaken";
 
+/// Whatever is asked for: it may be somebody on the way who asks.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Why an InferenceService could not be brought to its spec.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -95,6 +98,13 @@ impl Error {
             Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::Timeout(_) => Remedy::Time,
         }
     }
+}
+
+/// What the API server asks for before anything is asked of it again, when it has too much to do.
+pub fn patience(error: &kube::Error) -> Duration {
+    let kube::Error::Api(status) = error else { return Duration::ZERO };
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    Duration::from_secs(seconds.into()).min(LONGEST_PATIENCE)
 }
 
 /// Has another object taken the place of the one that was looked at? An apply that names the uid is then not a

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::api::Phase;
 use crate::controller::samples::{CONFIGURATION, STAMPS, UID, child, object, ready, status_of};
-use crate::fake_server;
+use crate::fake_server::{self, Reply};
 use crate::listener::listen;
 use crate::projection::Identity;
 use crate::reconcile::status::Stamps;
@@ -15,7 +15,12 @@ use crate::settings::Settings;
 
 /// The API server never answers.
 fn controller() -> Controller {
-    let (client, _) = fake_server::client([]);
+    controller_of([])
+}
+
+/// The API server gives these answers, and then none.
+fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
+    let (client, _) = fake_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
     let context = Context { client, settings, configuration: CONFIGURATION, now: || 1000 };
     Controller::new(Arc::new(context), Arc::default(), 1)
@@ -180,6 +185,30 @@ async fn so_many_are_worked_on_at_once_and_no_more() {
     assert!(controller.next_departure().is_some());
     controller.depart();
     assert_eq!(controller.flights.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
+    for (retry_after, expected) in [("7", 7), ("7200", 60), ("Thu, 26 Nov 2026 23:00:00 GMT", 0)] {
+        let mut controller = controller_of([Reply::busy(retry_after)]);
+        let both = ["one", "two"].map(|name| named(object(UID, 100, 1, Value::Null), name));
+        list(&mut controller, both);
+        list_children(&mut controller, ChildKind::Deployment, []);
+        list_children(&mut controller, ChildKind::Service, []);
+        let slot = controller.queue.pop(Instant::now()).expect("queued");
+        let task = controller.fleet.depart(slot).expect("work");
+        let departed = Departed::from(&task);
+        let result = reconcile(&controller.context, task).await;
+        controller.land((slot, departed, Duration::ZERO, result));
+        // Of the other one nothing was refused, and it waits too.
+        let resume = Instant::now() + Duration::from_secs(expected);
+        assert_eq!(controller.next_departure(), Some(resume), "{retry_after}");
+        controller.depart();
+        assert_eq!(controller.flights.is_empty(), expected > 0, "{retry_after}");
+        tokio::time::sleep_until(resume).await;
+        controller.depart();
+        assert!(!controller.flights.is_empty(), "{retry_after}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

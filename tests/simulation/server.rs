@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{Method, Request as HttpRequest, Response, StatusCode};
+use http::{Method, Request as HttpRequest, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -166,7 +166,11 @@ fn whole(code: u16, object: &Value) -> Response<Answer> {
 pub fn refuse(no: &Refusal) -> Response<Answer> {
     let status =
         json!({"kind": "Status", "status": "Failure", "code": no.code, "reason": no.reason, "message": no.message});
-    whole(no.code, &status)
+    let mut response = whole(no.code, &status);
+    if no.code == 429 {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
 }
 
 pub fn streamed(stream: impl futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Response<Answer> {
