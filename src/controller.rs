@@ -21,6 +21,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::api::Phase;
 use crate::error::{self, Error, Remedy};
 use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
 use crate::reconcile::deployment::MANAGED_BY;
@@ -76,8 +77,27 @@ impl Synced {
     }
 }
 
-/// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter.
-pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdown: impl Future<Output = ()>) {
+/// What a controller remembers, in numbers, for whoever wants to know whether that is all that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub inference_services: usize,
+    /// Of them, in the order of `Phase::ALL`.
+    pub phases: [u32; Phase::ALL.len()],
+    /// Of their names.
+    pub name_bytes: usize,
+    pub specs: usize,
+    pub queued: usize,
+    pub in_flight: usize,
+}
+
+/// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter. Returns what it
+/// remembers then.
+pub async fn run(
+    context: Arc<Context>,
+    metrics: Arc<Metrics>,
+    seed: u64,
+    shutdown: impl Future<Output = ()>,
+) -> Memory {
     let namespace = context.settings.namespace.as_deref();
     let labels = format!("app.kubernetes.io%2Fmanaged-by%3D{MANAGED_BY}");
     let client = || context.client.clone();
@@ -108,6 +128,7 @@ pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdo
         controller.tell();
     }
     controller.drain().await;
+    controller.memory()
 }
 
 impl Controller {
@@ -289,6 +310,17 @@ impl Controller {
         let landed = tokio::time::timeout(DRAIN, async { while self.flights.next().await.is_some() {} }).await;
         if landed.is_err() {
             tracing::warn!(in_flight = self.flights.len(), "not finished in time; the next start takes it up");
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        Memory {
+            inference_services: self.fleet.iter().count(),
+            phases: self.fleet.tally().phases,
+            name_bytes: self.fleet.name_bytes(),
+            specs: self.fleet.specs(),
+            queued: self.queue.len(),
+            in_flight: self.flights.len(),
         }
     }
 

@@ -102,6 +102,16 @@ impl Fleet {
         &self.tally
     }
 
+    /// Bytes of the names of all InferenceServices.
+    pub fn name_bytes(&self) -> usize {
+        self.names.living()
+    }
+
+    /// How many specs wait for their turn.
+    pub fn specs(&self) -> usize {
+        self.specs.len()
+    }
+
     /// Takes in an InferenceService; where it is kept. None: its name is no name.
     pub fn observe(&mut self, object: InferenceService, listed: bool) -> Option<Slot> {
         let found = self.find(&object.identity.namespace, &object.identity.name);

@@ -5,7 +5,6 @@ use std::iter;
 use serde_json::Value;
 
 use super::*;
-use crate::api::Phase;
 use crate::controller::samples::{CONFIGURATION, STAMPS, UID, child, object, ready, status_of};
 use crate::fake_server::{self, Reply};
 use crate::listener::listen;
@@ -253,6 +252,28 @@ async fn each_turn_is_told_to_whoever_reads_the_metrics() {
         assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
     }
     assert!(controller.metrics.in_sync());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_what_there_is() {
+    let mut controller = controller();
+    let three = ["one", "three", "settled"].map(|name| named(object(UID, 100, 1, Value::Null), name));
+    list(&mut controller, three);
+    list_children(&mut controller, ChildKind::Deployment, []);
+    list_children(&mut controller, ChildKind::Service, []);
+    controller.observe(Event::Apply(named(ready(101, 1), "settled")));
+    controller.depart();
+    let phases = [2, 0, 1, 0, 0];
+    let expected = Memory { inference_services: 3, phases, name_bytes: 15, specs: 1, queued: 1, in_flight: 2 };
+    assert_eq!(controller.memory(), expected);
+    controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
+    controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
+    while let Some(flight) = controller.flights.next().await {
+        controller.land(flight);
+    }
+    let phases = [1, 0, 0, 0, 0];
+    let left = controller.memory();
+    assert_eq!(left, Memory { inference_services: 1, phases, name_bytes: 3, specs: 0, in_flight: 0, ..left.clone() });
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,22 +2,21 @@
 //! now and then; then faults stop, and what must be true then is looked at.
 
 use std::cell::Cell;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inference_operator::controller;
+use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
 use inference_operator::settings::Settings;
 use inference_operator::telemetry::metrics::Metrics;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
-use crate::{budget, controllers, oracle, server, users};
+use crate::{budget, controllers, memory, oracle, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
@@ -78,9 +77,9 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
     let cluster = Cluster::new(faults);
     let _world = Ends(tokio::spawn(controllers::run(cluster.clone())));
     // What it remembers when faults stop it has to live with.
-    let _process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
+    let mut process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
-    let _twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed, None)));
+    let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
     users::act(&cluster, &mut chance, deeds).await;
 
     cluster.with(|inner| {
@@ -88,28 +87,33 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
         users::strangers_leave(&mut inner.store);
     });
     comes_to_rest(&cluster).await?;
+    let process = (&mut process.0).await.map_err(|error| error.to_string())?;
+    for process in twin.into_iter().chain([process]) {
+        let memory = process.end().await?;
+        if let Some(complaint) = memory::complaint(&cluster.lock().store, &memory) {
+            return Err(complaint);
+        }
+    }
     Ok(trace(&cluster.lock(), usize::MAX))
 }
 
-/// The operator's process, again and again. The one that is alive when faults stop is the last.
-async fn lives(cluster: Shared, seed: u64, is_killed: bool) {
+/// The operator's process, again and again. Returns the one that is alive when faults stop.
+async fn lives(cluster: Shared, seed: u64, is_killed: bool) -> Process {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
         let killed = Arc::new(Notify::new());
-        let operator = Ends(start(&cluster, chance.below(u64::MAX), Some(killed.clone())));
+        let process = Process::start(&cluster, chance.below(u64::MAX), Some(killed.clone()));
         let life = chance.up_to(LONGEST_LIFE);
-        let dies = async {
-            tokio::time::sleep(life).await;
-            if !is_killed || !cluster.lock().faults.on {
-                pending::<()>().await;
-            }
-        };
         tokio::select! {
             biased;
             () = killed.notified() => {}
-            () = dies => {}
+            () = tokio::time::sleep(life) => {
+                if !is_killed || !cluster.lock().faults.on {
+                    return process;
+                }
+            }
         }
-        drop(operator);
+        drop(process);
         // What starts at once finds the cluster as it was left.
         if chance.per_mille(500) {
             tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
@@ -117,20 +121,38 @@ async fn lives(cluster: Shared, seed: u64, is_killed: bool) {
     }
 }
 
-/// A task that ends with whoever holds it.
-struct Ends(JoinHandle<()>);
+/// An operator. Killed, where it is dropped.
+struct Process {
+    task: Ends<Memory>,
+    ends: oneshot::Sender<()>,
+}
 
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Process {
+    /// `killed`: is told when it is time to kill it.
+    fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
+        cluster.lock().starts += 1;
+        let client = server::client(cluster.clone(), killed);
+        let context = Context::new(client, Settings::default(), now);
+        let (ends, ended) = oneshot::channel();
+        let shutdown = async { drop(ended.await) };
+        let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
+        Process { task, ends }
+    }
+
+    /// As it is told to. What it remembered.
+    async fn end(mut self) -> Result<Memory, String> {
+        drop(self.ends);
+        (&mut self.task.0).await.map_err(|error| error.to_string())
     }
 }
 
-fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> JoinHandle<()> {
-    cluster.lock().starts += 1;
-    let client = server::client(cluster.clone(), killed);
-    let context = Context::new(client, Settings::default(), now);
-    tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, pending()))
+/// A task that ends with whoever holds it.
+struct Ends<T>(JoinHandle<T>);
+
+impl<T> Drop for Ends<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
