@@ -272,7 +272,9 @@ impl Controller {
                 }
                 if let Some(record) = self.fleet.get(slot) {
                     let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
-                    if matches!(error, Error::Gone) {
+                    // Once is no news: the Deployment controller writes when we do.
+                    let is_race = matches!(error, Error::Gone) || error.is_conflict() && record.failures == 0;
+                    if is_race {
                         tracing::debug!(namespace, name, "{error}");
                     } else {
                         tracing::warn!(namespace, name, "{error}; trying again");

@@ -77,6 +77,11 @@ impl Error {
         }
     }
 
+    /// Somebody else was faster.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Kube(kube::Error::Api(status)) if status.code == 409)
+    }
+
     pub fn remedy(&self) -> Remedy {
         match self {
             Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
@@ -90,7 +95,6 @@ impl Error {
             Error::Kube(kube::Error::Api(status))
                 if (400..500).contains(&status.code)
                     && !matches!(status.code, 401 | 404 | 408 | 409 | 429)
-                    && !is_of_another_uid(status)
                     && !is_of_a_namespace_that_goes(status) =>
             {
                 Remedy::TimeButTellTheUser
@@ -105,12 +109,6 @@ pub fn patience(error: &kube::Error) -> Duration {
     let kube::Error::Api(status) = error else { return Duration::ZERO };
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     Duration::from_secs(seconds.into()).min(LONGEST_PATIENCE)
-}
-
-/// Has another object taken the place of the one that was looked at? An apply that names the uid is then not a
-/// conflict to the API server, but a try to change the uid.
-fn is_of_another_uid(status: &kube::core::Status) -> bool {
-    status.code == 422 && status.message.contains("metadata.uid: Invalid value")
 }
 
 /// The reason would be in the Status's details, in words that are no clearer.

@@ -232,7 +232,7 @@ fn own(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Know
         return if child.deleting {
             Err(Error::Terminating { kind, namespace, name })
         } else {
-            Ok(Known::Uid(child.uid))
+            Ok(Known::ResourceVersion(child.resource_version))
         };
     }
     match &child.controller {

@@ -241,6 +241,23 @@ async fn that_somebody_else_repairs_the_same_is_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_is_said_the_second_time_in_a_row() {
+    let (heard, _guard) = listen();
+    for (codes, expected) in [(&[409, 409][..], &[false, true][..]), (&[503], &[true])] {
+        let (mut controller, slot) = in_sync(ready(100, 1));
+        see_deployment(&mut controller, 51, 2);
+        let said = codes.iter().map(|&code| {
+            controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
+            let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            controller.land((slot, departed, Duration::ZERO, Err(Error::Kube(kube::Error::Api(status.boxed())))));
+            heard.take().iter().any(|entry| entry.starts_with("WARN"))
+        });
+        assert_eq!(said.collect::<Vec<_>>(), expected, "{codes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_turn_is_told_to_whoever_reads_the_metrics() {
     let (mut controller, _) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
