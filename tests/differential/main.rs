@@ -11,6 +11,8 @@ mod cluster;
 #[path = "../simulation/faults.rs"]
 #[allow(dead_code)]
 mod faults;
+#[path = "../simulation/guard.rs"]
+mod guard;
 #[path = "../simulation/question.rs"]
 mod question;
 #[path = "../simulation/server.rs"]

@@ -9,6 +9,7 @@ mod chance;
 mod cluster;
 mod controllers;
 mod faults;
+mod guard;
 mod memory;
 mod oracle;
 mod question;

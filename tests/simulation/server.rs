@@ -19,8 +19,8 @@ use tower::BoxError;
 use crate::cluster::{Inner, Request, Shared};
 use crate::faults::{Fate, Kill};
 use crate::question::{Question, parse};
-use crate::store::{Key, Kind, Refusal, controller_uid, refusal};
-use crate::watching;
+use crate::store::{Kind, Refusal, refusal};
+use crate::{guard, watching};
 
 pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -102,7 +102,7 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
         }
         Question::Apply { key, desired, force } => {
             let version = inner.store.version;
-            ("apply", key.clone(), apply(inner, &key, desired, force), version)
+            ("apply", key.clone(), inner.store.apply(&key, desired, force), version)
         }
         Question::Status { key, uid, status } => {
             let version = inner.store.version;
@@ -111,22 +111,11 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
     };
     let code = result.as_ref().map_or_else(|no| no.code, |_| if *method == Method::POST { 201 } else { 200 });
     let wrote = inner.store.version != before;
+    if wrote && let Some(change) = inner.store.history.last() {
+        inner.violations.extend(guard::complaint(&inner.store, change));
+    }
     inner.log.push(Request { at: Instant::now(), verb, key, code, wrote });
     result.map(|object| (code, object))
-}
-
-/// The operator changes nothing that is not its own: looked at here, whatever it believes.
-fn apply(inner: &mut Inner, key: &Key, desired: Value, force: bool) -> Result<Value, Refusal> {
-    let owner = controller_uid(&desired).map(str::to_owned);
-    let found = inner.store.get(key).cloned();
-    let result = inner.store.apply(key, desired, force);
-    if let (Some(found), Ok(after)) = (found, &result)
-        && found["metadata"]["resourceVersion"] != after["metadata"]["resourceVersion"]
-        && controller_uid(&found).map(str::to_owned) != owner
-    {
-        inner.violations.push(format!("an object of somebody else was changed: {key:?}\n{found}\n{after}"));
-    }
-    result
 }
 
 fn list(
