@@ -8,6 +8,9 @@ mod chance;
 #[path = "../simulation/cluster.rs"]
 #[allow(dead_code)] // the simulation uses all of them
 mod cluster;
+#[path = "../simulation/excuses.rs"]
+#[allow(dead_code)]
+mod excuses;
 #[path = "../simulation/faults.rs"]
 #[allow(dead_code)]
 mod faults;

@@ -1,6 +1,7 @@
 //! What goes wrong between the operator and the API server, drawn for each request and each line of a
 //! watch. Used by the server; once `on` is false, nothing goes wrong any more.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::chance::Chance;
@@ -54,6 +55,8 @@ pub struct Faults {
     pub streams_lists: bool,
     /// How many there were.
     pub count: u64,
+    /// Of each kind.
+    pub kinds: BTreeMap<&'static str, u64>,
 }
 
 const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
@@ -61,13 +64,14 @@ const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
 impl Faults {
     /// Nothing goes wrong until somebody says so.
     pub fn none(chance: Chance) -> Faults {
-        Faults { chance, on: false, rate: 0, kills: 0, streams_lists: true, count: 0 }
+        Faults { chance, on: false, rate: 0, kills: 0, streams_lists: true, count: 0, kinds: BTreeMap::new() }
     }
 
     pub fn kill(&mut self) -> Option<Kill> {
         if !self.on || !self.chance.per_mille(self.kills) {
             return None;
         }
+        self.note("kills");
         self.chance.pick(&[Kill::BeforeTheAnswer, Kill::AfterTheAnswer]).copied()
     }
 
@@ -75,45 +79,52 @@ impl Faults {
         if !self.on || !self.chance.per_mille(self.rate) {
             return Fate::Served;
         }
-        self.count += 1;
-        match self.chance.below(8) {
-            0 => Fate::Unheard,
-            1 => Fate::Unanswered,
-            2 => Fate::Hanging,
-            3 => Fate::CutShort,
-            4 => Fate::Late(self.chance.up_to(Duration::from_secs(40))),
-            _ => Fate::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)),
-        }
+        let (fate, kind) = match self.chance.below(8) {
+            0 => (Fate::Unheard, "unheard"),
+            1 => (Fate::Unanswered, "unanswered"),
+            2 => (Fate::Hanging, "without end"),
+            3 => (Fate::CutShort, "cut short"),
+            4 => (Fate::Late(self.chance.up_to(Duration::from_secs(40))), "late"),
+            _ => (Fate::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)), "refused"),
+        };
+        self.note(kind);
+        fate
     }
 
     pub fn line_fate(&mut self) -> LineFate {
         if !self.on || !self.chance.per_mille(self.rate) {
             return LineFate::Sent;
         }
-        self.count += 1;
-        match self.chance.below(5) {
-            0 => LineFate::Ended,
-            1 => LineFate::Broken,
-            2 => LineFate::Expired,
-            _ => LineFate::Late(self.chance.up_to(Duration::from_secs(90))),
-        }
+        let (fate, kind) = match self.chance.below(5) {
+            0 => (LineFate::Ended, "watches ended"),
+            1 => (LineFate::Broken, "watches broken"),
+            2 => (LineFate::Expired, "watches expired"),
+            _ => (LineFate::Late(self.chance.up_to(Duration::from_secs(90))), "events late"),
+        };
+        self.note(kind);
+        fate
     }
 
     /// How far a list from the API server's memory is behind, in resourceVersions.
     pub fn staleness(&mut self) -> u64 {
-        if !self.on || self.rate == 0 || !self.chance.per_mille(300) {
-            return 0;
-        }
-        self.count += 1;
-        self.chance.below(12)
+        self.up_to(300, 12, "lists from the past")
     }
 
     /// How many events a watch that is opened again repeats.
     pub fn repeats(&mut self) -> u64 {
-        if !self.on || self.rate == 0 || !self.chance.per_mille(200) {
+        self.up_to(200, 6, "watches repeated")
+    }
+
+    fn up_to(&mut self, per_mille: u64, end: u64, kind: &'static str) -> u64 {
+        if !self.on || self.rate == 0 || !self.chance.per_mille(per_mille) {
             return 0;
         }
+        self.note(kind);
+        self.chance.below(end)
+    }
+
+    fn note(&mut self, kind: &'static str) {
         self.count += 1;
-        self.chance.below(6)
+        *self.kinds.entry(kind).or_default() += 1;
     }
 }

@@ -33,14 +33,37 @@ fn child(store: &Store, key: &Key, before: Option<&Value>, after: &Value) -> Opt
         return Some("the operator has made, for nobody or for too many,");
     }
     let other = Kind::CHILDREN.into_iter().find(|kind| *kind != key.kind)?;
-    let beside = store.get(&Key { kind: other, ..key.clone() }).and_then(controller_uid);
-    (beside.is_some() && beside != owner).then_some("beside the child of another controller, the operator has written")
+    let other = Key { kind: other, ..key.clone() };
+    let beside = store.get(&other).and_then(controller_uid);
+    let is_ours = beside.is_none() || beside == owner;
+    (!is_ours && is_one_of_two(store, key, owner?, &other, beside?))
+        .then_some("beside the child of another controller, the operator has written")
+}
+
+/// A request that is late may make a child of an InferenceService that is gone by then, and no precondition can keep
+/// it from that; the garbage collector takes it. In all other cases each name has the children of one controller.
+fn is_one_of_two(store: &Store, key: &Key, owner: &str, other: &Key, other_owner: &str) -> bool {
+    let made_late = |child: &Key, owner: &str| {
+        let made = store.history.iter().rposition(|change| change.key == *child && change.before.is_none());
+        let gone = store.history.iter().position(|change| is_end_of(change, child, owner));
+        gone.is_some_and(|gone| made.is_some_and(|made| gone < made))
+    };
+    !made_late(key, owner) && !made_late(other, other_owner)
+}
+
+fn is_end_of(change: &Change, child: &Key, owner: &str) -> bool {
+    let uid = |object: &Option<Value>| object.as_ref().map(|object| object["metadata"]["uid"] == json!(owner));
+    change.key == owner_key(child) && change.after.is_none() && uid(&change.before) == Some(true)
 }
 
 /// Was there an InferenceService of this name and uid?
 fn has_existed(store: &Store, child: &Key, uid: &str) -> bool {
-    let owner = Key { kind: Kind::InferenceService, ..child.clone() };
     store.history.iter().any(|change| {
-        change.key == owner && change.after.as_ref().is_some_and(|object| object["metadata"]["uid"] == json!(uid))
+        change.key == owner_key(child)
+            && change.after.as_ref().is_some_and(|object| object["metadata"]["uid"] == json!(uid))
     })
+}
+
+fn owner_key(child: &Key) -> Key {
+    Key { kind: Kind::InferenceService, ..child.clone() }
 }

@@ -8,6 +8,7 @@ mod budget;
 mod chance;
 mod cluster;
 mod controllers;
+mod excuses;
 mod faults;
 mod guard;
 mod memory;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::cluster::{Inner, Request, Shared};
-use crate::faults::{Fate, Kill};
+use crate::faults::{Fate, Faults, Kill};
 use crate::question::{Question, parse};
 use crate::store::{Kind, Refusal, refusal};
 use crate::{guard, watching};
@@ -41,6 +41,7 @@ async fn ask(
 ) -> Result<Response<Answer>, BoxError> {
     // Apart: what is on its way to the server is done there even when nobody waits for it any more.
     let answer = tokio::spawn(serve(cluster.clone(), request)).await?;
+    cluster.lock().answered += u64::from(answer.is_ok());
     let Some(process) = process else { return answer };
     let kill = cluster.lock().faults.kill();
     match kill {
@@ -58,14 +59,15 @@ async fn ask(
 async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<Answer>, BoxError> {
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
-    let fate = cluster.lock().faults.fate();
+    let question = parse(&parts, &body);
+    let fate = cluster.lock().draw(question.as_ref().ok().and_then(Question::about), Faults::fate);
     match fate {
         Fate::Unheard => return Err("connection refused".into()),
         Fate::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
         Fate::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
     }
-    let answered = match parse(&parts, &body) {
+    let answered = match question {
         Err(problem) => {
             cluster.lock().violations.push(problem.clone());
             Err(refusal(400, "BadRequest", problem))

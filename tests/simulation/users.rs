@@ -28,15 +28,17 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize) {
 }
 
 /// Takes away what belongs to nobody, so that no name stays taken.
-pub fn strangers_leave(store: &mut Store) {
-    let foreign: Vec<Key> = store
+pub fn strangers_leave(inner: &mut Inner) {
+    let foreign: Vec<Key> = inner
+        .store
         .objects
         .iter()
         .filter(|(key, object)| key.kind != Kind::InferenceService && controller_uid(object).is_none())
         .map(|(key, _)| key.clone())
         .collect();
     for key in foreign {
-        store.delete(&key);
+        inner.store.delete(&key);
+        inner.deeds.push(Deed { at: Instant::now(), what: "give back the name of", key });
     }
 }
 
@@ -46,6 +48,7 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
     let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
     let store = &mut inner.store;
+    let before = (store.version, store.floor);
     let (what, key) = match chance.below(16) {
         0..=3 => {
             create(store, &inference_service, &spec(chance));
@@ -103,7 +106,9 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
             ("compact", inference_service)
         }
     };
-    inner.deeds.push(Deed { at: Instant::now(), what, key });
+    if before != (store.version, store.floor) {
+        inner.deeds.push(Deed { at: Instant::now(), what, key });
+    }
 }
 
 fn create(store: &mut Store, key: &Key, spec: &Value) {

@@ -84,7 +84,7 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
 
     cluster.with(|inner| {
         inner.faults.on = false;
-        users::strangers_leave(&mut inner.store);
+        users::strangers_leave(inner);
     });
     comes_to_rest(&cluster).await?;
     let process = (&mut process.0).await.map_err(|error| error.to_string())?;
@@ -130,7 +130,7 @@ struct Process {
 impl Process {
     /// `killed`: is told when it is time to kill it.
     fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
-        cluster.lock().starts += 1;
+        cluster.lock().excuses.add(None);
         let client = server::client(cluster.clone(), killed);
         let context = Context::new(client, Settings::default(), now);
         let (ends, ended) = oneshot::channel();
