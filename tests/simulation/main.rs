@@ -16,6 +16,7 @@ mod oracle;
 mod question;
 mod server;
 mod store;
+mod totals;
 mod users;
 mod watching;
 mod world;
@@ -25,6 +26,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
+
+use totals::Totals;
 
 /// So many are tried where nobody says otherwise.
 const SEEDS: Range<u64> = 0..300;
@@ -76,6 +80,8 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
     let failed: Mutex<Vec<u64>> = Mutex::default();
+    let totals: Mutex<Totals> = Mutex::default();
+    let began = Instant::now();
     let fails = || failed.lock().expect("no panic").len();
     // A run has a thread of its own, and so all that it decides.
     let try_all = || {
@@ -84,7 +90,9 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
             if seed >= seeds.end {
                 return;
             }
-            if world::run(seed, world::MOST_DEEDS).is_err() {
+            if let Ok(run) = world::run(seed, world::MOST_DEEDS) {
+                totals.lock().expect("no panic").add(&run.totals);
+            } else {
                 let (deeds, problem) = world::cut_down(seed).unwrap_or_default();
                 eprintln!("--- SEED={seed} cargo test --test simulation, cut down to {deeds} deeds\n{problem}");
                 failed.lock().expect("no panic").push(seed);
@@ -98,6 +106,7 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
     });
     let failed = failed.into_inner().expect("no panic");
     let tried = next.into_inner().min(seeds.end) - seeds.start;
-    println!("simulation: {} of {tried} seeds passed", tried - failed.len() as u64);
+    let (passed, totals) = (tried - failed.len() as u64, totals.into_inner().expect("no panic"));
+    println!("simulation: {passed} of {tried} seeds passed in {} s: {totals}", began.elapsed().as_secs());
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
+use crate::totals::Totals;
 use crate::{budget, controllers, memory, oracle, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
@@ -48,9 +49,16 @@ fn now() -> u32 {
     1_800_000_000 + u32::try_from(began.elapsed().as_secs()).unwrap_or(0)
 }
 
-/// All that happened, a line each; or an error that says what is not as it must be. `most_deeds`: users and
-/// strangers do no more than that.
-pub fn run(seed: u64, most_deeds: usize) -> Result<String, String> {
+/// One run in which all was as it must be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// All that happened, a line each.
+    pub trace: String,
+    pub totals: Totals,
+}
+
+/// `most_deeds`: users and strangers do no more than that. The error says what is not as it must be.
+pub fn run(seed: u64, most_deeds: usize) -> Result<Run, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.map_err(|error| error.to_string())?.block_on(simulate(seed, most_deeds))
 }
@@ -60,7 +68,7 @@ pub fn cut_down(seed: u64) -> Option<(usize, String)> {
     (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
 }
 
-async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
+async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, String> {
     BEGAN.set(Some(Instant::now()));
     let mut chance = Chance::new(seed);
     let mut faults = Faults {
@@ -94,7 +102,9 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
             return Err(complaint);
         }
     }
-    Ok(trace(&cluster.lock(), usize::MAX))
+    let inner = cluster.lock();
+    let totals = Totals { requests: inner.answered, faults: inner.faults.kinds.clone() };
+    Ok(Run { trace: trace(&inner, usize::MAX), totals })
 }
 
 /// The operator's process, again and again. Returns the one that is alive when faults stop.
