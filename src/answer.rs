@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
+use kube::core::response::StatusDetails;
 
 use crate::projection::Kind;
 use crate::pruning::{Fields, Keep, Piece, Pruner};
@@ -42,8 +43,16 @@ async fn begin(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields)
     if status.is_success() {
         return Ok(Answer::new(response.into_body(), fields));
     }
+    let details = retry_after(response.headers());
     let refusal = Answer::new(response.into_body(), STATUS).refusal(status).await;
-    Err(kube::Error::Api(Box::new(refusal)))
+    Err(kube::Error::Api(Box::new(Status { details, ..refusal })))
+}
+
+/// Where a Status has it. API servers send seconds; the dates that RFC 9110 allows are for others.
+fn retry_after(headers: &HeaderMap) -> Option<StatusDetails> {
+    let retry_after_seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    let (name, group, kind, uid, causes) = Default::default();
+    Some(StatusDetails { name, group, kind, uid, causes, retry_after_seconds })
 }
 
 /// Sends a request whose answer is one object.

@@ -21,7 +21,8 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::error::{Error, Remedy};
+use crate::api::Phase;
+use crate::error::{self, Error, Remedy};
 use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::COUNT_PACE;
@@ -57,6 +58,8 @@ struct Controller {
     queue: Queue,
     flights: FuturesUnordered<Flight>,
     jitter: Jitter,
+    /// Nothing departs before: the API server has asked for patience.
+    resume: Instant,
     /// The first lists of all three watches have been read.
     synced: Synced,
 }
@@ -74,8 +77,27 @@ impl Synced {
     }
 }
 
-/// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter.
-pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdown: impl Future<Output = ()>) {
+/// What a controller remembers, in numbers, for whoever wants to know whether that is all that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub inference_services: usize,
+    /// Of them, in the order of `Phase::ALL`.
+    pub phases: [u32; Phase::ALL.len()],
+    /// Of their names.
+    pub name_bytes: usize,
+    pub specs: usize,
+    pub queued: usize,
+    pub in_flight: usize,
+}
+
+/// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter. Returns what it
+/// remembers then.
+pub async fn run(
+    context: Arc<Context>,
+    metrics: Arc<Metrics>,
+    seed: u64,
+    shutdown: impl Future<Output = ()>,
+) -> Memory {
     let namespace = context.settings.namespace.as_deref();
     let labels = format!("app.kubernetes.io%2Fmanaged-by%3D{MANAGED_BY}");
     let client = || context.client.clone();
@@ -106,6 +128,7 @@ pub async fn run(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64, shutdo
         controller.tell();
     }
     controller.drain().await;
+    controller.memory()
 }
 
 impl Controller {
@@ -117,6 +140,7 @@ impl Controller {
             queue: Queue::default(),
             flights: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
+            resume: Instant::now(),
             synced: Synced::default(),
         }
     }
@@ -219,11 +243,12 @@ impl Controller {
 
     /// When the next reconcile can begin; None: not before something else happens.
     fn next_departure(&self) -> Option<Instant> {
-        self.queue.next_due().filter(|_| self.flights.len() < self.context.settings.concurrency)
+        let due = self.queue.next_due()?.max(self.resume);
+        (self.flights.len() < self.context.settings.concurrency).then_some(due)
     }
 
     fn depart(&mut self) {
-        while self.flights.len() < self.context.settings.concurrency {
+        while self.flights.len() < self.context.settings.concurrency && self.resume <= Instant::now() {
             let Some(slot) = self.queue.pop(Instant::now()) else { return };
             let Some(task) = self.fleet.depart(slot) else { continue };
             let context = self.context.clone();
@@ -242,9 +267,14 @@ impl Controller {
         match result {
             Ok(done) => self.fleet.land(slot, &departed, Ok(done)),
             Err(error) => {
+                if let Error::Kube(refusal) = &error {
+                    self.resume = self.resume.max(Instant::now() + error::patience(refusal));
+                }
                 if let Some(record) = self.fleet.get(slot) {
                     let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
-                    if matches!(error, Error::Gone) {
+                    // Once is no news: the Deployment controller writes when we do.
+                    let is_race = matches!(error, Error::Gone) || error.is_conflict() && record.failures == 0;
+                    if is_race {
                         tracing::debug!(namespace, name, "{error}");
                     } else {
                         tracing::warn!(namespace, name, "{error}; trying again");
@@ -282,6 +312,17 @@ impl Controller {
         let landed = tokio::time::timeout(DRAIN, async { while self.flights.next().await.is_some() {} }).await;
         if landed.is_err() {
             tracing::warn!(in_flight = self.flights.len(), "not finished in time; the next start takes it up");
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        Memory {
+            inference_services: self.fleet.iter().count(),
+            phases: self.fleet.tally().phases,
+            name_bytes: self.fleet.name_bytes(),
+            specs: self.fleet.specs(),
+            queued: self.queue.len(),
+            in_flight: self.flights.len(),
         }
     }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const API_SERVER_REFUSED: &str = "ApiServerRefused";
 pub const NAME_TAKEN: &str = "NameTaken";
 
+/// Whatever is asked for: it may be somebody on the way who asks.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Why an InferenceService could not be brought to its spec.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,6 +77,11 @@ impl Error {
         }
     }
 
+    /// Somebody else was faster.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Error::Kube(kube::Error::Api(status)) if status.code == 409)
+    }
+
     pub fn remedy(&self) -> Remedy {
         match self {
             Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
@@ -87,7 +95,6 @@ impl Error {
             Error::Kube(kube::Error::Api(status))
                 if (400..500).contains(&status.code)
                     && !matches!(status.code, 401 | 404 | 408 | 409 | 429)
-                    && !is_of_another_uid(status)
                     && !is_of_a_namespace_that_goes(status) =>
             {
                 Remedy::TimeButTellTheUser
@@ -97,10 +104,11 @@ impl Error {
     }
 }
 
-/// Has another object taken the place of the one that was looked at? An apply that names the uid is then not a
-/// conflict to the API server, but a try to change the uid.
-fn is_of_another_uid(status: &kube::core::Status) -> bool {
-    status.code == 422 && status.message.contains("metadata.uid: Invalid value")
+/// What the API server asks for before anything is asked of it again, when it has too much to do.
+pub fn patience(error: &kube::Error) -> Duration {
+    let kube::Error::Api(status) = error else { return Duration::ZERO };
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    Duration::from_secs(seconds.into()).min(LONGEST_PATIENCE)
 }
 
 /// The reason would be in the Status's details, in words that are no clearer.

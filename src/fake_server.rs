@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
@@ -17,6 +17,7 @@ use tower::BoxError;
 /// One answer, in the parts in which it comes.
 pub struct Reply {
     code: u16,
+    retry_after: Option<&'static str>,
     parts: Vec<Part>,
 }
 
@@ -29,7 +30,7 @@ pub enum Part {
 
 impl Reply {
     pub fn parts(parts: impl IntoIterator<Item = Part>) -> Reply {
-        Reply { code: 200, parts: parts.into_iter().collect() }
+        Reply { code: 200, retry_after: None, parts: parts.into_iter().collect() }
     }
 
     pub fn object(object: &Value) -> Reply {
@@ -39,6 +40,11 @@ impl Reply {
     pub fn refusal(code: u16, message: &str) -> Reply {
         let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message});
         Reply { code, ..Reply::object(&status) }
+    }
+
+    /// Refused with 429: it has too much to do.
+    pub fn busy(retry_after: &'static str) -> Reply {
+        Reply { retry_after: Some(retry_after), ..Reply::refusal(429, "too many requests") }
     }
 }
 
@@ -75,6 +81,7 @@ pub fn client(replies: impl IntoIterator<Item = Reply>) -> (kube::Client, Asked)
 }
 
 fn answer(reply: Reply) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
+    let retry_after = reply.retry_after.map(HeaderValue::from_static);
     let parts = futures::stream::unfold(VecDeque::from(reply.parts), |mut parts| async move {
         let mut next = parts.pop_front()?;
         while let Part::Pause(pause) = next {
@@ -89,5 +96,6 @@ fn answer(reply: Reply) -> Response<UnsyncBoxBody<Bytes, BoxError>> {
     });
     let mut response = Response::new(StreamBody::new(parts).boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or_default();
+    response.headers_mut().extend(retry_after.map(|value| (header::RETRY_AFTER, value)));
     response
 }

@@ -142,7 +142,7 @@ async fn follow_watch(context: &Context, task: &mut Task) -> Result<Option<Child
     let desired = deployment::build(&valid, server);
     match apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await {
         Ok(deployment) => Ok(Some(Children { deployment: Some(deployment), service: None })),
-        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
             task.spec = Some(spec);
             Ok(None)
         }
@@ -232,7 +232,7 @@ fn own(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Know
         return if child.deleting {
             Err(Error::Terminating { kind, namespace, name })
         } else {
-            Ok(Known::Uid(child.uid))
+            Ok(Known::ResourceVersion(child.resource_version))
         };
     }
     match &child.controller {

@@ -102,6 +102,16 @@ impl Fleet {
         &self.tally
     }
 
+    /// Bytes of the names of all InferenceServices.
+    pub fn name_bytes(&self) -> usize {
+        self.names.living()
+    }
+
+    /// How many specs wait for their turn.
+    pub fn specs(&self) -> usize {
+        self.specs.len()
+    }
+
     /// Takes in an InferenceService; where it is kept. None: its name is no name.
     pub fn observe(&mut self, object: InferenceService, listed: bool) -> Option<Slot> {
         let found = self.find(&object.identity.namespace, &object.identity.name);
@@ -261,6 +271,9 @@ impl Fleet {
                 let is_news = self.get(slot).is_some_and(|record| record.resource_version != before);
                 if let Some(written) = done.written.filter(|_| is_news) {
                     self.keep_spec(slot, written.spec);
+                } else if !self.is_spec_due(slot) {
+                    // It came while work was in flight that has read it too, or a later one.
+                    self.specs.forget(slot);
                 }
             }
             Err(_) => self.with(slot, |record| record.fail(departed)),
@@ -279,11 +292,15 @@ impl Fleet {
 
     /// The latest spec, where it is about to be acted on.
     fn keep_spec(&mut self, slot: Slot, spec: Spec) {
-        if self.get(slot).is_some_and(|record| record.reasons.contains(Reasons::SPEC)) {
+        if self.is_spec_due(slot) {
             self.specs.keep(slot, spec);
         } else {
             self.specs.forget(slot);
         }
+    }
+
+    fn is_spec_due(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|record| record.reasons.contains(Reasons::SPEC))
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<Slot> {

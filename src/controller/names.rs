@@ -38,6 +38,11 @@ impl Names {
         self.dead += usize::from(name.length);
     }
 
+    /// Bytes of names that were not removed.
+    pub fn living(&self) -> usize {
+        self.text.len() - self.dead
+    }
+
     pub fn wants_compaction(&self) -> bool {
         self.dead > DEAD_ALLOWED.max(self.text.len() / 2)
     }
@@ -80,6 +85,7 @@ mod tests {
         }
         assert!(living.iter().all(|(text, name)| names.get(*name) == text));
         let needed: usize = living.iter().map(|(text, _)| text.len()).sum();
+        assert_eq!(names.living(), needed);
         assert!(names.text.len() < 2 * needed + DEAD_ALLOWED, "{} bytes for {needed}", names.text.len());
         assert_eq!(names.add(&"x".repeat(70_000)), None);
     }

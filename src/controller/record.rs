@@ -207,9 +207,11 @@ impl Record {
     pub fn depart(&mut self, namespace: String, name: String, spec: Option<Spec>) -> Task {
         self.state.set(State::IN_FLIGHT, true);
         let mut reasons = std::mem::take(&mut self.reasons);
-        // While a spec is refused nothing is made or repaired: what was put off is due when it is mended.
+        // While a spec is refused nothing is made or repaired: what was put off is due when it is mended. Whatever
+        // the reason, the spec is read again and may be found so, before its watch tells.
         let was_refused = self.stamps.service == 0 || self.phase() == Some(Phase::Failed);
-        if reasons.contains(Reasons::SPEC) && was_refused {
+        let is_brought = reasons.contains(Reasons::STATUS) && !reasons.contains(Reasons::SPEC);
+        if was_refused && !is_brought {
             reasons |= Reasons::SERVICE;
         }
         Task {

@@ -5,9 +5,8 @@ use std::iter;
 use serde_json::Value;
 
 use super::*;
-use crate::api::Phase;
 use crate::controller::samples::{CONFIGURATION, STAMPS, UID, child, object, ready, status_of};
-use crate::fake_server;
+use crate::fake_server::{self, Reply};
 use crate::listener::listen;
 use crate::projection::Identity;
 use crate::reconcile::status::Stamps;
@@ -15,7 +14,12 @@ use crate::settings::Settings;
 
 /// The API server never answers.
 fn controller() -> Controller {
-    let (client, _) = fake_server::client([]);
+    controller_of([])
+}
+
+/// The API server gives these answers, and then none.
+fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
+    let (client, _) = fake_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
     let context = Context { client, settings, configuration: CONFIGURATION, now: || 1000 };
     Controller::new(Arc::new(context), Arc::default(), 1)
@@ -183,6 +187,30 @@ async fn so_many_are_worked_on_at_once_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
+    for (retry_after, expected) in [("7", 7), ("7200", 60), ("Thu, 26 Nov 2026 23:00:00 GMT", 0)] {
+        let mut controller = controller_of([Reply::busy(retry_after)]);
+        let both = ["one", "two"].map(|name| named(object(UID, 100, 1, Value::Null), name));
+        list(&mut controller, both);
+        list_children(&mut controller, ChildKind::Deployment, []);
+        list_children(&mut controller, ChildKind::Service, []);
+        let slot = controller.queue.pop(Instant::now()).expect("queued");
+        let task = controller.fleet.depart(slot).expect("work");
+        let departed = Departed::from(&task);
+        let result = reconcile(&controller.context, task).await;
+        controller.land((slot, departed, Duration::ZERO, result));
+        // Of the other one nothing was refused, and it waits too.
+        let resume = Instant::now() + Duration::from_secs(expected);
+        assert_eq!(controller.next_departure(), Some(resume), "{retry_after}");
+        controller.depart();
+        assert_eq!(controller.flights.is_empty(), expected > 0, "{retry_after}");
+        tokio::time::sleep_until(resume).await;
+        controller.depart();
+        assert!(!controller.flights.is_empty(), "{retry_after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
@@ -213,6 +241,23 @@ async fn that_somebody_else_repairs_the_same_is_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_conflict_is_said_the_second_time_in_a_row() {
+    let (heard, _guard) = listen();
+    for (codes, expected) in [(&[409, 409][..], &[false, true][..]), (&[503], &[true])] {
+        let (mut controller, slot) = in_sync(ready(100, 1));
+        see_deployment(&mut controller, 51, 2);
+        let said = codes.iter().map(|&code| {
+            controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
+            let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            controller.land((slot, departed, Duration::ZERO, Err(Error::Kube(kube::Error::Api(status.boxed())))));
+            heard.take().iter().any(|entry| entry.starts_with("WARN"))
+        });
+        assert_eq!(said.collect::<Vec<_>>(), expected, "{codes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_turn_is_told_to_whoever_reads_the_metrics() {
     let (mut controller, _) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
@@ -224,6 +269,28 @@ async fn each_turn_is_told_to_whoever_reads_the_metrics() {
         assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
     }
     assert!(controller.metrics.in_sync());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_what_there_is() {
+    let mut controller = controller();
+    let three = ["one", "three", "settled"].map(|name| named(object(UID, 100, 1, Value::Null), name));
+    list(&mut controller, three);
+    list_children(&mut controller, ChildKind::Deployment, []);
+    list_children(&mut controller, ChildKind::Service, []);
+    controller.observe(Event::Apply(named(ready(101, 1), "settled")));
+    controller.depart();
+    let phases = [2, 0, 1, 0, 0];
+    let expected = Memory { inference_services: 3, phases, name_bytes: 15, specs: 1, queued: 1, in_flight: 2 };
+    assert_eq!(controller.memory(), expected);
+    controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
+    controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
+    while let Some(flight) = controller.flights.next().await {
+        controller.land(flight);
+    }
+    let phases = [1, 0, 0, 0, 0];
+    let left = controller.memory();
+    assert_eq!(left, Memory { inference_services: 1, phases, name_bytes: 3, specs: 0, in_flight: 0, ..left.clone() });
 }
 
 #[tokio::test(start_paused = true)]

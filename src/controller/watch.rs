@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
 use crate::controller::queue::{Jitter, backoff};
+use crate::error::patience;
 use crate::projection::Kind;
 use crate::pruning::{Fields, Piece};
 use line::{Line, Unclear};
@@ -320,7 +321,8 @@ impl<K: Kind> Watch<K> {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        self.resume = Instant::now() + backoff(self.failures, LONGEST_WAIT, self.jitter.draw());
+        let asked = if let Interruption::Refused(error) = &interruption { patience(error) } else { Duration::ZERO };
+        self.resume = Instant::now() + backoff(self.failures, LONGEST_WAIT, self.jitter.draw()).max(asked);
         match interruption {
             Interruption::Cut(why) => {
                 tracing::debug!(resource = K::resource(), why, "watching again");

@@ -11,7 +11,6 @@ use crate::answer;
 use crate::api::InferenceServiceStatus;
 use crate::error::Error;
 use crate::projection::{InferenceService, Kind};
-use crate::uid::Uid;
 
 /// A resourceVersion that no object has: the datastores' own first entries come before it.
 const NEVER: &str = "1";
@@ -33,12 +32,9 @@ pub enum Known {
     /// resourceVersion is no precondition for an object to be there (`Store.Update` of its generic registry),
     /// but one that came in between has another, whoever made it.
     Absent,
-    /// It was read and is the InferenceService's own. The write is forced, because whoever changed
-    /// our fields must give way; the uid makes the API server refuse when another object has taken
-    /// its place.
-    Uid(Uid),
-    /// The watch has shown it at this resourceVersion, as the InferenceService's own: the API server
-    /// refuses when it is at another one, whatever that is.
+    /// It was read, or the watch has shown it, at this resourceVersion, as the InferenceService's own. The write is
+    /// forced, because whoever changed our fields must give way; the API server refuses it when the object is at
+    /// another one: it may have been replaced, or given away by whoever took the owner reference out.
     ResourceVersion(u64),
 }
 
@@ -53,10 +49,6 @@ pub async fn apply<K: Kind>(
         Known::Absent => {
             desired["metadata"]["resourceVersion"] = json!(NEVER);
             ""
-        }
-        Known::Uid(uid) => {
-            desired["metadata"]["uid"] = json!(uid.to_string());
-            "&force=true"
         }
         Known::ResourceVersion(version) => {
             desired["metadata"]["resourceVersion"] = json!(version.to_string());

@@ -8,9 +8,14 @@ mod chance;
 #[path = "../simulation/cluster.rs"]
 #[allow(dead_code)] // the simulation uses all of them
 mod cluster;
+#[path = "../simulation/excuses.rs"]
+#[allow(dead_code)]
+mod excuses;
 #[path = "../simulation/faults.rs"]
 #[allow(dead_code)]
 mod faults;
+#[path = "../simulation/guard.rs"]
+mod guard;
 #[path = "../simulation/question.rs"]
 mod question;
 #[path = "../simulation/server.rs"]

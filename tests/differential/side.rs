@@ -222,11 +222,10 @@ pub struct Simulated {
 
 impl Simulated {
     pub fn new(namespace: &str) -> Simulated {
-        let faults = Faults { chance: chance::Chance::new(0), on: false, rate: 0, streams_lists: true, count: 0 };
-        let cluster = Cluster::new(faults);
+        let cluster = Cluster::new(Faults::none(chance::Chance::new(0)));
         // Else "1" could be right.
         cluster.with(|inner| inner.store.version = 1_000);
-        Simulated { client: server::client(cluster.clone()), cluster, namespace: namespace.to_owned() }
+        Simulated { client: server::client(cluster.clone(), None), cluster, namespace: namespace.to_owned() }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::faults::{Fate, Faults};
 use crate::lines::{self, FASTER};
 use crate::listener::Listener;
 use crate::log::{Asked, Entry};
-use crate::question::{self, Question};
+use crate::question;
 use crate::support::shell::variable;
 
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -67,7 +67,7 @@ struct Lost;
 impl Proxy {
     /// `rate`: faults in a thousand requests.
     pub async fn start(seed: u64, rate: u64) -> Proxy {
-        let faults = |seed, rate| Faults { chance: Chance::new(seed), on: true, rate, streams_lists: true, count: 0 };
+        let faults = |seed, rate| Faults { on: true, rate, ..Faults::none(Chance::new(seed)) };
         let state = Arc::new(State {
             client: client(),
             requests: Mutex::new(faults(seed, rate)),
@@ -197,15 +197,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 }
 
 fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
-    let key = match question::parse(parts, body) {
-        Ok(
-            Question::Get(key)
-            | Question::Create { key, .. }
-            | Question::Apply { key, .. }
-            | Question::Status { key, .. },
-        ) => Some(key),
-        _ => None,
-    };
+    let key = question::parse(parts, body).ok().and_then(|question| question.about().cloned());
     let line = format!("{} {}", parts.method, parts.uri);
     Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
 }

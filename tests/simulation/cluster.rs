@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::excuses::Excuses;
 use crate::faults::Faults;
 use crate::store::{Key, Store};
 
@@ -21,12 +22,13 @@ pub struct Cluster {
 pub struct Inner {
     pub store: Store,
     pub faults: Faults,
+    /// Requests of any kind that the operator has had an answer to.
+    pub answered: u64,
     /// What the operator asked for, watches and lists apart.
     pub log: Vec<Request>,
-    /// What users and strangers did.
+    /// What users and strangers did, where that changed anything.
     pub deeds: Vec<Deed>,
-    /// How often an operator was started.
-    pub starts: u64,
+    pub excuses: Excuses,
     /// What must never happen and did.
     pub violations: Vec<String>,
 }
@@ -62,14 +64,27 @@ impl fmt::Display for Request {
     }
 }
 
+impl Inner {
+    /// Whether something goes wrong that is about this object, or about all of them.
+    pub fn draw<T>(&mut self, about: Option<&Key>, draw: impl FnOnce(&mut Faults) -> T) -> T {
+        let before = self.faults.count;
+        let drawn = draw(&mut self.faults);
+        if self.faults.count != before {
+            self.excuses.add(about);
+        }
+        drawn
+    }
+}
+
 impl Cluster {
     pub fn new(faults: Faults) -> Shared {
         let inner = Inner {
             store: Store::default(),
             faults,
+            answered: 0,
             log: Vec::new(),
             deeds: Vec::new(),
-            starts: 0,
+            excuses: Excuses::default(),
             violations: Vec::new(),
         };
         Arc::new(Cluster { inner: Mutex::new(inner), changed: Notify::new() })

@@ -1,6 +1,7 @@
 //! What goes wrong between the operator and the API server, drawn for each request and each line of a
 //! watch. Used by the server; once `on` is false, nothing goes wrong any more.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::chance::Chance;
@@ -35,63 +36,95 @@ pub enum LineFate {
     Expired,
 }
 
+/// The operator's process is killed, and the server has done what it asked for last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    BeforeTheAnswer,
+    /// It has read the answer, and has not done anything about it that anybody can see.
+    AfterTheAnswer,
+}
+
 pub struct Faults {
     pub chance: Chance,
     pub on: bool,
     /// Faults in a thousand requests or lines.
     pub rate: u64,
+    /// Kills in a thousand requests.
+    pub kills: u64,
     /// False: the server refuses streaming lists, as with the feature WatchList off.
     pub streams_lists: bool,
     /// How many there were.
     pub count: u64,
+    /// Of each kind.
+    pub kinds: BTreeMap<&'static str, u64>,
 }
 
 const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
 
 impl Faults {
+    /// Nothing goes wrong until somebody says so.
+    pub fn none(chance: Chance) -> Faults {
+        Faults { chance, on: false, rate: 0, kills: 0, streams_lists: true, count: 0, kinds: BTreeMap::new() }
+    }
+
+    pub fn kill(&mut self) -> Option<Kill> {
+        if !self.on || !self.chance.per_mille(self.kills) {
+            return None;
+        }
+        self.note("kills");
+        self.chance.pick(&[Kill::BeforeTheAnswer, Kill::AfterTheAnswer]).copied()
+    }
+
     pub fn fate(&mut self) -> Fate {
         if !self.on || !self.chance.per_mille(self.rate) {
             return Fate::Served;
         }
-        self.count += 1;
-        match self.chance.below(8) {
-            0 => Fate::Unheard,
-            1 => Fate::Unanswered,
-            2 => Fate::Hanging,
-            3 => Fate::CutShort,
-            4 => Fate::Late(self.chance.up_to(Duration::from_secs(40))),
-            _ => Fate::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)),
-        }
+        let (fate, kind) = match self.chance.below(8) {
+            0 => (Fate::Unheard, "unheard"),
+            1 => (Fate::Unanswered, "unanswered"),
+            2 => (Fate::Hanging, "without end"),
+            3 => (Fate::CutShort, "cut short"),
+            4 => (Fate::Late(self.chance.up_to(Duration::from_secs(40))), "late"),
+            _ => (Fate::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)), "refused"),
+        };
+        self.note(kind);
+        fate
     }
 
     pub fn line_fate(&mut self) -> LineFate {
         if !self.on || !self.chance.per_mille(self.rate) {
             return LineFate::Sent;
         }
-        self.count += 1;
-        match self.chance.below(5) {
-            0 => LineFate::Ended,
-            1 => LineFate::Broken,
-            2 => LineFate::Expired,
-            _ => LineFate::Late(self.chance.up_to(Duration::from_secs(90))),
-        }
+        let (fate, kind) = match self.chance.below(5) {
+            0 => (LineFate::Ended, "watches ended"),
+            1 => (LineFate::Broken, "watches broken"),
+            2 => (LineFate::Expired, "watches expired"),
+            _ => (LineFate::Late(self.chance.up_to(Duration::from_secs(90))), "events late"),
+        };
+        self.note(kind);
+        fate
     }
 
     /// How far a list from the API server's memory is behind, in resourceVersions.
     pub fn staleness(&mut self) -> u64 {
-        if !self.on || self.rate == 0 || !self.chance.per_mille(300) {
-            return 0;
-        }
-        self.count += 1;
-        self.chance.below(12)
+        self.up_to(300, 12, "lists from the past")
     }
 
     /// How many events a watch that is opened again repeats.
     pub fn repeats(&mut self) -> u64 {
-        if !self.on || self.rate == 0 || !self.chance.per_mille(200) {
+        self.up_to(200, 6, "watches repeated")
+    }
+
+    fn up_to(&mut self, per_mille: u64, end: u64, kind: &'static str) -> u64 {
+        if !self.on || self.rate == 0 || !self.chance.per_mille(per_mille) {
             return 0;
         }
+        self.note(kind);
+        self.chance.below(end)
+    }
+
+    fn note(&mut self, kind: &'static str) {
         self.count += 1;
-        self.chance.below(6)
+        *self.kinds.entry(kind).or_default() += 1;
     }
 }

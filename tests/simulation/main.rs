@@ -8,11 +8,15 @@ mod budget;
 mod chance;
 mod cluster;
 mod controllers;
+mod excuses;
 mod faults;
+mod guard;
+mod memory;
 mod oracle;
 mod question;
 mod server;
 mod store;
+mod totals;
 mod users;
 mod watching;
 mod world;
@@ -22,6 +26,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
+
+use totals::Totals;
 
 /// So many are tried where nobody says otherwise.
 const SEEDS: Range<u64> = 0..300;
@@ -41,12 +48,14 @@ fn seeds() -> Range<u64> {
     }
 }
 
-/// Seeds that found something, each with what it was.
-const FOUND: [u64; 4] = [
+/// Seeds that found something, each with what it was, and each fails still where that is undone. A change of what is
+/// drawn gives every seed another meaning: then others have to be looked for, with the bug put back.
+const FOUND: [u64; 5] = [
     294,  // a Service that was edited while the spec was refused stayed as it was
-    2306, // an operator whose view was old took the Deployment of a successor of the same name
-    3819, // a Deployment that was made anew and edited had the generation of the one before, and stayed so
-    5025, // an edit that could not be repaired at once, because the API server refused, stayed
+    479,  // a child whose owner reference was taken out while a write was late was taken over again
+    898,  // a spec that work in flight had read stayed in memory
+    2214, // an operator whose view was old took the Deployment of a successor of the same name
+    2520, // an edit that could not be repaired at once, because the API server refused, stayed
 ];
 
 #[test]
@@ -73,6 +82,8 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
     let seeds = seeds();
     let next = AtomicU64::new(seeds.start);
     let failed: Mutex<Vec<u64>> = Mutex::default();
+    let totals: Mutex<Totals> = Mutex::default();
+    let began = Instant::now();
     let fails = || failed.lock().expect("no panic").len();
     // A run has a thread of its own, and so all that it decides.
     let try_all = || {
@@ -81,7 +92,9 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
             if seed >= seeds.end {
                 return;
             }
-            if world::run(seed, world::MOST_DEEDS).is_err() {
+            if let Ok(run) = world::run(seed, world::MOST_DEEDS) {
+                totals.lock().expect("no panic").add(&run.totals);
+            } else {
                 let (deeds, problem) = world::cut_down(seed).unwrap_or_default();
                 eprintln!("--- SEED={seed} cargo test --test simulation, cut down to {deeds} deeds\n{problem}");
                 failed.lock().expect("no panic").push(seed);
@@ -95,6 +108,7 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
     });
     let failed = failed.into_inner().expect("no panic");
     let tried = next.into_inner().min(seeds.end) - seeds.start;
-    println!("simulation: {} of {tried} seeds passed", tried - failed.len() as u64);
+    let (passed, totals) = (tried - failed.len() as u64, totals.into_inner().expect("no panic"));
+    println!("simulation: {passed} of {tried} seeds passed in {} s: {totals}", began.elapsed().as_secs());
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }

@@ -34,6 +34,19 @@ pub enum Question {
     Event,
 }
 
+impl Question {
+    /// None: it is about more than one object.
+    pub fn about(&self) -> Option<&Key> {
+        match self {
+            Question::Get(key)
+            | Question::Create { key, .. }
+            | Question::Apply { key, .. }
+            | Question::Status { key, .. } => Some(key),
+            Question::Watch(_) | Question::List { .. } | Question::Event => None,
+        }
+    }
+}
+
 pub struct WatchQuestion {
     pub kind: Kind,
     pub managed_only: bool,

@@ -2,57 +2,86 @@
 //! operator makes and no others: one that it does not know is a violation.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{Method, Request as HttpRequest, Response, StatusCode};
+use http::{Method, Request as HttpRequest, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::cluster::{Inner, Request, Shared};
-use crate::faults::Fate;
+use crate::faults::{Fate, Faults, Kill};
 use crate::question::{Question, parse};
-use crate::store::{Key, Kind, Refusal, controller_uid, refusal};
-use crate::watching;
+use crate::store::{Kind, Refusal, refusal};
+use crate::{guard, watching};
 
 pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Items in a page, whatever the client asks for: servers may send fewer.
 const PAGE: usize = 2;
 
-pub fn client(cluster: Shared) -> kube::Client {
-    let service = tower::service_fn(move |request| serve(cluster.clone(), request));
+/// `process`: is told when the process that asks is to be killed; None: it is not.
+pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
+    let service = tower::service_fn(move |request| ask(cluster.clone(), process.clone(), request));
     kube::Client::new(service, "default")
+}
+
+/// The operator's end of the connection.
+async fn ask(
+    cluster: Shared,
+    process: Option<Arc<Notify>>,
+    request: HttpRequest<Body>,
+) -> Result<Response<Answer>, BoxError> {
+    // Apart: what is on its way to the server is done there even when nobody waits for it any more.
+    let answer = tokio::spawn(serve(cluster.clone(), request)).await?;
+    cluster.lock().answered += u64::from(answer.is_ok());
+    let Some(process) = process else { return answer };
+    let kill = cluster.lock().faults.kill();
+    match kill {
+        None => {}
+        // Whoever kills it comes before anything that it asks for next.
+        Some(Kill::AfterTheAnswer) => process.notify_one(),
+        Some(Kill::BeforeTheAnswer) => {
+            process.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+    answer
 }
 
 async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<Answer>, BoxError> {
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
-    let fate = cluster.lock().faults.fate();
+    let question = parse(&parts, &body);
+    let fate = cluster.lock().draw(question.as_ref().ok().and_then(Question::about), Faults::fate);
     match fate {
         Fate::Unheard => return Err("connection refused".into()),
         Fate::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
         Fate::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
     }
-    let answered = match parse(&parts, &body) {
+    let answered = match question {
         Err(problem) => {
             cluster.lock().violations.push(problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
-        Ok(Question::Watch(watch)) => return watching::open(&cluster, watch).map_or_else(|no| Ok(refuse(&no)), Ok),
-        Ok(question) => cluster.with(|inner| answer(inner, &parts.method, question)),
+        Ok(Question::Watch(watch)) => watching::open(&cluster, watch),
+        Ok(question) => {
+            cluster.with(|inner| answer(inner, &parts.method, question)).map(|(code, object)| whole(code, &object))
+        }
     };
-    let response = answered.map_or_else(|no| refuse(&no), |(code, object)| whole(code, &object));
+    let response = answered.unwrap_or_else(|no| refuse(&no));
     match fate {
         Fate::Unanswered => Err("connection reset by peer".into()),
         Fate::Hanging => std::future::pending().await,
-        Fate::CutShort => cut_short(response).await,
+        Fate::CutShort => Ok(cut_short(response)),
         _ => Ok(response),
     }
 }
@@ -75,7 +104,7 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
         }
         Question::Apply { key, desired, force } => {
             let version = inner.store.version;
-            ("apply", key.clone(), apply(inner, &key, desired, force), version)
+            ("apply", key.clone(), inner.store.apply(&key, desired, force), version)
         }
         Question::Status { key, uid, status } => {
             let version = inner.store.version;
@@ -84,22 +113,11 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
     };
     let code = result.as_ref().map_or_else(|no| no.code, |_| if *method == Method::POST { 201 } else { 200 });
     let wrote = inner.store.version != before;
+    if wrote && let Some(change) = inner.store.history.last() {
+        inner.violations.extend(guard::complaint(&inner.store, change));
+    }
     inner.log.push(Request { at: Instant::now(), verb, key, code, wrote });
     result.map(|object| (code, object))
-}
-
-/// The operator changes nothing that is not its own: looked at here, whatever it believes.
-fn apply(inner: &mut Inner, key: &Key, desired: Value, force: bool) -> Result<Value, Refusal> {
-    let owner = controller_uid(&desired).map(str::to_owned);
-    let found = inner.store.get(key).cloned();
-    let result = inner.store.apply(key, desired, force);
-    if let (Some(found), Ok(after)) = (found, &result)
-        && found["metadata"]["resourceVersion"] != after["metadata"]["resourceVersion"]
-        && controller_uid(&found).map(str::to_owned) != owner
-    {
-        inner.violations.push(format!("an object of somebody else was changed: {key:?}\n{found}\n{after}"));
-    }
-    result
 }
 
 fn list(
@@ -139,19 +157,23 @@ fn whole(code: u16, object: &Value) -> Response<Answer> {
 pub fn refuse(no: &Refusal) -> Response<Answer> {
     let status =
         json!({"kind": "Status", "status": "Failure", "code": no.code, "reason": no.reason, "message": no.message});
-    whole(no.code, &status)
+    let mut response = whole(no.code, &status);
+    if no.code == 429 {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
 }
 
 pub fn streamed(stream: impl futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Response<Answer> {
     Response::new(StreamBody::new(stream.map(|bytes| bytes.map(Frame::data))).boxed_unsync())
 }
 
-async fn cut_short(response: Response<Answer>) -> Result<Response<Answer>, BoxError> {
-    let (parts, body) = response.into_parts();
-    let bytes = body.collect().await?.to_bytes();
-    let half = bytes.slice(..bytes.len() / 2);
-    let body = futures::stream::iter([Ok(half), Err(BoxError::from("connection reset by peer"))]);
-    let mut response = streamed(body);
-    *response.status_mut() = parts.status;
-    Ok(response)
+/// In the middle of an object; of a watch, in the middle of its first line, whenever that comes.
+fn cut_short(response: Response<Answer>) -> Response<Answer> {
+    response.map(|body| {
+        let half = |bytes: Bytes| bytes.slice(..bytes.len() / 2);
+        let begins = body.into_data_stream().take(1).map(move |bytes| bytes.map(half));
+        let breaks = futures::stream::iter([Err(BoxError::from("connection reset by peer"))]);
+        StreamBody::new(begins.chain(breaks).map(|bytes| bytes.map(Frame::data))).boxed_unsync()
+    })
 }

@@ -221,7 +221,7 @@ pub fn controller_uid(object: &Value) -> Option<&str> {
     owners.iter().find(|owner| owner["controller"] == json!(true))?["uid"].as_str()
 }
 
-fn controllers(object: &Value) -> usize {
+pub fn controllers(object: &Value) -> usize {
     let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
     owners.iter().filter(|owner| owner["controller"] == json!(true)).count()
 }

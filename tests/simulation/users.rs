@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use inference_operator::reconcile::deployment::SELECTOR_LABEL;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -10,6 +11,7 @@ use crate::chance::Chance;
 use crate::cluster::{Deed, Inner, Shared};
 use crate::store::{Key, Kind, Store, controller_uid};
 
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const NAMESPACES: [&str; 2] = ["blue", "green"];
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
@@ -26,15 +28,17 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize) {
 }
 
 /// Takes away what belongs to nobody, so that no name stays taken.
-pub fn strangers_leave(store: &mut Store) {
-    let foreign: Vec<Key> = store
+pub fn strangers_leave(inner: &mut Inner) {
+    let foreign: Vec<Key> = inner
+        .store
         .objects
         .iter()
         .filter(|(key, object)| key.kind != Kind::InferenceService && controller_uid(object).is_none())
         .map(|(key, _)| key.clone())
         .collect();
     for key in foreign {
-        store.delete(&key);
+        inner.store.delete(&key);
+        inner.deeds.push(Deed { at: Instant::now(), what: "give back the name of", key });
     }
 }
 
@@ -44,6 +48,7 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
     let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
     let store = &mut inner.store;
+    let before = (store.version, store.floor);
     let (what, key) = match chance.below(16) {
         0..=3 => {
             create(store, &inference_service, &spec(chance));
@@ -75,18 +80,18 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
             ("delete", child)
         }
         11 => {
-            store.update(&child, |object| edit(object, chance));
+            store.update(&child, |object| edit(object, child.kind, chance));
             ("edit", child)
         }
         12 => {
             store.update(&child, |object| {
-                object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("somebody");
+                object["metadata"]["labels"][MANAGED_BY] = json!("somebody");
             });
             ("relabel", child)
         }
         13 => {
             // Refused where the name is taken already.
-            drop(store.create(&child, stranger(chance)));
+            drop(store.create(&child, stranger(&child, chance)));
             ("take the name of", child)
         }
         14 => {
@@ -101,7 +106,9 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
             ("compact", inference_service)
         }
     };
-    inner.deeds.push(Deed { at: Instant::now(), what, key });
+    if before != (store.version, store.floor) {
+        inner.deeds.push(Deed { at: Instant::now(), what, key });
+    }
 }
 
 fn create(store: &mut Store, key: &Key, spec: &Value) {
@@ -118,19 +125,42 @@ fn spec(chance: &mut Chance) -> Value {
     spec
 }
 
-fn edit(object: &mut Value, chance: &mut Chance) {
-    match chance.below(3) {
-        0 => object["spec"]["replicas"] = json!(7),
-        1 => object["spec"]["template"]["spec"]["containers"] = json!([]),
-        _ => object["spec"]["ports"] = json!([{"port": 99}]),
+/// What people and other programs do to a child, each kind's own way.
+fn edit(object: &mut Value, kind: Kind, chance: &mut Chance) {
+    match (chance.below(6), kind) {
+        (0, _) => remove(&mut object["metadata"], "ownerReferences"),
+        (1, _) => remove(&mut object["metadata"]["labels"], MANAGED_BY),
+        (2 | 3, Kind::Service) => object["spec"]["ports"] = json!([{"port": 99}]),
+        (_, Kind::Service) => object["spec"]["selector"] = json!({"app": "foreign"}),
+        (2, _) => object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("foreign"),
+        (3, _) => object["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--foreign"]),
+        (_, _) => object["spec"]["replicas"] = json!(7),
     }
 }
 
-/// Somebody else's, with the operator's own label now and then.
-fn stranger(chance: &mut Chance) -> Value {
-    let manager = if chance.per_mille(300) { "inference-operator" } else { "helm" };
-    json!({
-        "metadata": {"labels": {"app.kubernetes.io/managed-by": manager}},
-        "spec": {"selector": {"matchLabels": {"app": "foreign"}}, "replicas": 0}
-    })
+fn remove(object: &mut Value, field: &str) {
+    if let Some(object) = object.as_object_mut() {
+        object.remove(field);
+    }
+}
+
+/// Somebody else's. Half of them look like the operator's own, so that nothing but the owner tells, and a forced
+/// apply would go through.
+fn stranger(key: &Key, chance: &mut Chance) -> Value {
+    let looks_like_ours = chance.per_mille(500);
+    let manager = if looks_like_ours { "inference-operator" } else { "helm" };
+    let label = if looks_like_ours { SELECTOR_LABEL } else { "app" };
+    let labels = json!({MANAGED_BY: manager, label: key.name});
+    let spec = match key.kind {
+        Kind::Service => json!({"selector": {label: key.name}, "ports": [{"port": 80}]}),
+        _ => json!({
+            "replicas": 0,
+            "selector": {"matchLabels": {label: key.name}},
+            "template": {
+                "metadata": {"labels": {label: key.name}},
+                "spec": {"containers": [{"name": "server", "image": "foreign"}]}
+            }
+        }),
+    };
+    json!({"metadata": {"labels": labels}, "spec": spec})
 }

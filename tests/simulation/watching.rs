@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use crate::cluster::{Inner, Shared};
-use crate::faults::LineFate;
+use crate::faults::{Faults, LineFate};
 use crate::question::WatchQuestion;
 use crate::server::{Answer, streamed};
 use crate::store::{Change, Refusal, refusal};
@@ -43,7 +43,7 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
                 "sendInitialEvents is forbidden: the WatchList feature gate is disabled",
             ));
         }
-        let stale = inner.faults.staleness();
+        let stale = inner.draw(None, Faults::staleness);
         let version = inner.store.version.saturating_sub(stale).max(inner.store.floor);
         initial_events(&inner, &question, version, &mut lines);
         version
@@ -51,7 +51,7 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         if question.version < inner.store.floor {
             return Err(refusal(410, "Expired", "too old resource version"));
         }
-        let repeats = inner.faults.repeats();
+        let repeats = inner.draw(None, Faults::repeats);
         question.version.saturating_sub(repeats).max(inner.store.floor)
     };
     let life = SHORTEST + inner.faults.chance.up_to(SHORTEST);
@@ -113,7 +113,7 @@ impl Watching {
     }
 
     async fn send(&mut self, text: String) -> Option<Result<Bytes, BoxError>> {
-        let fate = self.cluster.lock().faults.line_fate();
+        let fate = self.cluster.lock().draw(None, Faults::line_fate);
         match fate {
             LineFate::Sent => {}
             LineFate::Late(wait) => tokio::time::sleep(wait).await,

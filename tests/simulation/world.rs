@@ -2,24 +2,28 @@
 //! now and then; then faults stop, and what must be true then is looked at.
 
 use std::cell::Cell;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inference_operator::controller;
+use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
 use inference_operator::settings::Settings;
 use inference_operator::telemetry::metrics::Metrics;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
-use crate::{budget, controllers, oracle, server, users};
+use crate::totals::Totals;
+use crate::{budget, controllers, memory, oracle, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
+
+/// In a thousand requests, where the operator is killed at all.
+const KILLS: u64 = 30;
 
 /// Of an operator's process.
 const LONGEST_LIFE: Duration = Duration::from_secs(60);
@@ -45,9 +49,16 @@ fn now() -> u32 {
     1_800_000_000 + u32::try_from(began.elapsed().as_secs()).unwrap_or(0)
 }
 
-/// All that happened, a line each; or an error that says what is not as it must be. `most_deeds`: users and
-/// strangers do no more than that.
-pub fn run(seed: u64, most_deeds: usize) -> Result<String, String> {
+/// One run in which all was as it must be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// All that happened, a line each.
+    pub trace: String,
+    pub totals: Totals,
+}
+
+/// `most_deeds`: users and strangers do no more than that. The error says what is not as it must be.
+pub fn run(seed: u64, most_deeds: usize) -> Result<Run, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.map_err(|error| error.to_string())?.block_on(simulate(seed, most_deeds))
 }
@@ -57,67 +68,101 @@ pub fn cut_down(seed: u64) -> Option<(usize, String)> {
     (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
 }
 
-async fn simulate(seed: u64, most_deeds: usize) -> Result<String, String> {
+async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, String> {
     BEGAN.set(Some(Instant::now()));
     let mut chance = Chance::new(seed);
-    let faults = Faults {
-        chance: Chance::new(seed ^ 0xfa17),
+    let mut faults = Faults {
         on: true,
         rate: chance.pick(&RATES).copied().unwrap_or(0),
         streams_lists: chance.per_mille(700),
-        count: 0,
+        ..Faults::none(Chance::new(seed ^ 0xfa17))
     };
     let is_killed = chance.per_mille(500);
+    if is_killed {
+        faults.kills = KILLS;
+    }
     let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
     let cluster = Cluster::new(faults);
-    let world = tokio::spawn(controllers::run(cluster.clone()));
-    let process = tokio::spawn(lives(cluster.clone(), seed, is_killed));
+    let _world = Ends(tokio::spawn(controllers::run(cluster.clone())));
+    // What it remembers when faults stop it has to live with.
+    let mut process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
-    let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Ends(start(&cluster, !seed)));
+    let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
     users::act(&cluster, &mut chance, deeds).await;
 
-    process.abort();
     cluster.with(|inner| {
         inner.faults.on = false;
-        users::strangers_leave(&mut inner.store);
+        users::strangers_leave(inner);
     });
-    let operator = start(&cluster, seed);
-    let result = comes_to_rest(&cluster).await;
-    let result = result.map(|()| trace(&cluster.lock(), usize::MAX));
-    drop(twin);
-    operator.abort();
-    world.abort();
-    result
+    comes_to_rest(&cluster).await?;
+    let process = (&mut process.0).await.map_err(|error| error.to_string())?;
+    for process in twin.into_iter().chain([process]) {
+        let memory = process.end().await?;
+        if let Some(complaint) = memory::complaint(&cluster.lock().store, &memory) {
+            return Err(complaint);
+        }
+    }
+    let inner = cluster.lock();
+    let totals = Totals { requests: inner.answered, faults: inner.faults.kinds.clone() };
+    Ok(Run { trace: trace(&inner, usize::MAX), totals })
 }
 
-/// The operator's process, again and again.
-async fn lives(cluster: Shared, seed: u64, is_killed: bool) {
+/// The operator's process, again and again. Returns the one that is alive when faults stop.
+async fn lives(cluster: Shared, seed: u64, is_killed: bool) -> Process {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
-        let operator = Ends(start(&cluster, chance.below(u64::MAX)));
-        if !is_killed {
-            pending::<()>().await;
+        let killed = Arc::new(Notify::new());
+        let process = Process::start(&cluster, chance.below(u64::MAX), Some(killed.clone()));
+        let life = chance.up_to(LONGEST_LIFE);
+        tokio::select! {
+            biased;
+            () = killed.notified() => {}
+            () = tokio::time::sleep(life) => {
+                if !is_killed || !cluster.lock().faults.on {
+                    return process;
+                }
+            }
         }
-        tokio::time::sleep(chance.up_to(LONGEST_LIFE)).await;
-        drop(operator);
-        tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
+        drop(process);
+        // What starts at once finds the cluster as it was left.
+        if chance.per_mille(500) {
+            tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
+        }
+    }
+}
+
+/// An operator. Killed, where it is dropped.
+struct Process {
+    task: Ends<Memory>,
+    ends: oneshot::Sender<()>,
+}
+
+impl Process {
+    /// `killed`: is told when it is time to kill it.
+    fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
+        cluster.lock().excuses.add(None);
+        let client = server::client(cluster.clone(), killed);
+        let context = Context::new(client, Settings::default(), now);
+        let (ends, ended) = oneshot::channel();
+        let shutdown = async { drop(ended.await) };
+        let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
+        Process { task, ends }
+    }
+
+    /// As it is told to. What it remembered.
+    async fn end(mut self) -> Result<Memory, String> {
+        drop(self.ends);
+        (&mut self.task.0).await.map_err(|error| error.to_string())
     }
 }
 
 /// A task that ends with whoever holds it.
-struct Ends(JoinHandle<()>);
+struct Ends<T>(JoinHandle<T>);
 
-impl Drop for Ends {
+impl<T> Drop for Ends<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn start(cluster: &Shared, seed: u64) -> JoinHandle<()> {
-    cluster.lock().starts += 1;
-    let client = server::client(cluster.clone());
-    let context = Context::new(client, Settings::default(), now);
-    tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, pending()))
 }
 
 async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {

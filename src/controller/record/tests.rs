@@ -130,16 +130,20 @@ fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
 }
 
 #[test]
-fn a_service_comes_along_only_with_a_spec_that_mends_a_refused_one() {
+fn a_service_comes_along_only_where_a_spec_was_refused() {
     let failed = || record(&object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")));
     let spec_and_service = Reasons::SPEC | Reasons::SERVICE;
     for (what, mut record, reasons, expected) in [
         ("served", settled(), Reasons::SPEC, Reasons::SPEC),
         ("without a Service", childless(), Reasons::SPEC, spec_and_service),
-        ("without a Service, a look", childless(), Reasons::PROGRESS, Reasons::PROGRESS),
+        ("without a Service, a look", childless(), Reasons::PROGRESS, Reasons::PROGRESS | Reasons::SERVICE),
         ("refused", failed(), Reasons::SPEC, spec_and_service),
         ("refused, both", failed(), spec_and_service, spec_and_service),
-        ("refused, a look", failed(), Reasons::PROGRESS, Reasons::PROGRESS),
+        // The spec that is read may be a mended one, of which the watch has not told.
+        ("refused, a look", failed(), Reasons::PROGRESS, Reasons::PROGRESS | Reasons::SERVICE),
+        ("refused, an edit", failed(), Reasons::DEPLOYMENT, Reasons::DEPLOYMENT | Reasons::SERVICE),
+        ("mended, and its status not written", failed(), Reasons::STATUS, Reasons::STATUS),
+        ("mended anew", failed(), Reasons::STATUS | Reasons::SPEC, Reasons::STATUS | spec_and_service),
     ] {
         assert_eq!(depart(&mut record, reasons).reasons, expected, "{what}");
         assert_eq!(record.reasons, Reasons::NONE, "{what}");

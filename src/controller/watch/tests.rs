@@ -229,6 +229,16 @@ async fn a_watch_that_ends_sooner_than_in_a_second_is_not_opened_again_at_once()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_waits_as_long_as_the_api_server_asks_for() {
+    for (retry_after, expected) in [("0", 0), ("7", 7), ("3600", 60)] {
+        let (mut watch, _) = watch([Reply::busy(retry_after), listed([])]);
+        let began = Instant::now();
+        assert_eq!(next(&mut watch).await, "begin");
+        assert_eq!(began.elapsed().as_secs(), expected, "{retry_after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_watch_waits_for_is_said_once_and_so_is_the_end_of_it() {
     let (heard, _guard) = listen();
     let refusals = [(403, "for 1 s"), (403, "for 2 s"), (404, ""), (404, ""), (500, "no")];

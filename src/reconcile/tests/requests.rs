@@ -139,9 +139,11 @@ async fn a_new_spec_is_applied_at_the_resource_version_that_the_watch_has_shown(
 
 #[tokio::test(start_paused = true)]
 async fn what_the_watch_has_shown_is_looked_at_where_the_api_server_says_no_and_not_where_it_is_busy() {
-    let (busy, asked) = context([Reply::refusal(503, "busy")]);
-    assert!(reconcile(&busy, task(Reasons::SPEC)).await.is_err());
-    assert_eq!(asked.take().len(), 1);
+    for code in [429, 503] {
+        let (busy, asked) = context([Reply::refusal(code, "busy")]);
+        assert!(reconcile(&busy, task(Reasons::SPEC)).await.is_err());
+        assert_eq!(asked.take().len(), 1, "{code}");
+    }
 
     let (conflict, asked) = context([Reply::refusal(409, "modified"), as_it_was(), as_it_was(), written()]);
     reconcile(&conflict, task(Reasons::SPEC)).await.expect("done");

@@ -1,0 +1,69 @@
+//! What must never happen, looked at each time that the operator has written. Called by the server, whatever the
+//! operator believes; pure.
+
+use serde_json::{Value, json};
+
+use crate::store::{Change, Key, Kind, Store, controller_uid, controllers};
+
+/// None: the operator may do that.
+pub fn complaint(store: &Store, change: &Change) -> Option<String> {
+    let what = match (&change.before, &change.after) {
+        (_, None) => Some("the operator has deleted"),
+        (Some(before), Some(after)) if change.key.kind == Kind::InferenceService => {
+            (!differ_in_status_alone(before, after)).then_some("the operator has changed more than the status of")
+        }
+        (before, Some(after)) => child(store, &change.key, before.as_ref(), after),
+    };
+    what.map(|what| format!("{what} {:?}:\n{:?}\n{:?}", change.key, change.before, change.after))
+}
+
+fn differ_in_status_alone(before: &Value, after: &Value) -> bool {
+    let mut expected = before.clone();
+    expected["status"] = after["status"].clone();
+    expected["metadata"]["resourceVersion"] = after["metadata"]["resourceVersion"].clone();
+    expected == *after
+}
+
+fn child(store: &Store, key: &Key, before: Option<&Value>, after: &Value) -> Option<&'static str> {
+    let owner = controller_uid(after);
+    if before.is_some_and(|before| controller_uid(before) != owner) {
+        return Some("the operator has changed what is somebody else's:");
+    }
+    if controllers(after) != 1 || !owner.is_some_and(|owner| has_existed(store, key, owner)) {
+        return Some("the operator has made, for nobody or for too many,");
+    }
+    let other = Kind::CHILDREN.into_iter().find(|kind| *kind != key.kind)?;
+    let other = Key { kind: other, ..key.clone() };
+    let beside = store.get(&other).and_then(controller_uid);
+    let is_ours = beside.is_none() || beside == owner;
+    (!is_ours && is_one_of_two(store, key, owner?, &other, beside?))
+        .then_some("beside the child of another controller, the operator has written")
+}
+
+/// A request that is late may make a child of an InferenceService that is gone by then, and no precondition can keep
+/// it from that; the garbage collector takes it. In all other cases each name has the children of one controller.
+fn is_one_of_two(store: &Store, key: &Key, owner: &str, other: &Key, other_owner: &str) -> bool {
+    let made_late = |child: &Key, owner: &str| {
+        let made = store.history.iter().rposition(|change| change.key == *child && change.before.is_none());
+        let gone = store.history.iter().position(|change| is_end_of(change, child, owner));
+        gone.is_some_and(|gone| made.is_some_and(|made| gone < made))
+    };
+    !made_late(key, owner) && !made_late(other, other_owner)
+}
+
+fn is_end_of(change: &Change, child: &Key, owner: &str) -> bool {
+    let uid = |object: &Option<Value>| object.as_ref().map(|object| object["metadata"]["uid"] == json!(owner));
+    change.key == owner_key(child) && change.after.is_none() && uid(&change.before) == Some(true)
+}
+
+/// Was there an InferenceService of this name and uid?
+fn has_existed(store: &Store, child: &Key, uid: &str) -> bool {
+    store.history.iter().any(|change| {
+        change.key == owner_key(child)
+            && change.after.as_ref().is_some_and(|object| object["metadata"]["uid"] == json!(uid))
+    })
+}
+
+fn owner_key(child: &Key) -> Key {
+    Key { kind: Kind::InferenceService, ..child.clone() }
+}

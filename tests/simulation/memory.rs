@@ -1,0 +1,20 @@
+//! Does an operator at rest remember what there is, and no more? Called by the simulation with what it says when it
+//! ends; pure.
+
+use inference_operator::api::Phase;
+use inference_operator::controller::Memory;
+
+use crate::store::{Kind, Store};
+
+/// None: it does.
+pub fn complaint(store: &Store, memory: &Memory) -> Option<String> {
+    let mut expected =
+        Memory { inference_services: 0, phases: Default::default(), name_bytes: 0, specs: 0, queued: 0, in_flight: 0 };
+    for (key, object) in store.of_kind(Kind::InferenceService) {
+        expected.inference_services += 1;
+        expected.name_bytes += key.name.len();
+        let said = Phase::ALL.iter().position(|phase| object["status"]["phase"] == phase.as_str());
+        expected.phases[said.unwrap_or_default()] += 1;
+    }
+    (*memory != expected).then(|| format!("there is {expected:?}, and an operator remembers {memory:?}"))
+}
