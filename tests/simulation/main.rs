@@ -9,6 +9,7 @@ mod chance;
 mod cluster;
 mod controllers;
 mod faults;
+mod listing;
 mod oracle;
 mod question;
 mod server;
