@@ -1,7 +1,7 @@
 //! How much the operator may write: so much for each thing that a user did, and for each fault and start that an object
 //! has met, which may have made it do something twice. Called by the tests with the proxy's log; pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::{Asked, Entry};
 use crate::store::Kind;
@@ -16,6 +16,28 @@ pub type Deeds = BTreeMap<String, usize>;
 /// Empty: all is within the budget.
 pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
     deeds.iter().filter_map(|(name, deeds)| complaint(log, name, *deeds)).collect()
+}
+
+/// What was not made as often as `without` faults, an object each: nothing may be made twice, and what was made may only
+/// be missing where an answer got lost between the API server and the proxy.
+pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
+    let names = |log| asked(log).filter_map(|asked: &Asked| Some(asked.key.as_ref()?.name.clone()));
+    let all: BTreeSet<String> = names(without).chain(names(log)).collect();
+    let complaint = |name: String| {
+        let count = |log, kind| asked(log).filter(|asked| asked.is_of(&name) && asked.made_kind(kind)).count();
+        let lost = asked(log).filter(|asked| asked.is_of(&name) && asked.is_write && asked.code.is_none()).count();
+        let wrong = |kind: &Kind| {
+            let (expected, found) = (count(without, *kind), count(log, *kind));
+            found > expected || found + lost < expected
+        };
+        let kind = Kind::CHILDREN.into_iter().find(wrong)?;
+        Some(format!(
+            "{name}: its {kind:?} was made {} times, and {} without faults",
+            count(log, kind),
+            count(without, kind)
+        ))
+    };
+    all.into_iter().filter_map(complaint).collect()
 }
 
 /// How many writes there were of each kind, for people to compare.

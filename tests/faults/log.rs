@@ -36,6 +36,11 @@ impl Asked {
         self.key.as_ref().is_some_and(|key| key.name == name)
     }
 
+    /// The API server has made the object of it.
+    pub fn made_kind(&self, kind: Kind) -> bool {
+        self.wrote_kind(kind) && self.code == Some(201)
+    }
+
     pub fn wrote_kind(&self, kind: Kind) -> bool {
         self.wrote() && self.key.as_ref().is_some_and(|key| key.kind == kind)
     }

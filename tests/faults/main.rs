@@ -27,6 +27,7 @@ mod listener;
 mod log;
 mod proxy;
 mod seed;
+mod side;
 mod snapshot;
 
 mod chaos;
