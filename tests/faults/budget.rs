@@ -1,5 +1,6 @@
-//! How much the operator may write: so much for each thing that a user did, and for each fault and start that an object
-//! has met, which may have made it do something twice. Called by the tests with the proxy's log; pure.
+//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut and look
+//! at the past that an object has met, which may have made it do something twice. Called by the tests with the proxy's
+//! log; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use crate::store::Kind;
 /// then that it is well again.
 const STATUS_WRITES: usize = 2;
 
-/// How often users made or changed an InferenceService, by its name.
+/// How often somebody made or changed an InferenceService or its children, by its name.
 pub type Deeds = BTreeMap<String, usize>;
 
 /// Empty: all is within the budget.
@@ -56,7 +57,7 @@ pub fn totals(log: &[Entry]) -> String {
 pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
     log.iter().filter_map(|entry| match entry {
         Entry::Asked(asked) => Some(asked),
-        Entry::Start => None,
+        Entry::Start | Entry::Cut | Entry::Past(_) => None,
     })
 }
 
@@ -69,19 +70,19 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
     let (deployments, services, statuses) =
         (count(Kind::Deployment), count(Kind::Service), count(Kind::InferenceService));
     let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_excuse()).count();
-    let starts = own.iter().filter(|entry| matches!(entry, Entry::Start)).count();
-    let causes = deeds + faults + starts;
+    let beginnings = own.iter().filter(|entry| entry.is_new_beginning()).count();
+    let causes = deeds + faults + beginnings;
     if deployments <= causes && services <= causes && statuses <= STATUS_WRITES * causes {
         return None;
     }
     let story: Vec<String> = own
         .iter()
-        .filter(|entry| is_own(entry) || matches!(entry, Entry::Start))
+        .filter(|entry| is_own(entry) || entry.is_new_beginning())
         .map(|entry| format!("  {entry}"))
         .collect();
     Some(format!(
         "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {deeds} \
-         deeds, {faults} faults and {starts} starts:\n{}",
+         deeds, {faults} faults and {beginnings} new beginnings:\n{}",
         story.join("\n")
     ))
 }

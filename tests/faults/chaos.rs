@@ -1,20 +1,33 @@
-//! Faults in so many of a hundred requests, while users are at work: the end is the same as without.
+//! Faults in so many of a hundred requests and an operator that is killed now and then, while users and strangers are at
+//! work: the end is the same as without.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::budget;
 use crate::chance::Chance;
-use crate::deeds::{self, Deed};
+use crate::deeds::{self, Deed, TAKEN};
 use crate::seed;
 use crate::side::Side;
 use crate::snapshot::Snapshot;
+use crate::store::Kind;
 use crate::support::Fixture;
 
 const COUNT: u64 = 60;
 
 /// Faults in a thousand requests. The first is what the others are held against.
 const RATES: [u64; 4] = [0, 30, 100, 250];
+
+/// The one whose server has no streaming lists, and lists from the past instead.
+const READS_PAGES: u64 = 100;
+
+/// After so many deeds each operator is killed that something goes wrong for.
+const KILLED_AFTER: usize = 30;
+
+/// And all connections end of those.
+const CUT_AFTER: usize = 10;
 
 /// Between two deeds.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,12 +40,24 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     let mut sides = Vec::new();
     for rate in RATES {
         let mut side = Side::new(&fixture.client, &format!("chaos-rate-{rate}"), seed ^ rate, rate).await;
+        if rate == READS_PAGES {
+            side.proxy.refuse_streaming_lists();
+        }
         side.start_operator();
         sides.push(side);
     }
-    for deed in &plan {
+    for (number, deed) in plan.iter().enumerate() {
+        if number % KILLED_AFTER == KILLED_AFTER - 1 {
+            sides[1..].iter_mut().for_each(Side::kill_operator);
+        }
         for side in &sides {
-            deed.act(&side.api).await;
+            deed.act(&side.client, &side.namespace).await;
+        }
+        if number % KILLED_AFTER == KILLED_AFTER - 1 {
+            sides[1..].iter_mut().for_each(Side::start_operator);
+        }
+        if number % CUT_AFTER == CUT_AFTER / 2 {
+            sides[1..].iter().for_each(|side| side.proxy.cut());
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -42,13 +67,18 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
         counts[1..].iter().all(|(requests, _)| *requests > 0) && counts.last().is_some_and(|(_, lines)| *lines > 0)
     );
 
+    let past: Vec<usize> = sides.iter().map(|side| side.proxy.looks_at_the_past()).collect();
+    println!("lists and watches from the past: {past:?}");
+    assert!(past[1..].iter().sum::<usize>() > 0);
+
     let expected_names = expected_names(&plan);
     let expected = sides[0].settles(expected_names.len()).await;
     assert_eq!(names(&expected), expected_names, "without faults");
+    strangers_have_kept_what_they_had(&expected);
     let deeds = deeds::count(&plan);
     for side in &sides {
         side.becomes(&expected).await;
-        side.rests().await;
+        side.rests(TAKEN.len().try_into().expect("few")).await;
         let complaints = budget::complaints(&side.proxy.log(), &deeds);
         println!("{}: {}", side.namespace, budget::totals(&side.proxy.log()));
         assert!(complaints.is_empty(), "{}:\n{}", side.namespace, complaints.join("\n"));
@@ -57,6 +87,17 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
         side.clean_up().await;
     }
     fixture.clean_up().await;
+}
+
+/// In one of the sides, and so in all that are like it.
+fn strangers_have_kept_what_they_had(snapshot: &Snapshot) {
+    for (name, kind) in TAKEN {
+        let object = &snapshot[&format!("{kind:?} {name}")];
+        assert_eq!((&object["labels"], &object["owners"]), (&json!({"app": "foreign"}), &json!([])), "{object}");
+        assert_eq!(snapshot[&format!("InferenceService {name}")]["status"]["phase"], "Failed");
+        let other = if kind == Kind::Service { Kind::Deployment } else { Kind::Service };
+        assert!(!snapshot.contains_key(&format!("{other:?} {name}")), "half a pair was made of {name}");
+    }
 }
 
 fn names(snapshot: &Snapshot) -> BTreeSet<&str> {
@@ -69,7 +110,7 @@ fn expected_names(plan: &[Deed]) -> BTreeSet<&str> {
         match deed {
             Deed::Make(name, _) => names.insert(name.as_str()),
             Deed::Delete(name) => names.remove(name.as_str()),
-            Deed::Change(..) => false,
+            _ => false,
         };
     }
     names

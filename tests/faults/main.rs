@@ -25,6 +25,7 @@ mod impostor;
 mod lines;
 mod listener;
 mod log;
+mod past;
 mod proxy;
 mod seed;
 mod side;

@@ -8,11 +8,11 @@ use inference_operator::api::InferenceService;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
 use crate::snapshot::{self, Snapshot};
-use crate::support::fixture::spec;
+use crate::support::fixture::{leave, spec};
 use crate::support::wait::within;
 use crate::support::{Operator, kubectl};
 
@@ -96,12 +96,15 @@ impl Side {
         snapshot::take(&self.client, &self.namespace).await
     }
 
-    /// Neither writes nor reads any more.
-    pub async fn rests(&self) {
-        self.operator().settled().await;
+    /// Neither writes nor reads any more, but for so many that wait for a name: those are looked at once a minute.
+    pub async fn rests(&self, names: u8) {
         within(SETTLES_WITHIN, &format!("{} is at rest", self.namespace), || async {
             let before = self.proxy.log().len();
             tokio::time::sleep(Duration::from_secs(6)).await;
+            let waiting = self.operator().metric("workqueue_depth").await;
+            if waiting > f64::from(names) {
+                return Err(format!("{waiting} are in the queue"));
+            }
             let log = self.proxy.log();
             if log.len() == before {
                 return Ok(());
@@ -114,16 +117,28 @@ impl Side {
     pub async fn clean_up(self) {
         self.api.delete_collection(&DeleteParams::foreground(), &ListParams::default()).await.expect("deleted");
         within(SETTLES_WITHIN, "all is collected", || async {
-            let left = self.snapshot().await?.len();
+            // What strangers have goes with the namespace.
+            let is_ours =
+                |name: &str, object: &Value| name.starts_with("InferenceService ") || object["owners"] != json!([]);
+            let left = self.snapshot().await?.iter().filter(|(name, object)| is_ours(name, object)).count();
             if left == 0 { Ok(()) } else { Err(format!("{left} objects left")) }
         })
         .await;
-        let namespaces = Api::<Namespace>::all(self.client);
+        let namespaces = Api::<Namespace>::all(self.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::background()).await.expect("deleted");
     }
 }
 
-fn is_settled(object: &serde_json::Value) -> bool {
+/// What a failed test leaves behind must not be served by the next one's operators.
+impl Drop for Side {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            leave(&self.namespace);
+        }
+    }
+}
+
+fn is_settled(object: &Value) -> bool {
     let phase = &object["status"]["phase"];
     object["is observed"] != false && (phase.is_null() || phase == "Ready" || phase == "Failed")
 }
