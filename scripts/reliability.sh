@@ -39,7 +39,7 @@ table() {
   echo '| tried | how much | and |'
   echo '|---|---|---|'
   lines 's/^simulation: \([0-9]*\) of \([0-9]*\) seeds passed in \([0-9]* s\): \([0-9]*\) requests answered, \(.*\)$/the simulation (`scripts\/simulate.sh`)|\2 seeds, \4 requests, \5, in \3|\1 passed/p'
-  lines 's/^\([0-9]*\) answers compared, of which \([0-9]*\) were refusals$/its API server against the real one (`tests\/differential`)|\1 answers compared|all alike; \2 were refusals/p'
+  lines 's/^\([0-9]*\) answers compared \([a-z]* streaming lists\), of which \([0-9]*\) were refusals and \([0-9]*\) lists and watches$/its API server against the real one, \2 (`tests\/differential`)|\1 answers compared|all alike; \3 were refusals, \4 lists and watches/p'
   lines 's/^faults, of requests and of lines of watches: {*\(.*[^}]\)}*$/faults on the way to a real API server (`tests\/faults\/chaos.rs`)|at 0, 3, 10 and 25%, faults of (requests, lines of watches): \1|end states equal, at rest, writes in budget/p'
   lines 's/^\([0-9]* kills\): \(.*\)$/killed after a write, during the creation of 500 (`tests\/faults\/kills.rs`)|\1|\2/p'
   lines 's/^outages: \(.*\)$/API server and etcd killed (`tests\/faults\/outages.rs`)|each alone, and both|\1/p'

@@ -1,5 +1,5 @@
 //! A user with rights on InferenceServices alone tries to gain more: through every field, by names and labels, by a
-//! forged status or owner, by finalizers. SECURITY.md has the outcome as a table.
+//! forged status or owner, by finalizers; namespaces.rs tries other namespaces. SECURITY.md has the outcome as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -42,7 +42,7 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Who may do everything with InferenceServices in one namespace, their status included, and nothing else.
-fn user(namespace: &str) -> String {
+pub fn user(namespace: &str) -> String {
     let metadata = json!({"name": "user", "namespace": namespace});
     apply(&[
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),

@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 
 use crate::support::fixture::{ready, spec};
 use crate::support::shell::apply;
+use crate::support::vigil::GROWTH_OF_MANY;
 use crate::support::{Fixture, Operator, Vigil, audit, eventually, kubectl};
 
 /// Services, half of them with the operator's labels. One in five has a Deployment, which costs the control plane more.
-const STRANGERS: usize = 1000;
+const STRANGERS: usize = 2000;
+
+/// Bytes; 72 kB were measured. To remember 200 of each that the operator's watches show it would be more.
+const GROWTH_BY_STRANGERS: u64 = 200 << 10;
 
 /// What the whole life of a good neighbour costs, and a few looks more where the machine is slow.
 const NEIGHBOUR: usize = 12;
@@ -51,7 +55,7 @@ fn stranger_service(number: usize) -> Service {
 #[tokio::test]
 async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
     let fixture = Fixture::new("strangers").await;
-    let vigil = Vigil::of(Operator::start("strangers", &[]).await).await;
+    let vigil = Vigil::of(Operator::start("strangers", &[]).await).await.may_grow_by(GROWTH_BY_STRANGERS);
     let create = |number: usize| {
         let (deployments, services) = (fixture.deployments.clone(), fixture.services.clone());
         async move {
@@ -70,7 +74,8 @@ async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
     // They are listed, too.
     let operator = Operator::start("strangers", &[]).await;
     let listed = operator.resident_bytes().await;
-    assert!(listed < bytes + (1 << 20), "{listed} bytes after the list, {bytes} before");
+    println!("{} kB after the list, {} before", listed >> 10, bytes >> 10);
+    assert!(listed < bytes + GROWTH_BY_STRANGERS, "{listed} bytes after the list, {bytes} before");
     let all = (DeleteParams::default(), ListParams::default());
     fixture.deployments.delete_collection(&all.0, &all.1).await.expect("deleted");
     fixture.services.delete_collection(&all.0, &all.1).await.expect("deleted");
@@ -172,7 +177,7 @@ const MODELS: &[&str] = &[
 #[tokio::test]
 async fn a_model_of_any_text_reaches_its_pod_literally() {
     let fixture = Fixture::new("texts").await;
-    let vigil = Vigil::of(Operator::start("texts", &[]).await).await;
+    let vigil = Vigil::of(Operator::start("texts", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
     let longest = "\u{1d54f}".repeat(1024);
     let models: Vec<&str> = MODELS.iter().copied().chain([longest.as_str()]).collect();
     for (number, model) in models.iter().enumerate() {
@@ -258,7 +263,8 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
         ("owners", json!({"ownerReferences": owners(&fixture.namespace)})),
         ("later", json!({})),
     ];
-    let vigil = Vigil::of(Operator::start("bulk", &[]).await).await;
+    // 240 kB were measured; one of these is larger than what it may be.
+    let vigil = Vigil::of(Operator::start("bulk", &[]).await).await.may_grow_by(720 << 10);
     for (name, metadata) in &metadata {
         let mut object = serde_json::to_value(InferenceService::new(name, spec("m", 0, "L40S"))).expect("JSON");
         object["metadata"].as_object_mut().expect("an object").extend(metadata.as_object().expect("one").clone());

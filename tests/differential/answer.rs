@@ -1,46 +1,75 @@
 //! What two answers must have in common: the code and reason of a refusal; of an object, what the operator reads of
-//! it. Pure.
+//! it and what it wrote; of lists and watches, all that is read. Pure.
+
+use std::fmt;
 
 use serde_json::Value;
 
-/// An object, and whether the request changed it; or code and reason of a refusal.
-pub type Answer = Result<(Value, bool), (u16, String)>;
+use crate::reading;
 
-/// What the real one answers otherwise than the simulated one; None: nothing.
-pub fn difference(real: &Answer, simulated: &Answer) -> Option<String> {
-    match (real, simulated) {
-        (Err(real), Err(simulated)) => (real != simulated).then(|| format!("refused with {real:?}, not {simulated:?}")),
-        (Err(real), Ok(_)) => Some(format!("refused with {real:?}")),
-        (Ok(_), Err(simulated)) => Some(format!("not refused with {simulated:?}")),
-        (Ok((real, real_wrote)), Ok((simulated, simulated_wrote))) => {
-            if real_wrote != simulated_wrote {
-                return Some(format!("written: {real_wrote}, not {simulated_wrote}"));
-            }
-            for field in ["generation", "labels"] {
-                if let Some(path) = missing(&real["metadata"][field], &simulated["metadata"][field], field) {
-                    return Some(format!(
-                        "{path} is {}, not {}",
-                        real["metadata"][field], simulated["metadata"][field]
-                    ));
-                }
-            }
-            if owner(real) != owner(simulated) {
-                return Some(format!("the controller is {:?}, not {:?}", owner(real), owner(simulated)));
-            }
-            ["spec", "status"].iter().find_map(|part| {
-                // Defaults come on top.
-                let path = missing(&real[part], &simulated[part], part)?;
-                Some(format!("{path} differs: {} and {}", real[part], simulated[part]))
-            })
+/// What was told; or code and reason of a refusal.
+pub type Answer = Result<Told, (u16, String)>;
+
+pub enum Told {
+    Object {
+        object: Value,
+        /// Did the request change it?
+        wrote: bool,
+    },
+    /// Pages of a list or lines of a watch, as they are read.
+    Read(Vec<Value>),
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Told::Object { object, wrote } => write!(out, "{}, written: {wrote}", reading::kept(object)),
+            Told::Read(values) => values.iter().try_for_each(|value| write!(out, "\n  {value}")),
         }
     }
 }
 
-/// Their uids cannot be the same.
-fn owner(object: &Value) -> Option<(&str, &str)> {
+/// What the real one answers otherwise than the simulated one; None: nothing. `built`: what an operator applies to an
+/// object of this kind, with every field that it may have.
+pub fn difference(real: &Answer, simulated: &Answer, built: &Value) -> Option<String> {
+    match (real, simulated) {
+        (Err(real), Err(simulated)) => (real != simulated).then(|| format!("refused with {real:?}, not {simulated:?}")),
+        (Err(real), Ok(_)) => Some(format!("refused with {real:?}")),
+        (Ok(_), Err(simulated)) => Some(format!("not refused with {simulated:?}")),
+        (Ok(Told::Read(real)), Ok(Told::Read(simulated))) => (real != simulated).then(|| "read otherwise".to_owned()),
+        (
+            Ok(Told::Object { object: real, wrote: real_wrote }),
+            Ok(Told::Object { object: simulated, wrote: simulated_wrote }),
+        ) => {
+            if real_wrote != simulated_wrote {
+                return Some(format!("written: {real_wrote}, not {simulated_wrote}"));
+            }
+            object_difference(real, simulated, built)
+        }
+        _ => Some("an answer of another kind".to_owned()),
+    }
+}
+
+fn object_difference(real: &Value, simulated: &Value, built: &Value) -> Option<String> {
+    let (kept, simulated_kept) = (reading::kept(real), reading::kept(simulated));
+    if kept != simulated_kept {
+        return Some(format!("read as\n  {kept}\nnot\n  {simulated_kept}"));
+    }
+    if let Some(path) = missing(&real["metadata"]["labels"], &simulated["metadata"]["labels"], "labels") {
+        return Some(format!("{path} is {}, not {}", real["metadata"]["labels"], simulated["metadata"]["labels"]));
+    }
+    // Defaults come on top.
+    let path = ["spec", "status"].iter().find_map(|part| missing(&real[part], &simulated[part], part));
+    // But not where the operator has written: a field that should be gone, or should not be.
+    let is_ours = || owner(real) == Some("InferenceService");
+    let written = |part: &&str| alone(&real[*part], &simulated[*part], &built[*part], part);
+    let path = path.or_else(|| ["metadata", "spec"].iter().filter(|_| is_ours()).find_map(written))?;
+    Some(format!("{path} differs: {real}\nand {simulated}"))
+}
+
+fn owner(object: &Value) -> Option<&str> {
     let owners = object["metadata"]["ownerReferences"].as_array()?;
-    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
-    Some((owner["kind"].as_str()?, owner["name"].as_str()?))
+    owners.iter().find(|owner| owner["controller"] == true)?["kind"].as_str()
 }
 
 /// The first path of `part` that is not so in `whole`.
@@ -56,5 +85,23 @@ fn missing(whole: &Value, part: &Value, path: &str) -> Option<String> {
             .enumerate()
             .find_map(|(index, (whole, part))| missing(whole, part, &format!("{path}[{index}]"))),
         _ => (whole != part).then(|| path.to_owned()),
+    }
+}
+
+/// The first path that is in `built` and that `real` has otherwise than `simulated`.
+fn alone(real: &Value, simulated: &Value, built: &Value, path: &str) -> Option<String> {
+    match (real, built) {
+        (Value::Null, _) => None,
+        (Value::Object(real), Value::Object(built)) => built.iter().find_map(|(name, built)| {
+            let real = real.get(name).unwrap_or(&Value::Null);
+            alone(real, &simulated[name], built, &format!("{path}.{name}"))
+        }),
+        (Value::Array(real), Value::Array(built)) if built.first().is_some_and(Value::is_object) => {
+            let places = real.iter().enumerate();
+            places
+                .into_iter()
+                .find_map(|(index, real)| alone(real, &simulated[index], &built[0], &format!("{path}[{index}]")))
+        }
+        _ => (real != simulated).then(|| path.to_owned()),
     }
 }

@@ -11,6 +11,8 @@ pub enum Deed {
     /// A stranger's: an object of that name with a selector of its own.
     Take(Kind, Name),
     Edit(Kind, Name),
+    /// The label that the operator's watches select by is another one now.
+    Relabel(Kind, Name),
     Delete(Kind, Name),
     /// The operator's.
     Get(Kind, Name),
@@ -29,6 +31,28 @@ pub enum Deed {
         replicas: i32,
         known: Known,
     },
+    /// All pages of a list, so many objects in each.
+    List {
+        kind: Kind,
+        managed_only: bool,
+        limit: usize,
+    },
+    Watch {
+        kind: Kind,
+        managed_only: bool,
+        from: From,
+    },
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// Where the last list or watch of this kind has ended.
+    WhereItWas,
+    /// With a list.
+    AList,
+    /// What the API server has forgotten long since.
+    LongAgo,
 }
 
 pub type Name = &'static str;
@@ -50,7 +74,7 @@ impl Deed {
         let name = chance.pick(&NAMES).copied().unwrap_or_default();
         let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
         let replicas = i32::try_from(chance.below(3)).unwrap_or(0);
-        match chance.below(16) {
+        match chance.below(22) {
             0 | 1 => Deed::Make(name),
             2 => Deed::Remove(name),
             3 => Deed::Take(child, name),
@@ -59,6 +83,23 @@ impl Deed {
             6 => Deed::Get(chance.pick(&[Kind::InferenceService, child]).copied().unwrap_or(child), name),
             7 => Deed::CreateService(name),
             8 | 9 => Deed::Status { name, replicas, known: known(chance, &[Known::Uid, Known::AnotherUid]) },
+            10..=12 => {
+                let kind = any_kind(chance);
+                Deed::List {
+                    kind,
+                    managed_only: chance.per_mille(700),
+                    limit: chance.pick(&[1, 2]).copied().unwrap_or(1),
+                }
+            }
+            13 | 14 => {
+                let all =
+                    [From::WhereItWas, From::WhereItWas, From::WhereItWas, From::AList, From::AList, From::LongAgo];
+                let from = chance.pick(&all).copied().unwrap_or(From::AList);
+                // Of the others the API server may know all that has ever been.
+                let kind = if from == From::LongAgo { Kind::InferenceService } else { any_kind(chance) };
+                Deed::Watch { kind, managed_only: chance.per_mille(700), from }
+            }
+            15 => Deed::Relabel(child, name),
             _ => {
                 let batch = chance.per_mille(500).then_some(8);
                 let all = [
@@ -74,6 +115,10 @@ impl Deed {
             }
         }
     }
+}
+
+fn any_kind(chance: &mut Chance) -> Kind {
+    chance.pick(&[Kind::InferenceService, Kind::Deployment, Kind::Service]).copied().unwrap_or(Kind::Service)
 }
 
 fn known(chance: &mut Chance, all: &[Known]) -> Known {

@@ -1,5 +1,6 @@
 //! Is the simulated API server like the real one? The same requests to both, drawn from a seed, and the answers
-//! compared. scripts/test.sh runs this on a control plane whose controller-manager is stopped.
+//! compared. scripts/test.sh runs this on control planes whose controller-manager is stopped, with streaming lists
+//! and without.
 
 #![allow(clippy::expect_used)]
 
@@ -16,6 +17,8 @@ mod excuses;
 mod faults;
 #[path = "../simulation/guard.rs"]
 mod guard;
+#[path = "../simulation/listing.rs"]
+mod listing;
 #[path = "../simulation/question.rs"]
 mod question;
 #[path = "../simulation/server.rs"]
@@ -28,30 +31,34 @@ mod watching;
 
 mod answer;
 mod deed;
+mod reading;
 mod side;
 
+use answer::Told;
 use chance::Chance;
 use deed::Deed;
 use side::{Real, Side, Simulated};
 
 const SEEDS: u64 = 40;
-const DEEDS: usize = 40;
+const DEEDS: usize = 50;
 
 #[tokio::test]
 async fn the_simulated_api_server_answers_as_the_real_one_does() {
     let seeds = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..SEEDS, |seed| seed..seed + 1);
-    let (mut compared, mut refused) = (0, 0);
+    let streams_lists =
+        std::env::var("STREAMS_LISTS").expect("STREAMS_LISTS is not set: run scripts/test.sh") == "true";
+    let (mut compared, mut refused, mut many) = (0, 0, 0);
     for seed in seeds {
         let mut chance = Chance::new(seed);
         let namespace = format!("differential-{}-{seed}", std::process::id());
         let mut real = Real::new(&namespace).await;
-        let mut simulated = Simulated::new(&namespace);
+        let mut simulated = Simulated::new(&namespace, streams_lists);
         let mut story = Vec::new();
         for _ in 0..DEEDS {
             let deed = Deed::draw(&mut chance);
             let answers = (real.act(&deed).await, simulated.act(&deed).await);
             story.push(format!("{deed:?}: {:?}", answers.0));
-            let differs = answer::difference(&answers.0, &answers.1);
+            let differs = answer::difference(&answers.0, &answers.1, &side::built(&deed));
             assert!(
                 differs.is_none(),
                 "SEED={seed}: {}\n{}\nsimulated: {:?}",
@@ -61,8 +68,12 @@ async fn the_simulated_api_server_answers_as_the_real_one_does() {
             );
             compared += 1;
             refused += usize::from(answers.0.is_err());
+            many += usize::from(matches!(answers.0, Ok(Told::Read(_))));
         }
         real.clean_up().await;
     }
-    println!("{compared} answers compared, of which {refused} were refusals");
+    let with = if streams_lists { "with" } else { "without" };
+    println!(
+        "{compared} answers compared {with} streaming lists, of which {refused} were refusals and {many} lists and watches"
+    );
 }

@@ -1,5 +1,7 @@
 //! The two API servers, each asked in its own uids and resourceVersions: what a deed is in them.
 
+use std::collections::BTreeMap;
+
 use http::Request;
 use inference_operator::gpu::Catalogue;
 use inference_operator::reconcile::validate::Valid;
@@ -9,18 +11,24 @@ use inference_operator::uid::Uid;
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Told};
 use crate::cluster::{Cluster, Shared};
-use crate::deed::{Deed, Known, Name};
+use crate::deed::{Deed, From, Known, Name};
 use crate::faults::Faults;
+use crate::reading::{self, Last, Selection};
 use crate::store::{Key, Kind, Refusal};
 use crate::{chance, server};
 
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const MANAGER: &str = "fieldManager=inference-operator";
+
+/// Where the last list or watch of each kind has ended.
+type Places = BTreeMap<Kind, String>;
 
 pub trait Side {
     fn client(&self) -> &Client;
     fn namespace(&self) -> &str;
+    fn places(&mut self) -> &mut Places;
     /// What users and strangers do, who are not simulated over HTTP.
     async fn make(&mut self, key: &Key, object: Value) -> Answer;
     async fn edit(&mut self, key: &Key, patch: &Value) -> Answer;
@@ -34,6 +42,19 @@ pub trait Side {
             Deed::Make(name) => {
                 let spec = json!({"model": "m", "gpuType": "L40S", "replicas": 1});
                 self.make(&key(Kind::InferenceService, name), json!({"metadata": {"name": name}, "spec": spec})).await
+            }
+            Deed::Relabel(kind, name) => {
+                let patch = json!({"metadata": {"labels": {MANAGED_BY: "somebody"}}});
+                self.edit(&key(kind, name), &patch).await
+            }
+            Deed::List { kind, managed_only, limit } => {
+                let selection = Selection { kind, namespace: &namespace, managed_only };
+                let (answer, end) = reading::pages(self.client(), &selection, limit).await;
+                self.places().extend(end.map(|end| (kind, end)));
+                answer
+            }
+            Deed::Watch { kind, managed_only, from } => {
+                self.watch(&Selection { kind, namespace: &namespace, managed_only }, from).await
             }
             Deed::Remove(name) => self.remove(&key(Kind::InferenceService, name)).await,
             Deed::Delete(kind, name) => self.remove(&key(kind, name)).await,
@@ -82,7 +103,37 @@ pub trait Side {
 
     async fn remove(&mut self, key: &Key) -> Answer {
         self.delete(key).await;
-        Ok((Value::Null, true))
+        Ok(Told::Object { object: Value::Null, wrote: true })
+    }
+
+    /// Reads until the event of an object that is made for this is seen: then all before it was.
+    async fn watch(&mut self, selection: &Selection<'_>, from: From) -> Answer {
+        let (_, now) = reading::pages(self.client(), selection, 0).await;
+        let key = Key::new(selection.kind, selection.namespace, "the-end");
+        let mut object = strangers(key.kind, &key.name);
+        object["metadata"]["labels"][MANAGED_BY] = json!("inference-operator");
+        let made = match self.make(&key, object).await {
+            Ok(Told::Object { object, .. }) => object,
+            other => return other,
+        };
+        let query = match from {
+            From::LongAgo => "resourceVersion=1".to_owned(),
+            From::AList => {
+                // A streaming list is read from the server's memory. After a list that must not be from the past that
+                // memory is not behind.
+                drop(reading::pages(self.client(), selection, 0).await);
+                "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".to_owned()
+            }
+            From::WhereItWas => {
+                let place = self.places().get(&selection.kind).cloned().or(now);
+                format!("resourceVersion={}", place.unwrap_or_default())
+            }
+        };
+        let last = if from == From::AList { Last::EndOfList } else { Last::Object(made["metadata"]["uid"].clone()) };
+        let (answer, end) = reading::events(self.client(), selection, &query, &last).await;
+        self.places().extend(end.map(|end| (selection.kind, end)));
+        self.delete(&key).await;
+        answer
     }
 
     /// As the operator would know it.
@@ -116,10 +167,9 @@ pub trait Side {
         match self.client().request::<Value>(request.expect("a request")).await {
             Ok(object) => {
                 let wrote = object["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"];
-                Ok((object, wrote))
+                Ok(Told::Object { object, wrote })
             }
-            Err(kube::Error::Api(status)) => Err((status.code, status.reason.clone())),
-            Err(error) => panic!("{error}"),
+            Err(error) => reading::refused(error),
         }
     }
 }
@@ -132,6 +182,27 @@ fn path(key: &Key, with_name: bool) -> String {
     };
     let collection = format!("/{api}/namespaces/{}/{plural}", key.namespace);
     if with_name { format!("{collection}/{}", key.name) } else { collection }
+}
+
+/// An object of this kind with every field that the operator may apply.
+pub fn built(deed: &Deed) -> Value {
+    let kind = match *deed {
+        Deed::Apply { kind, .. }
+        | Deed::Get(kind, _)
+        | Deed::Edit(kind, _)
+        | Deed::Relabel(kind, _)
+        | Deed::Take(kind, _)
+            if kind != Kind::InferenceService =>
+        {
+            kind
+        }
+        Deed::CreateService(_) => Kind::Service,
+        _ => return Value::Null,
+    };
+    let mut built = desired(kind, "", "", Uid::default(), 1, Some(1));
+    // Its owners have uids.
+    built["metadata"] = json!({"labels": built["metadata"]["labels"]});
+    built
 }
 
 fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
@@ -149,7 +220,11 @@ fn strangers(kind: Kind, name: &str) -> Value {
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
         }),
-        _ => json!({"selector": labels, "ports": [{"name": "web", "port": 81}]}),
+        // As complete as the API server would make them: they may come to stand among the operator's own.
+        Kind::Service => {
+            json!({"selector": labels, "ports": [{"name": "web", "port": 81, "targetPort": 81, "protocol": "TCP"}]})
+        }
+        Kind::InferenceService => json!({"model": "m", "gpuType": "L40S", "replicas": 0}),
     };
     json!({"metadata": {"name": name, "labels": labels}, "spec": spec})
 }
@@ -159,6 +234,7 @@ fn strangers(kind: Kind, name: &str) -> Value {
 pub struct Real {
     client: Client,
     namespace: String,
+    places: Places,
 }
 
 impl Real {
@@ -167,7 +243,7 @@ impl Real {
         let object = json!({"metadata": {"name": namespace}});
         let request = Request::post("/api/v1/namespaces").header("content-type", "application/json");
         client.request::<Value>(request.body(object.to_string().into()).expect("a request")).await.expect("created");
-        Real { client, namespace: namespace.to_owned() }
+        Real { client, namespace: namespace.to_owned(), places: Places::new() }
     }
 
     pub async fn clean_up(self) {
@@ -183,6 +259,10 @@ impl Side for Real {
 
     fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    fn places(&mut self) -> &mut Places {
+        &mut self.places
     }
 
     async fn make(&mut self, key: &Key, object: Value) -> Answer {
@@ -218,14 +298,19 @@ pub struct Simulated {
     cluster: Shared,
     client: Client,
     namespace: String,
+    places: Places,
 }
 
 impl Simulated {
-    pub fn new(namespace: &str) -> Simulated {
-        let cluster = Cluster::new(Faults::none(chance::Chance::new(0)));
+    pub fn new(namespace: &str, streams_lists: bool) -> Simulated {
+        let cluster = Cluster::new(Faults { streams_lists, ..Faults::none(chance::Chance::new(0)) });
         // Else "1" could be right.
-        cluster.with(|inner| inner.store.version = 1_000);
-        Simulated { client: server::client(cluster.clone(), None), cluster, namespace: namespace.to_owned() }
+        cluster.with(|inner| {
+            inner.store.version = 1_000;
+            inner.store.compact(1_000);
+        });
+        let client = server::client(cluster.clone(), None);
+        Simulated { client, cluster, namespace: namespace.to_owned(), places: Places::new() }
     }
 }
 
@@ -238,9 +323,16 @@ impl Side for Simulated {
         &self.namespace
     }
 
+    fn places(&mut self) -> &mut Places {
+        &mut self.places
+    }
+
     async fn make(&mut self, key: &Key, object: Value) -> Answer {
         let refused = |no: Refusal| (no.code, no.reason.to_owned());
-        self.cluster.with(|inner| inner.store.create(key, object)).map(|object| (object, true)).map_err(refused)
+        self.cluster
+            .with(|inner| inner.store.create(key, object))
+            .map(|object| Told::Object { object, wrote: true })
+            .map_err(refused)
     }
 
     async fn edit(&mut self, key: &Key, patch: &Value) -> Answer {
@@ -248,7 +340,7 @@ impl Side for Simulated {
         let edited = self.cluster.with(|inner| inner.store.update(key, |object| merge(object, patch)));
         let edited = edited.ok_or_else(|| (404, "NotFound".to_owned()))?;
         let wrote = edited != before;
-        Ok((edited, wrote))
+        Ok(Told::Object { object: edited, wrote })
     }
 
     async fn delete(&mut self, key: &Key) {

@@ -1,7 +1,8 @@
-//! How much the operator may write: so much for each thing that a user did, and for each fault and start that an object
-//! has met, which may have made it do something twice. Called by the tests with the proxy's log; pure.
+//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut and look
+//! at the past that an object has met, which may have made it do something twice. Called by the tests with the proxy's
+//! log; pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::{Asked, Entry};
 use crate::store::Kind;
@@ -10,12 +11,34 @@ use crate::store::Kind;
 /// then that it is well again.
 const STATUS_WRITES: usize = 2;
 
-/// How often users made or changed an InferenceService, by its name.
+/// How often somebody made or changed an InferenceService or its children, by its name.
 pub type Deeds = BTreeMap<String, usize>;
 
 /// Empty: all is within the budget.
 pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
     deeds.iter().filter_map(|(name, deeds)| complaint(log, name, *deeds)).collect()
+}
+
+/// What was not made as often as `without` faults, an object each: nothing may be made twice, and what was made may only
+/// be missing where an answer got lost between the API server and the proxy.
+pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
+    let names = |log| asked(log).filter_map(|asked: &Asked| Some(asked.key.as_ref()?.name.clone()));
+    let all: BTreeSet<String> = names(without).chain(names(log)).collect();
+    let complaint = |name: String| {
+        let count = |log, kind| asked(log).filter(|asked| asked.is_of(&name) && asked.made_kind(kind)).count();
+        let lost = asked(log).filter(|asked| asked.is_of(&name) && asked.is_write && asked.code.is_none()).count();
+        let wrong = |kind: &Kind| {
+            let (expected, found) = (count(without, *kind), count(log, *kind));
+            found > expected || found + lost < expected
+        };
+        let kind = Kind::CHILDREN.into_iter().find(wrong)?;
+        Some(format!(
+            "{name}: its {kind:?} was made {} times, and {} without faults",
+            count(log, kind),
+            count(without, kind)
+        ))
+    };
+    all.into_iter().filter_map(complaint).collect()
 }
 
 /// How many writes there were of each kind, for people to compare.
@@ -34,7 +57,7 @@ pub fn totals(log: &[Entry]) -> String {
 pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
     log.iter().filter_map(|entry| match entry {
         Entry::Asked(asked) => Some(asked),
-        Entry::Start => None,
+        Entry::Start | Entry::Cut | Entry::Past(_) => None,
     })
 }
 
@@ -47,19 +70,19 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
     let (deployments, services, statuses) =
         (count(Kind::Deployment), count(Kind::Service), count(Kind::InferenceService));
     let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_excuse()).count();
-    let starts = own.iter().filter(|entry| matches!(entry, Entry::Start)).count();
-    let causes = deeds + faults + starts;
+    let beginnings = own.iter().filter(|entry| entry.is_new_beginning()).count();
+    let causes = deeds + faults + beginnings;
     if deployments <= causes && services <= causes && statuses <= STATUS_WRITES * causes {
         return None;
     }
     let story: Vec<String> = own
         .iter()
-        .filter(|entry| is_own(entry) || matches!(entry, Entry::Start))
+        .filter(|entry| is_own(entry) || entry.is_new_beginning())
         .map(|entry| format!("  {entry}"))
         .collect();
     Some(format!(
         "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {deeds} \
-         deeds, {faults} faults and {starts} starts:\n{}",
+         deeds, {faults} faults and {beginnings} new beginnings:\n{}",
         story.join("\n")
     ))
 }

@@ -1,113 +1,36 @@
-//! Faults in so many of a hundred requests, while users are at work: the end is the same as without.
+//! Faults in so many of a hundred requests and an operator that is killed now and then, while users and strangers are at
+//! work: the end is the same as without.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use inference_operator::api::InferenceService;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, Client};
 use serde_json::json;
 
-use crate::budget::{self, Deeds};
+use crate::budget;
 use crate::chance::Chance;
-use crate::deeds::{self, Deed};
-use crate::proxy::Proxy;
+use crate::deeds::{self, Deed, TAKEN};
 use crate::seed;
-use crate::snapshot::{self, Snapshot};
-use crate::support::wait::within;
-use crate::support::{Fixture, Operator, kubectl};
+use crate::side::Side;
+use crate::snapshot::Snapshot;
+use crate::store::Kind;
+use crate::support::Fixture;
 
 const COUNT: u64 = 60;
 
 /// Faults in a thousand requests. The first is what the others are held against.
 const RATES: [u64; 4] = [0, 30, 100, 250];
 
+/// The one whose server has no streaming lists, and lists from the past instead.
+const READS_PAGES: u64 = 100;
+
+/// After so many deeds each operator is killed that something goes wrong for.
+const KILLED_AFTER: usize = 30;
+
+/// And all connections end of those.
+const CUT_AFTER: usize = 10;
+
 /// Between two deeds.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// The longest that the operator waits before it tries again is a minute.
-const SETTLES_WITHIN: Duration = Duration::from_secs(180);
-
-/// An operator that serves one namespace, through a proxy of its own.
-struct Side {
-    namespace: String,
-    api: Api<InferenceService>,
-    client: Client,
-    proxy: Proxy,
-    operator: Operator,
-}
-
-impl Side {
-    async fn start(client: &Client, seed: u64, rate: u64) -> Side {
-        let namespace = format!("chaos-{}-rate-{rate}", std::process::id());
-        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
-        Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("created");
-        let proxy = Proxy::start(seed ^ rate, rate).await;
-        let token = kubectl(&["create", "token", "-n", "inference-operator", "inference-operator"]);
-        // Those that hang, for half a minute each, must not keep the others waiting.
-        let arguments = ["--namespace", &namespace, "--concurrency", "32"];
-        let (port, ca) = (&proxy.listener.port, &proxy.authority.pem);
-        let operator = Operator::spawn_at(&namespace, &token, port, ca, &arguments);
-        Side { api: Api::namespaced(client.clone(), &namespace), client: client.clone(), namespace, proxy, operator }
-    }
-
-    async fn settles(&self) -> Snapshot {
-        within(SETTLES_WITHIN, "all are as their specs say", || async {
-            let snapshot = snapshot::take(&self.client, &self.namespace).await?;
-            match snapshot.iter().find(|(_, object)| !is_settled(object)) {
-                None => Ok(snapshot),
-                Some((name, object)) => Err(format!("{name}: {object}")),
-            }
-        })
-        .await
-    }
-
-    async fn becomes(&self, expected: &Snapshot) {
-        within(SETTLES_WITHIN, &format!("{} is as without faults", self.namespace), || async {
-            let found = snapshot::take(&self.client, &self.namespace).await?;
-            snapshot::difference(expected, &found).map_or(Ok(()), Err)
-        })
-        .await;
-    }
-
-    /// Neither writes nor reads any more.
-    async fn rests(&self) {
-        self.operator.settled().await;
-        within(SETTLES_WITHIN, &format!("{} is at rest", self.namespace), || async {
-            let before = self.proxy.log().len();
-            tokio::time::sleep(Duration::from_secs(6)).await;
-            let log = self.proxy.log();
-            if log.len() == before {
-                return Ok(());
-            }
-            Err(log[before..].iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })
-        .await;
-    }
-
-    fn keeps_its_budget(&self, deeds: &Deeds) {
-        let complaints = budget::complaints(&self.proxy.log(), deeds);
-        println!("{}: {}", self.namespace, budget::totals(&self.proxy.log()));
-        assert!(complaints.is_empty(), "{}:\n{}", self.namespace, complaints.join("\n"));
-    }
-
-    async fn clean_up(self) {
-        self.api.delete_collection(&DeleteParams::foreground(), &ListParams::default()).await.expect("deleted");
-        within(SETTLES_WITHIN, "all is collected", || async {
-            let left = snapshot::take(&self.client, &self.namespace).await?.len();
-            if left == 0 { Ok(()) } else { Err(format!("{left} objects left")) }
-        })
-        .await;
-        let namespaces = Api::<Namespace>::all(self.client);
-        namespaces.delete(&self.namespace, &DeleteParams::background()).await.expect("deleted");
-    }
-}
-
-fn is_settled(object: &serde_json::Value) -> bool {
-    let phase = &object["status"]["phase"];
-    object["is observed"] != false && (phase.is_null() || phase == "Ready" || phase == "Failed")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
@@ -116,11 +39,25 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     let plan = deeds::plan(&mut Chance::new(seed), COUNT);
     let mut sides = Vec::new();
     for rate in RATES {
-        sides.push(Side::start(&fixture.client, seed, rate).await);
+        let mut side = Side::new(&fixture.client, &format!("chaos-rate-{rate}"), seed ^ rate, rate).await;
+        if rate == READS_PAGES {
+            side.proxy.refuse_streaming_lists();
+        }
+        side.start_operator();
+        sides.push(side);
     }
-    for deed in &plan {
+    for (number, deed) in plan.iter().enumerate() {
+        if number % KILLED_AFTER == KILLED_AFTER - 1 {
+            sides[1..].iter_mut().for_each(Side::kill_operator);
+        }
         for side in &sides {
-            deed.act(&side.api).await;
+            deed.act(&side.client, &side.namespace).await;
+        }
+        if number % KILLED_AFTER == KILLED_AFTER - 1 {
+            sides[1..].iter_mut().for_each(Side::start_operator);
+        }
+        if number % CUT_AFTER == CUT_AFTER / 2 {
+            sides[1..].iter().for_each(|side| side.proxy.cut());
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -130,18 +67,37 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
         counts[1..].iter().all(|(requests, _)| *requests > 0) && counts.last().is_some_and(|(_, lines)| *lines > 0)
     );
 
-    let expected = sides[0].settles().await;
-    assert_eq!(names(&expected), expected_names(&plan), "without faults");
+    let past: Vec<usize> = sides.iter().map(|side| side.proxy.looks_at_the_past()).collect();
+    println!("lists and watches from the past: {past:?}");
+    assert!(past[1..].iter().sum::<usize>() > 0);
+
+    let expected_names = expected_names(&plan);
+    let expected = sides[0].settles(expected_names.len()).await;
+    assert_eq!(names(&expected), expected_names, "without faults");
+    strangers_have_kept_what_they_had(&expected);
     let deeds = deeds::count(&plan);
     for side in &sides {
         side.becomes(&expected).await;
-        side.rests().await;
-        side.keeps_its_budget(&deeds);
+        side.rests(TAKEN.len().try_into().expect("few")).await;
+        let complaints = budget::complaints(&side.proxy.log(), &deeds);
+        println!("{}: {}", side.namespace, budget::totals(&side.proxy.log()));
+        assert!(complaints.is_empty(), "{}:\n{}", side.namespace, complaints.join("\n"));
     }
     for side in sides {
         side.clean_up().await;
     }
     fixture.clean_up().await;
+}
+
+/// In one of the sides, and so in all that are like it.
+fn strangers_have_kept_what_they_had(snapshot: &Snapshot) {
+    for (name, kind) in TAKEN {
+        let object = &snapshot[&format!("{kind:?} {name}")];
+        assert_eq!((&object["labels"], &object["owners"]), (&json!({"app": "foreign"}), &json!([])), "{object}");
+        assert_eq!(snapshot[&format!("InferenceService {name}")]["status"]["phase"], "Failed");
+        let other = if kind == Kind::Service { Kind::Deployment } else { Kind::Service };
+        assert!(!snapshot.contains_key(&format!("{other:?} {name}")), "half a pair was made of {name}");
+    }
 }
 
 fn names(snapshot: &Snapshot) -> BTreeSet<&str> {
@@ -154,7 +110,7 @@ fn expected_names(plan: &[Deed]) -> BTreeSet<&str> {
         match deed {
             Deed::Make(name, _) => names.insert(name.as_str()),
             Deed::Delete(name) => names.remove(name.as_str()),
-            Deed::Change(..) => false,
+            _ => false,
         };
     }
     names

@@ -1,23 +1,40 @@
-//! What users do, drawn from a seed: InferenceServices made, changed, deleted and made anew. Done by the tests in
-//! several namespaces alike.
+//! What users and strangers do, drawn from a seed: InferenceServices made, changed, deleted and made anew; children
+//! edited, relabelled and deleted, and names taken. Done by the tests in several namespaces alike.
 
 use inference_operator::api::InferenceService;
-use kube::Api;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::budget::Deeds;
 use crate::chance::Chance;
+use crate::store::Kind;
 
 pub enum Deed {
     Make(String, Value),
     Change(String, Value),
     Delete(String),
+    /// A stranger's, of a child: another number of replicas, another label, no child at all.
+    Edit(String),
+    Relabel(Kind, String),
+    Lose(Kind, String),
+    /// An object of a stranger's that has the name first.
+    Take(Kind, String),
 }
 
-/// So many InferenceServices, with about as many changes in between.
+/// Names that strangers have, and what of.
+pub const TAKEN: [(&str, Kind); 2] = [("taken-1", Kind::Deployment), ("taken-2", Kind::Service)];
+
+/// So many InferenceServices, with about as many changes in between; and those whose names are taken.
 pub fn plan(chance: &mut Chance, count: u64) -> Vec<Deed> {
     let mut plan = Vec::new();
+    for (name, kind) in TAKEN {
+        plan.push(Deed::Take(kind, name.to_owned()));
+        plan.push(Deed::Make(name.to_owned(), spec(chance)));
+    }
     let name = |number: u64| format!("demo-{number}");
     for number in 0..count {
         plan.push(Deed::Make(name(number), first_spec(chance)));
@@ -32,25 +49,42 @@ pub fn plan(chance: &mut Chance, count: u64) -> Vec<Deed> {
             }
             _ => {}
         }
+        let other = name(chance.below(number + 1));
+        let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
+        match chance.below(8) {
+            0 => plan.push(Deed::Edit(other)),
+            1 => plan.push(Deed::Relabel(child, other)),
+            2 => plan.push(Deed::Lose(child, other)),
+            _ => {}
+        }
     }
     // For good: these names come up no more.
     plan.extend((0..count).step_by(10).map(|number| Deed::Delete(name(number))));
     plan
 }
 
-/// How often each InferenceService was made and changed.
+/// How often each InferenceService was made, changed and meddled with.
 pub fn count(plan: &[Deed]) -> Deeds {
     let mut deeds = Deeds::new();
     for deed in plan {
-        if let Deed::Make(name, _) | Deed::Change(name, _) = deed {
-            *deeds.entry(name.clone()).or_default() += 1;
+        match deed {
+            Deed::Make(name, _)
+            | Deed::Change(name, _)
+            | Deed::Edit(name)
+            | Deed::Relabel(_, name)
+            | Deed::Lose(_, name) => *deeds.entry(name.clone()).or_default() += 1,
+            Deed::Delete(_) | Deed::Take(..) => {}
         }
     }
     deeds
 }
 
 impl Deed {
-    pub async fn act(&self, api: &Api<InferenceService>) {
+    pub async fn act(&self, client: &Client, namespace: &str) {
+        let api = Api::<InferenceService>::namespaced(client.clone(), namespace);
+        let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+        let services = Api::<Service>::namespaced(client.clone(), namespace);
+        let (parameters, delete) = (PatchParams::default(), DeleteParams::background());
         match self {
             Deed::Make(name, spec) => {
                 let spec = serde_json::from_value(spec.clone()).expect("a spec");
@@ -58,13 +92,41 @@ impl Deed {
             }
             Deed::Change(name, spec) => {
                 let patch = Patch::Merge(json!({"spec": spec}));
-                api.patch(name, &PatchParams::default(), &patch).await.expect("changed");
+                api.patch(name, &parameters, &patch).await.expect("changed");
             }
-            Deed::Delete(name) => {
-                api.delete(name, &DeleteParams::background()).await.expect("deleted");
+            Deed::Delete(name) => drop(api.delete(name, &delete).await.expect("deleted")),
+            // The child may not be there yet, or not any more.
+            Deed::Edit(name) => {
+                let patch = Patch::Merge(json!({"spec": {"replicas": 7}}));
+                drop(deployments.patch(name, &parameters, &patch).await);
+            }
+            Deed::Relabel(kind, name) => {
+                let patch = Patch::Merge(json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}}));
+                match kind {
+                    Kind::Service => drop(services.patch(name, &parameters, &patch).await),
+                    _ => drop(deployments.patch(name, &parameters, &patch).await),
+                }
+            }
+            Deed::Lose(Kind::Service, name) => drop(services.delete(name, &delete).await),
+            Deed::Lose(_, name) => drop(deployments.delete(name, &delete).await),
+            Deed::Take(Kind::Service, name) => {
+                services.create(&PostParams::default(), &strangers(Kind::Service, name)).await.expect("created");
+            }
+            Deed::Take(kind, name) => {
+                deployments.create(&PostParams::default(), &strangers(*kind, name)).await.expect("created");
             }
         }
     }
+}
+
+fn strangers<T: DeserializeOwned>(kind: Kind, name: &str) -> T {
+    let labels = json!({"app": "foreign"});
+    let spec = match kind {
+        Kind::Service => json!({"selector": labels, "ports": [{"port": 81}]}),
+        _ => json!({"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}}),
+    };
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "spec": spec})).expect("an object")
 }
 
 /// One in ten is refused. Never by a change: what was there before it stays, and that is a matter of time.

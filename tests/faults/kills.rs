@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use inference_operator::api::Phase;
-
 use crate::budget::{self, Deeds};
 use crate::chance::Chance;
-use crate::proxy::Proxy;
 use crate::seed;
-use crate::support::{Fixture, Operator, kubectl};
+use crate::side::Side;
+use crate::snapshot;
+use crate::support::Fixture;
 
 const COUNT: usize = 500;
 /// How often it is killed, after so many writes at most.
@@ -18,39 +17,48 @@ const MOST_WRITES: u64 = 80;
 /// There are 1,500 writes and more, so all kills find something to interrupt.
 const LONGEST_LIFE: Duration = Duration::from_secs(120);
 
+/// Kills it so often, and lets the last one live.
+async fn live(side: &mut Side, seed: u64) {
+    let mut chance = Chance::new(seed);
+    for kill in 0..KILLS {
+        // The first ones one after the other: each place in the creation of the first one.
+        let writes = if kill < 4 { 1 + kill as u64 } else { 1 + chance.below(MOST_WRITES) };
+        let sprung = side.proxy.after_writes(writes);
+        side.start_operator();
+        tokio::time::timeout(LONGEST_LIFE, sprung).await.expect("it writes").expect("a proxy");
+        side.kill_operator();
+    }
+    side.start_operator();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_that_is_killed_after_any_write_leaves_nothing_undone_and_nothing_done_twice() {
     let fixture = Fixture::new("kills").await;
     let seed = seed::drawn();
-    let proxy = Proxy::start(seed, 0).await;
-    let token = kubectl(&["create", "token", "-n", "inference-operator", "inference-operator"]);
-    let start = || {
-        proxy.note_start();
-        Operator::spawn_at("kills", &token, &proxy.listener.port, &proxy.authority.pem, &[])
-    };
+    let mut spared = Side::new(&fixture.client, "kills-none", seed, 0).await;
+    let mut killed = Side::new(&fixture.client, "kills-many", seed, 0).await;
+    spared.start_operator();
+    let (spared_api, killed_api) = (spared.api.clone(), killed.api.clone());
     let create = async {
         for number in 0..COUNT {
-            fixture.create(&format!("demo-{number}"), 0).await;
+            for api in [&spared_api, &killed_api] {
+                Side::create(api, &format!("demo-{number}")).await;
+            }
         }
     };
-    let live = async {
-        let mut chance = Chance::new(seed);
-        for kill in 0..KILLS {
-            // The first ones one after the other: each place in the creation of the first one.
-            let writes = if kill < 4 { 1 + kill as u64 } else { 1 + chance.below(MOST_WRITES) };
-            let sprung = proxy.after_writes(writes);
-            let operator = start();
-            tokio::time::timeout(LONGEST_LIFE, sprung).await.expect("it writes").expect("a proxy");
-            operator.kill();
-        }
-    };
-    tokio::join!(create, live);
-    let operator = start();
-    fixture.until_all(COUNT, Phase::Ready).await;
-    operator.settled().await;
-    println!("{KILLS} kills: {}", budget::totals(&proxy.log()));
+    tokio::join!(create, live(&mut killed, seed));
+
+    let expected = spared.settles(COUNT).await;
+    killed.becomes(&expected).await;
+    tokio::join!(spared.rests(0), killed.rests(0));
+    snapshot::assert_same_traces(&spared.traces().await, &killed.traces().await);
+    println!("no kills: {}", budget::totals(&spared.proxy.log()));
+    println!("{KILLS} kills: {}", budget::totals(&killed.proxy.log()));
     let deeds: Deeds = (0..COUNT).map(|number| (format!("demo-{number}"), 1)).collect();
-    let complaints = budget::complaints(&proxy.log(), &deeds);
+    let mut complaints = budget::complaints(&spared.proxy.log(), &deeds);
+    complaints.extend(budget::complaints(&killed.proxy.log(), &deeds));
+    complaints.extend(budget::made_otherwise(&spared.proxy.log(), &killed.proxy.log()));
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    tokio::join!(spared.clean_up(), killed.clean_up());
     fixture.clean_up().await;
 }

@@ -7,6 +7,10 @@ use crate::store::{Key, Kind};
 pub enum Entry {
     /// The operator was started.
     Start,
+    /// All connections have ended.
+    Cut,
+    /// A list or a watch begins in the past: this one.
+    Past(String),
     Asked(Asked),
 }
 
@@ -36,8 +40,20 @@ impl Asked {
         self.key.as_ref().is_some_and(|key| key.name == name)
     }
 
+    /// The API server has made the object of it.
+    pub fn made_kind(&self, kind: Kind) -> bool {
+        self.wrote_kind(kind) && self.code == Some(201)
+    }
+
     pub fn wrote_kind(&self, kind: Kind) -> bool {
         self.wrote() && self.key.as_ref().is_some_and(|key| key.kind == kind)
+    }
+}
+
+impl Entry {
+    /// After this the operator sees things again, or has to.
+    pub fn is_new_beginning(&self) -> bool {
+        !matches!(self, Entry::Asked(_))
     }
 }
 
@@ -45,6 +61,8 @@ impl std::fmt::Display for Entry {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Entry::Start => write!(formatter, "the operator is started"),
+            Entry::Cut => write!(formatter, "all connections end"),
+            Entry::Past(what) => write!(formatter, "from the past: {what}"),
             Entry::Asked(Asked { line, fate, code, .. }) => write!(formatter, "{line}: {fate:?}, {code:?}"),
         }
     }

@@ -25,8 +25,10 @@ mod impostor;
 mod lines;
 mod listener;
 mod log;
+mod past;
 mod proxy;
 mod seed;
+mod side;
 mod snapshot;
 
 mod chaos;

@@ -1,6 +1,7 @@
 //! API server and datastore that are killed, and a history that is gone when the operator comes back.
 
 use inference_operator::api::Phase;
+use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,6 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::budget::{self, Deeds};
 use crate::proxy::Proxy;
+use crate::side::Side;
+use crate::snapshot;
 use crate::support::shell::{cluster, variable};
 use crate::support::{Fixture, Operator, eventually, kubectl};
 
@@ -16,39 +19,64 @@ fn start(name: &str, proxy: &Proxy) -> Operator {
     Operator::spawn_at(name, &token, &proxy.listener.port, &proxy.authority.pem, &[])
 }
 
+/// So many InferenceServices before each outage.
+const COUNT: usize = 20;
+
+async fn create_some(side: &Side, round: usize) -> Vec<String> {
+    let names: Vec<String> = (0..COUNT).map(|number| format!("demo-{round}-{number}")).collect();
+    for name in &names {
+        Side::create(&side.api, name).await;
+    }
+    names
+}
+
+async fn outage(client: &Client, parts: &[&str]) {
+    for part in parts.iter().rev() {
+        cluster(&["stop", part, "--kill"]);
+    }
+    for part in parts {
+        cluster(&["start", part]);
+    }
+    eventually("the API server is ready", || async {
+        client.apiserver_version().await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_they_interrupt() {
     const OUTAGES: [&[&str]; 3] = [&["apiserver"], &["datastore"], &["datastore", "apiserver"]];
-    const COUNT: usize = 20;
     let fixture = Fixture::new("outages").await;
-    let proxy = Proxy::start(0, 0).await;
-    let operator = start("outages", &proxy);
-    operator.ready().await;
+    // What it is held against comes first: an outage is one for all.
+    let mut spared = Side::new(&fixture.client, "outages-none", 0, 0).await;
+    spared.start_operator();
+    for round in 0..OUTAGES.len() {
+        create_some(&spared, round).await;
+    }
+    let expected = spared.settles(OUTAGES.len() * COUNT).await;
+    spared.rests(0).await;
+    spared.kill_operator();
+
+    let mut struck = Side::new(&fixture.client, "outages-many", 0, 0).await;
+    struck.start_operator();
+    struck.operator().ready().await;
     let mut deeds = Deeds::new();
     for (round, parts) in OUTAGES.into_iter().enumerate() {
-        for number in 0..COUNT {
-            let name = format!("demo-{round}-{number}");
-            fixture.create(&name, 0).await;
-            // Each outage from now on ends all watches. What is made while the lists after it are read is not in
-            // them, and is looked at again: an apply that changes nothing.
-            deeds.insert(name, 1 + OUTAGES.len() - round);
-        }
-        for part in parts.iter().rev() {
-            cluster(&["stop", part, "--kill"]);
-        }
-        for part in parts {
-            cluster(&["start", part]);
-        }
-        eventually("the API server is ready", || async {
-            fixture.client.apiserver_version().await.map(drop).map_err(|error| error.to_string())
-        })
-        .await;
+        // Each outage from now on ends all watches. What is made while the lists after it are read is not in
+        // them, and is looked at again: an apply that changes nothing.
+        let names = create_some(&struck, round).await;
+        deeds.extend(names.into_iter().map(|name| (name, 1 + OUTAGES.len() - round)));
+        outage(&fixture.client, parts).await;
     }
-    fixture.until_all(OUTAGES.len() * COUNT, Phase::Ready).await;
-    operator.settled().await;
-    println!("outages: {}", budget::totals(&proxy.log()));
-    let complaints = budget::complaints(&proxy.log(), &deeds);
+    struck.becomes(&expected).await;
+    struck.rests(0).await;
+    snapshot::assert_same_traces(&spared.traces().await, &struck.traces().await);
+    println!("no outages: {}", budget::totals(&spared.proxy.log()));
+    println!("outages: {}", budget::totals(&struck.proxy.log()));
+    let mut complaints = budget::complaints(&struck.proxy.log(), &deeds);
+    complaints.extend(budget::made_otherwise(&spared.proxy.log(), &struck.proxy.log()));
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    tokio::join!(spared.clean_up(), struck.clean_up());
     fixture.clean_up().await;
 }
 

@@ -1,5 +1,6 @@
 //! Between the operator and the real API server: hands on what it is asked, has go wrong what the simulation has go
-//! wrong, and writes down all of it. Started by the tests; must never change what it hands on.
+//! wrong, and writes down all of it. Started by the tests; must never change what it hands on, but for what a server may
+//! do of itself (past.rs).
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -31,6 +32,7 @@ use crate::faults::{Fate, Faults};
 use crate::lines::{self, FASTER};
 use crate::listener::Listener;
 use crate::log::{Asked, Entry};
+use crate::past::Past;
 use crate::question;
 use crate::support::shell::variable;
 
@@ -49,6 +51,7 @@ pub struct State {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     requests: Mutex<Faults>,
     pub lines: Mutex<Faults>,
+    past: Mutex<Past>,
     log: Mutex<Vec<Entry>>,
     trap: Mutex<Option<Trap>>,
     /// How often the operator was told that it fell behind.
@@ -72,6 +75,7 @@ impl Proxy {
             client: client(),
             requests: Mutex::new(faults(seed, rate)),
             lines: Mutex::new(faults(!seed, rate / LINES_ARE_SAFER)),
+            past: Mutex::default(),
             log: Mutex::default(),
             trap: Mutex::default(),
             expired: AtomicU64::new(0),
@@ -92,12 +96,27 @@ impl Proxy {
         (stop(&self.state.requests), stop(&self.state.lines))
     }
 
+    /// As with the feature WatchList off; and pages are small.
+    pub fn refuse_streaming_lists(&self) {
+        lock(&self.state.requests).streams_lists = false;
+    }
+
+    /// Ends all connections, with whatever is under way.
+    pub fn cut(&self) {
+        lock(&self.state.log).push(Entry::Cut);
+        self.listener.cut();
+    }
+
     pub fn note_start(&self) {
         lock(&self.state.log).push(Entry::Start);
     }
 
     pub fn log(&self) -> MutexGuard<'_, Vec<Entry>> {
         lock(&self.state.log)
+    }
+
+    pub fn looks_at_the_past(&self) -> usize {
+        self.log().iter().filter(|entry| matches!(entry, Entry::Past(_))).count()
     }
 
     pub fn expired(&self) -> u64 {
@@ -118,6 +137,21 @@ impl State {
         let wrote = asked.wrote();
         lock(&self.log).push(Entry::Asked(asked));
         wrote && self.springs_trap()
+    }
+
+    /// The path and query to ask the API server for; None: it does not do that.
+    fn turn(&self, parts: &Parts) -> Option<String> {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let faults = &mut *lock(&self.requests);
+        if !faults.streams_lists && path.contains("sendInitialEvents=true") {
+            return None;
+        }
+        let small_pages = !faults.streams_lists;
+        let turned = lock(&self.past).turn(path, faults, small_pages);
+        if turned.is_past {
+            lock(&self.log).push(Entry::Past(turned.path_and_query.clone()));
+        }
+        Some(turned.path_and_query)
     }
 
     fn springs_trap(&self) -> bool {
@@ -177,7 +211,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         Fate::Late(wait) => tokio::time::sleep(wait / FASTER).await,
         Fate::Served | Fate::Unanswered | Fate::Hanging | Fate::CutShort => {}
     }
-    let answer = state.client.request(forwarded(parts, body)).await;
+    let Some(path) = state.turn(&parts) else {
+        state.note(Asked { code: Some(422), ..asked });
+        return Ok(refusal(422));
+    };
+    let answer = state.client.request(forwarded(parts, &path, body)).await;
     let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
     if state.note(Asked { code, ..asked }) {
         pending::<()>().await;
@@ -202,8 +240,7 @@ fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
     Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
 }
 
-fn forwarded(parts: Parts, body: Bytes) -> Request<Full<Bytes>> {
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     let address: Uri = format!("{}{path}", variable("APISERVER")).parse().expect("an address");
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = parts.method;

@@ -1,9 +1,11 @@
 //! What there is in a namespace, without what no two clusters have alike: to be compared. Taken by the tests from the
 //! API server itself, never through the proxy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Request;
+use inference_operator::api::GROUP;
+use inference_operator::reconcile::deployment::MANAGED_BY;
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -29,6 +31,30 @@ pub async fn take(client: &Client, namespace: &str) -> Result<Snapshot, String> 
         }
     }
     Ok(snapshot)
+}
+
+/// What else has come of it: the names of ReplicaSets, one for each template that there ever was, and how often the
+/// operator has complained. No two clusters agree on these where specs change faster than they are followed.
+pub async fn traces(client: &Client, namespace: &str) -> BTreeSet<String> {
+    let list = async |path: &str| {
+        let request = Request::get(path.replace("NAMESPACE", namespace)).body(Vec::new()).expect("a request");
+        let mut list = client.request::<Value>(request).await.expect("a list");
+        list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    };
+    let replica_sets = list("/apis/apps/v1/namespaces/NAMESPACE/replicasets").await;
+    let events = list("/apis/events.k8s.io/v1/namespaces/NAMESPACE/events").await;
+    let own = events.into_iter().filter(|event| event["reportingController"] == format!("{GROUP}/{MANAGED_BY}"));
+    let names = replica_sets.into_iter().chain(own).map(|object| object["metadata"]["name"].to_string());
+    names.collect()
+}
+
+pub fn assert_same_traces(expected: &BTreeSet<String>, found: &BTreeSet<String>) {
+    let (missing, more): (Vec<_>, Vec<_>) =
+        (expected.difference(found).collect(), found.difference(expected).collect());
+    assert!(
+        missing.is_empty() && more.is_empty(),
+        "ReplicaSets and Events: {missing:?} are missing, {more:?} are more"
+    );
 }
 
 /// The first thing in which `found` is not as `expected`.

@@ -11,6 +11,7 @@ mod controllers;
 mod excuses;
 mod faults;
 mod guard;
+mod listing;
 mod memory;
 mod oracle;
 mod question;

@@ -8,12 +8,7 @@ use crate::store::{Key, Kind};
 
 pub enum Question {
     Watch(WatchQuestion),
-    List {
-        kind: Kind,
-        managed_only: bool,
-        metadata_only: bool,
-        token: Option<String>,
-    },
+    List(ListQuestion),
     Get(Key),
     Create {
         key: Key,
@@ -42,15 +37,28 @@ impl Question {
             | Question::Create { key, .. }
             | Question::Apply { key, .. }
             | Question::Status { key, .. } => Some(key),
-            Question::Watch(_) | Question::List { .. } | Question::Event => None,
+            Question::Watch(_) | Question::List(_) | Question::Event => None,
         }
     }
 }
 
-pub struct WatchQuestion {
+/// Which objects, and what of them.
+pub struct Selection {
     pub kind: Kind,
+    /// None: of all namespaces.
+    pub namespace: Option<String>,
     pub managed_only: bool,
     pub metadata_only: bool,
+}
+
+pub struct ListQuestion {
+    pub selection: Selection,
+    pub limit: Option<usize>,
+    pub token: Option<String>,
+}
+
+pub struct WatchQuestion {
+    pub selection: Selection,
     /// Begins with a list.
     pub initial_events: bool,
     pub version: u64,
@@ -84,19 +92,19 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
         Some(_) => return Err(unknown()),
     };
     let object = || serde_json::from_slice::<Value>(body).map_err(|error| format!("{}: {error}", parts.uri));
+    let many = |namespace: Option<&str>| {
+        let selection = Selection { kind, namespace: namespace.map(str::to_owned), managed_only, metadata_only };
+        if parameter("watch") == Some("true") {
+            let initial_events = parameter("sendInitialEvents") == Some("true");
+            let version = parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+            return Question::Watch(WatchQuestion { selection, initial_events, version });
+        }
+        let limit = parameter("limit").and_then(|limit| limit.parse().ok());
+        Question::List(ListQuestion { selection, limit, token: parameter("continue").map(str::to_owned) })
+    };
     match (&parts.method, rest) {
-        (&Method::GET, [found]) if *found == plural && parameter("watch") == Some("true") => {
-            Ok(Question::Watch(WatchQuestion {
-                kind,
-                managed_only,
-                metadata_only,
-                initial_events: parameter("sendInitialEvents") == Some("true"),
-                version: parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0),
-            }))
-        }
-        (&Method::GET, [found]) if *found == plural => {
-            Ok(Question::List { kind, managed_only, metadata_only, token: parameter("continue").map(str::to_owned) })
-        }
+        (&Method::GET, [found]) if *found == plural => Ok(many(None)),
+        (&Method::GET, ["namespaces", namespace, found]) if *found == plural => Ok(many(Some(namespace))),
         (&Method::GET, ["namespaces", namespace, found, name]) if *found == plural => {
             Ok(Question::Get(Key::new(kind, namespace, name)))
         }

@@ -19,13 +19,10 @@ use tower::BoxError;
 use crate::cluster::{Inner, Request, Shared};
 use crate::faults::{Fate, Faults, Kill};
 use crate::question::{Question, parse};
-use crate::store::{Kind, Refusal, refusal};
-use crate::{guard, watching};
+use crate::store::{Refusal, refusal};
+use crate::{guard, listing, watching};
 
 pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
-
-/// Items in a page, whatever the client asks for: servers may send fewer.
-const PAGE: usize = 2;
 
 /// `process`: is told when the process that asks is to be killed; None: it is not.
 pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
@@ -89,9 +86,7 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
 fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16, Value), Refusal> {
     let (verb, key, result, before) = match question {
         Question::Watch(_) => return Err(refusal(500, "InternalError", "a watch is no answer")),
-        Question::List { kind, managed_only, metadata_only, token } => {
-            return list(inner, kind, managed_only, metadata_only, token.as_deref());
-        }
+        Question::List(list) => return listing::page(&inner.store, &list).map(|page| (200, page)),
         Question::Event => return Ok((201, json!({}))),
         Question::Get(key) => {
             let found = inner.store.get(&key).cloned();
@@ -118,31 +113,6 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
     }
     inner.log.push(Request { at: Instant::now(), verb, key, code, wrote });
     result.map(|object| (code, object))
-}
-
-fn list(
-    inner: &mut Inner,
-    kind: Kind,
-    managed_only: bool,
-    metadata_only: bool,
-    token: Option<&str>,
-) -> Result<(u16, Value), Refusal> {
-    let (version, begin) = match token.and_then(|token| token.split_once('.')) {
-        Some((version, begin)) => (version.parse().unwrap_or(0), begin.parse().unwrap_or(0)),
-        None => (inner.store.version, 0),
-    };
-    if version < inner.store.floor {
-        return Err(refusal(410, "Expired", "the continue token is too old"));
-    }
-    let all = inner.store.snapshot(kind, version);
-    let chosen: Vec<&Value> = all.values().filter(|object| !managed_only || watching::is_managed(object)).collect();
-    let items: Vec<Value> =
-        chosen.iter().skip(begin).take(PAGE).map(|object| watching::shown(object, metadata_only)).collect();
-    let mut metadata = json!({"resourceVersion": version.to_string()});
-    if begin + PAGE < chosen.len() {
-        metadata["continue"] = json!(format!("{version}.{}", begin + PAGE));
-    }
-    Ok((200, json!({"kind": "List", "items": items, "metadata": metadata})))
 }
 
 // === HTTP ===

@@ -12,7 +12,8 @@ use tower::BoxError;
 
 use crate::cluster::{Inner, Shared};
 use crate::faults::{Faults, LineFate};
-use crate::question::WatchQuestion;
+use crate::listing::{is_in, is_managed, shown};
+use crate::question::{Selection, WatchQuestion};
 use crate::server::{Answer, streamed};
 use crate::store::{Change, Refusal, refusal};
 
@@ -48,11 +49,10 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         initial_events(&inner, &question, version, &mut lines);
         version
     } else {
-        if question.version < inner.store.floor {
-            return Err(refusal(410, "Expired", "too old resource version"));
-        }
+        // Where that is forgotten already, the first line says so: the answer has begun when it is looked for.
         let repeats = inner.draw(None, Faults::repeats);
-        question.version.saturating_sub(repeats).max(inner.store.floor)
+        let floor = inner.store.floor.min(question.version);
+        question.version.saturating_sub(repeats).max(floor)
     };
     let life = SHORTEST + inner.faults.chance.up_to(SHORTEST);
     drop(inner);
@@ -74,9 +74,10 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
 }
 
 fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: &mut VecDeque<String>) {
-    for object in inner.store.snapshot(question.kind, version).values() {
-        if !question.managed_only || is_managed(object) {
-            lines.push_back(line("ADDED", &shown(object, question.metadata_only)));
+    let selection = &question.selection;
+    for (key, object) in &inner.store.snapshot(selection.kind, version) {
+        if is_in(selection, key) && (!selection.managed_only || is_managed(object)) {
+            lines.push_back(line("ADDED", &shown(object, selection.metadata_only)));
         }
     }
     let annotations = json!({"k8s.io/initial-events-end": "true"});
@@ -143,8 +144,8 @@ impl Watching {
         }
         let begin = inner.store.history.partition_point(|change| change.version <= self.cursor);
         for change in &inner.store.history[begin..] {
-            if change.key.kind == self.question.kind {
-                self.lines.extend(event(change, &self.question));
+            if is_in(&self.question.selection, &change.key) {
+                self.lines.extend(event(change, &self.question.selection));
             }
         }
         self.cursor = inner.store.version;
@@ -158,10 +159,10 @@ impl Watching {
 }
 
 /// One change as this watch sees it: what stops to match its selector is deleted for it.
-fn event(change: &Change, question: &WatchQuestion) -> Option<String> {
+fn event(change: &Change, selection: &Selection) -> Option<String> {
     let matches =
-        |object: &Option<Value>| object.as_ref().is_some_and(|object| !question.managed_only || is_managed(object));
-    let show = |object: &Option<Value>| object.as_ref().map(|object| shown(object, question.metadata_only));
+        |object: &Option<Value>| object.as_ref().is_some_and(|object| !selection.managed_only || is_managed(object));
+    let show = |object: &Option<Value>| object.as_ref().map(|object| shown(object, selection.metadata_only));
     match (matches(&change.before), matches(&change.after)) {
         (false, true) => Some(line("ADDED", &show(&change.after)?)),
         (true, true) => Some(line("MODIFIED", &show(&change.after)?)),
@@ -171,18 +172,6 @@ fn event(change: &Change, question: &WatchQuestion) -> Option<String> {
             Some(line("DELETED", &last))
         }
         (false, false) => None,
-    }
-}
-
-pub fn is_managed(object: &Value) -> bool {
-    object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == json!("inference-operator")
-}
-
-pub fn shown(object: &Value, metadata_only: bool) -> Value {
-    if metadata_only {
-        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
-    } else {
-        object.clone()
     }
 }
 

@@ -137,12 +137,16 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // As far as it goes: the API server itself may be what failed.
-            let _ = std::process::Command::new(super::shell::variable("KUBECTL"))
-                .args(["-n", &self.namespace, "delete", "isvc", "--all", "--ignore-not-found", "--timeout=30s"])
-                .output();
+            leave(&self.namespace);
         }
     }
+}
+
+/// Deletes what there is, as far as it goes: the API server itself may be what failed.
+pub fn leave(namespace: &str) {
+    let _ = std::process::Command::new(super::shell::variable("KUBECTL"))
+        .args(["-n", namespace, "delete", "isvc", "--all", "--ignore-not-found", "--timeout=30s"])
+        .output();
 }
 
 pub fn spec(model: &str, replicas: i32, gpu_type: &str) -> InferenceServiceSpec {

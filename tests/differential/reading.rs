@@ -1,0 +1,187 @@
+//! What the operator reads, and as it reads it: lists page by page, watches line by line, pruned as they arrive. Called
+//! by both sides with a client of theirs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, header};
+use inference_operator::answer;
+use inference_operator::projection::{Deployment, DeploymentMetadata, InferenceService, Kind as _, Service};
+use inference_operator::pruning::{Fields, Piece, Pruner};
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Told};
+use crate::store::Kind;
+
+/// What is asked for is there already; this only keeps a test that is wrong from hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which objects.
+pub struct Selection<'a> {
+    pub kind: Kind,
+    pub namespace: &'a str,
+    pub managed_only: bool,
+}
+
+impl Selection<'_> {
+    fn request(&self, query: &str, is_list: bool) -> Request<Vec<u8>> {
+        let namespace = Some(self.namespace);
+        let (path, accept, accept_list) = match self.kind {
+            Kind::InferenceService => {
+                (InferenceService::path(namespace), InferenceService::ACCEPT, InferenceService::ACCEPT_LIST)
+            }
+            Kind::Deployment => {
+                (DeploymentMetadata::path(namespace), DeploymentMetadata::ACCEPT, DeploymentMetadata::ACCEPT_LIST)
+            }
+            Kind::Service => (Service::path(namespace), Service::ACCEPT, Service::ACCEPT_LIST),
+        };
+        let selector =
+            if self.managed_only { "&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dinference-operator" } else { "" };
+        let accept = if is_list { accept_list } else { accept };
+        Request::get(format!("{path}?{query}{selector}"))
+            .header(header::ACCEPT, accept)
+            .body(Vec::new())
+            .expect("a request")
+    }
+
+    fn list(&self) -> Fields {
+        match self.kind {
+            Kind::InferenceService => InferenceService::LIST,
+            Kind::Deployment => DeploymentMetadata::LIST,
+            Kind::Service => Service::LIST,
+        }
+    }
+
+    fn event(&self) -> Fields {
+        match self.kind {
+            Kind::InferenceService => InferenceService::EVENT,
+            Kind::Deployment => DeploymentMetadata::EVENT,
+            Kind::Service => Service::EVENT,
+        }
+    }
+}
+
+/// The pages of a list, and the resourceVersion of it.
+pub async fn pages(client: &Client, selection: &Selection<'_>, limit: usize) -> (Answer, Option<String>) {
+    let (mut pages, mut token) = (Vec::new(), String::new());
+    loop {
+        let request = selection.request(&format!("limit={limit}&continue={token}"), true);
+        let mut answer = match answer::send(client, request, selection.list()).await {
+            Ok(answer) => answer,
+            Err(error) => return (refused(error), None),
+        };
+        let mut items = Vec::new();
+        let document = loop {
+            let piece = answer.next().await.expect("a list");
+            let kept: Value = serde_json::from_slice(answer.kept()).expect("JSON");
+            match piece.expect("a whole list") {
+                Piece::Item => items.push(kept),
+                Piece::Document => break kept,
+            }
+        };
+        let metadata = &document["metadata"];
+        metadata["continue"].as_str().unwrap_or_default().clone_into(&mut token);
+        pages.push(alike(json!({"items": items, "metadata": metadata})));
+        if token.is_empty() {
+            return (Ok(Told::Read(pages)), metadata["resourceVersion"].as_str().map(str::to_owned));
+        }
+    }
+}
+
+/// The line of a watch after which no more are read. An error is one in any case.
+pub enum Last {
+    EndOfList,
+    /// What happens to the object of this uid.
+    Object(Value),
+}
+
+impl Last {
+    fn is(&self, event: &Value) -> bool {
+        match self {
+            _ if event["type"] == "ERROR" => true,
+            Last::EndOfList => ends_list(event),
+            Last::Object(uid) => event["object"]["metadata"]["uid"] == *uid,
+        }
+    }
+}
+
+fn ends_list(event: &Value) -> bool {
+    !event["object"]["metadata"]["annotations"].is_null()
+}
+
+/// The lines of a watch up to the last, and the resourceVersion of that one. Those of the list that it may begin with
+/// are sorted; bookmarks are left out but for the one at its end.
+pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, last: &Last) -> (Answer, Option<String>) {
+    let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
+    let read = async {
+        let mut answer = match answer::send(client, request, selection.event()).await {
+            Ok(answer) => answer,
+            Err(error) => return (refused(error), None),
+        };
+        let mut events: Vec<Value> = Vec::new();
+        loop {
+            answer.next().await.expect("a watch").expect("more lines");
+            let mut event: Value = serde_json::from_slice(answer.kept()).expect("JSON");
+            if ends_list(&event) {
+                events.sort_by_key(|event| event["object"]["metadata"]["name"].to_string());
+            } else if event["type"] == "BOOKMARK" {
+                continue;
+            }
+            event["object"]["message"] = Value::Null;
+            let is_last = last.is(&event);
+            let version = event["object"]["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+            events.push(alike(event));
+            if is_last {
+                return (Ok(Told::Read(events)), version);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the line that was waited for")
+}
+
+/// What the operator keeps of an answer to a request for one object.
+pub fn kept(object: &Value) -> Value {
+    let fields = match object["kind"].as_str() {
+        Some("InferenceService") => InferenceService::FIELDS,
+        Some("Deployment") => Deployment::FIELDS,
+        Some(_) => Service::FIELDS,
+        None => return Value::Null,
+    };
+    let mut pruner = Pruner::new(fields);
+    pruner.advance(&mut Bytes::from(object.to_string())).expect("JSON");
+    alike(serde_json::from_slice(pruner.kept()).unwrap_or_default())
+}
+
+/// Without what no two API servers have alike: uids, versions, and whether what is not there is null, empty or left out.
+fn alike(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                let is_own = matches!(name.as_str(), "uid" | "resourceVersion" | "continue") && !is_empty(field);
+                *field = if is_own { json!("one of its own") } else { alike(field.take()) };
+            }
+            fields.retain(|_, field| !is_empty(field));
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| *element = alike(element.take())),
+        _ => {}
+    }
+    value
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        _ => false,
+    }
+}
+
+pub fn refused(error: kube::Error) -> Answer {
+    match error {
+        kube::Error::Api(status) => Err((status.code, status.reason.clone())),
+        error => panic!("{error}"),
+    }
+}
