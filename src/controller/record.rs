@@ -46,6 +46,8 @@ impl State {
     pub const LISTED: State = State(1 << 3);
     pub const DEPLOYMENT_LISTED: State = State(1 << 4);
     pub const SERVICE_LISTED: State = State(1 << 5);
+    /// A list that ended in flight did not name the Service that is being made: was it not there yet, or gone again?
+    pub const MISSED: State = State(1 << 6);
     const ALL_LISTED: State = State(0b11_1000);
 
     pub fn has(self, mark: State) -> bool {
@@ -186,6 +188,9 @@ impl Record {
     /// A complete list did not name the child.
     pub fn child_vanished(&mut self, kind: ChildKind) -> bool {
         let known = *self.version(kind);
+        if known == 0 && kind == ChildKind::Service && self.state.has(State::IN_FLIGHT) {
+            self.state.set(State::MISSED, true);
+        }
         // One more than known, so that the answer of a read that came before does not count.
         known != 0 && self.mark(kind.reason(), kind, known + 1)
     }
@@ -206,6 +211,7 @@ impl Record {
     /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
     pub fn depart(&mut self, namespace: String, name: String, spec: Option<Spec>) -> Task {
         self.state.set(State::IN_FLIGHT, true);
+        self.state.set(State::MISSED, false);
         let mut reasons = std::mem::take(&mut self.reasons);
         // While a spec is refused nothing is made or repaired: what was put off is due when it is mended. Whatever
         // the reason, the spec is read again and may be found so, before its watch tells.
@@ -230,6 +236,9 @@ impl Record {
     pub fn land(&mut self, departed: &Departed, done: &Done, configuration: u64) {
         let looked_only = departed.reasons == Reasons::PROGRESS;
         self.land_children(departed, done);
+        if self.state.has(State::MISSED) {
+            self.reasons |= Reasons::SERVICE;
+        }
         self.generation = self.generation.max(done.generation);
         if done.generation < self.generation {
             self.reasons |= Reasons::SPEC;

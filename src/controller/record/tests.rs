@@ -129,6 +129,25 @@ fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
     assert!(!childless().child_vanished(ChildKind::Deployment));
 }
 
+/// The list may have been made before it, or after somebody took its label.
+#[test]
+fn a_service_that_a_list_does_not_name_while_it_is_made_is_looked_at_again() {
+    for (kind, expected) in [(ChildKind::Service, Reasons::SERVICE), (ChildKind::Deployment, Reasons::NONE)] {
+        let mut record = childless();
+        let departed = depart(&mut record, Reasons::ALL);
+        assert!(!record.child_vanished(kind));
+        let done = ends(&record, 1, STAMPS);
+        record.land(&departed, &done, CONFIGURATION);
+        assert_eq!(record.reasons, expected, "{kind:?}");
+        let again = depart(&mut record, Reasons::SERVICE);
+        let done = ends(&record, 1, STAMPS);
+        record.land(&again, &done, CONFIGURATION);
+        assert_eq!(record.reasons, Reasons::NONE, "{kind:?}");
+    }
+    let mut idle = childless();
+    assert!(!idle.child_vanished(ChildKind::Service) && !idle.state.has(State::MISSED));
+}
+
 #[test]
 fn a_service_comes_along_only_where_a_spec_was_refused() {
     let failed = || record(&object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")));
