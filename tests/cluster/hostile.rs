@@ -223,6 +223,12 @@ async fn a_gpu_type_of_any_text_is_refused_in_one_line_of_the_log() {
         let words = format!("invalid GPU type: {gpu_type} (expected: A100, H100, L40S)");
         assert_eq!(ready(&object).2, words);
     }
+    // Each is logged after its status was written.
+    eventually("all are in the log", || async {
+        let lines = vigil.operator.lines_with("invalid GPU type: ");
+        if lines < types.len() { Err(format!("{lines} lines")) } else { Ok(()) }
+    })
+    .await;
     let log = vigil.operator.log();
     assert_eq!(vigil.operator.lines_with("invalid GPU type: "), types.len(), "{log}");
     let lines = log.lines().filter(|line| line.starts_with("2026-01-01") || line.contains(['\u{1b}', '\u{7}', '\r']));
