@@ -31,9 +31,10 @@ impl Asked {
         self.is_write && self.code.is_some_and(|code| (200..300).contains(&code))
     }
 
-    /// Something went wrong that makes the operator do it again.
+    /// Something went wrong that makes the operator do it again; 409: somebody else was faster, as the Deployment
+    /// controller can be.
     pub fn is_excuse(&self) -> bool {
-        self.fate != Fate::Served || self.code.is_none_or(|code| code >= 500 || code == 429)
+        self.fate != Fate::Served || self.code.is_none_or(|code| code >= 500 || matches!(code, 409 | 429))
     }
 
     pub fn is_of(&self, name: &str) -> bool {
