@@ -65,7 +65,7 @@ pub fn read(file: &Path) -> Result<Budgets> {
     serde_json::from_str(&text).with_context(|| format!("{} is not as expected", file.display()))
 }
 
-/// The budgets of which these runs have a figure, each with what was measured. Empty without one.
+/// The budgets of which these runs have a figure, each with what the first of them measured. Empty without one.
 pub fn table(runs: &[Run]) -> String {
     let mut budgets: Vec<&Budget> = Vec::new();
     for budget in runs.iter().flat_map(|run| &run.budgets) {
@@ -81,7 +81,7 @@ pub fn table(runs: &[Run]) -> String {
 }
 
 fn row(runs: &[Run], budget: &Budget) -> Option<String> {
-    let measured = runs.iter().rev().find_map(|run| measured(run, budget))?;
+    let measured = runs.iter().find_map(|run| measured(run, budget))?;
     let unit = unit(&budget.figure);
     let shown = |value: f64| figures::format(unit, value);
     let verdict = match budget.stretch {
