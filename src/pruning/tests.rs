@@ -190,19 +190,3 @@ fn what_is_no_json_object_is_refused() {
         assert!(pieces(OBJECT, text, 100).is_err(), "{text}");
     }
 }
-
-/// A word at a time, where a borrow of one byte could be taken for the next.
-#[test]
-fn the_end_of_a_string_is_found_wherever_it_lies() {
-    for filler in [b'x', 0x21, 0x23, b'\\' - 1, b'\\' + 1, b'"' | 0x80, b'\\' | 0x80, 0, 0xff] {
-        for length in 0..30 {
-            let text = vec![filler; length];
-            assert_eq!(string_end(&text), None, "{filler:#x}");
-            for (end, mark) in (0..length).flat_map(|end| [(end, b'"'), (end, b'\\')]) {
-                let mut text = text.clone();
-                text[end..].fill(mark);
-                assert_eq!(string_end(&text), Some(end), "{filler:#x} of {length}");
-            }
-        }
-    }
-}
