@@ -280,9 +280,9 @@ impl Controller {
                         tracing::warn!(namespace, name, "{error}; trying again");
                     }
                 }
-                self.fleet.land(slot, &departed, Err(&error))
+                self.fleet.land(slot, &departed, Err(&error));
             }
-        };
+        }
         if repairs < CONTEST && self.repairs(slot) >= CONTEST {
             self.tell_of_contest(slot);
         }

@@ -250,19 +250,19 @@ impl Fleet {
         Some(self.with(slot, |record| record.depart(namespace, name, spec)))
     }
 
-    /// Work ended, well or not. Returns false where its InferenceService is gone.
-    pub fn land(&mut self, slot: Slot, departed: &Departed, result: Result<Done, &Error>) -> bool {
+    /// Work ended, well or not.
+    pub fn land(&mut self, slot: Slot, departed: &Departed, result: Result<Done, &Error>) {
         let configuration = self.configuration;
-        let Some(record) = self.get(slot) else { return false };
+        let Some(record) = self.get(slot) else { return };
         if record.state.has(State::GONE) {
             self.with(slot, |record| record.state.set(State::IN_FLIGHT, false));
             self.remove_slot(slot);
-            return false;
+            return;
         }
         if record.uid != departed.uid {
             // It was made anew meanwhile, and what was done was for its predecessor.
             self.with(slot, |record| record.state.set(State::IN_FLIGHT, false));
-            return true;
+            return;
         }
         match result {
             Ok(done) => {
@@ -278,7 +278,6 @@ impl Fleet {
             }
             Err(_) => self.with(slot, |record| record.fail(departed)),
         }
-        true
     }
 
     /// Changes a record that is there, and keeps count of what that changes.
