@@ -5,6 +5,7 @@
 //! Why not kube's `watcher`: it reads lines and pages as a whole (pruning.rs), and hands out types
 //! that embed an `ObjectMeta`. The states are the same as its.
 
+mod complaint;
 pub mod line;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use crate::controller::queue::{Jitter, backoff};
 use crate::error::patience;
 use crate::projection::Kind;
 use crate::pruning::{Fields, Piece};
+use complaint::complaint;
 use line::{Line, Unclear};
 
 /// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
@@ -360,20 +362,6 @@ impl<K: Kind> Watch<K> {
             tracing::warn!(resource = K::resource(), "{complaint}");
             self.complaint = Some(complaint);
         }
-    }
-}
-
-/// What the watch is waiting for, for the person who has to see to it.
-fn complaint(resource: &str, error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)")
-        }
-        kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-            format!("waiting for rights (apply k3s-manifests/rbac.yaml): {}", status.message)
-        }
-        kube::Error::Api(status) => format!("waiting for the API server: {} ({})", status.message, status.code),
-        other => format!("waiting for the API server: {}", crate::error::describe(other)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is missing is waited for, what breaks is lived through.
 
+use std::fs;
 use std::time::Duration;
 
 use inference_operator::api::Phase;
@@ -79,6 +80,21 @@ async fn rights_that_are_missing_are_named_and_waited_for() {
     kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/rbac.yaml")]);
     operator.ready().await;
     assert_eq!(operator.lines_with("waiting for rights"), 1, "{}", operator.log());
+    fixture.create("demo", 0).await;
+    fixture.until("demo", Phase::Ready).await;
+    fixture.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_taken_is_said_and_the_next_one_is_used_at_once() {
+    let fixture = Fixture::new("token").await;
+    let create = ["create", "token", "-n", "inference-operator", "inference-operator"];
+    let of_another = kubectl(&[&create[..], &["--audience=somebody-else"]].concat());
+    let operator = Operator::spawn_with_token("token", &of_another, &[]);
+    until_logged(&operator, "waiting for a token that the API server takes").await;
+    assert!(!operator.log().contains("waiting for rights") && !operator.log().contains(&of_another[..20]));
+    fs::write(operator.folder.join("token"), kubectl(&create)).expect("written");
+    operator.ready().await;
     fixture.create("demo", 0).await;
     fixture.until("demo", Phase::Ready).await;
     fixture.clean_up().await;

@@ -268,18 +268,3 @@ async fn a_watch_that_breaks_off_is_said_the_third_time_in_a_row() {
     assert_eq!(tokio::time::timeout(Duration::from_secs(60), watch.next()).await.ok().map(|_| ()), None);
     assert_eq!(heard.take(), ["WARN waiting for the API server: connection reset by peer", "INFO watching"]);
 }
-
-#[test]
-fn what_a_watch_waits_for_names_who_has_to_see_to_it() {
-    let refused =
-        |code, message: &str| kube::Error::Api(Status { code, message: message.into(), ..Status::default() }.into());
-    for (error, expected) in [
-        (refused(404, ""), "waiting for the CRD: the API server does not know a.b (apply k3s-manifests/crd.yaml)"),
-        (refused(401, "who?"), "waiting for rights (apply k3s-manifests/rbac.yaml): who?"),
-        (refused(403, "no"), "waiting for rights (apply k3s-manifests/rbac.yaml): no"),
-        (refused(500, "no"), "waiting for the API server: no (500)"),
-        (kube::Error::Service("no route".into()), "waiting for the API server: no route"),
-    ] {
-        assert_eq!(complaint("a.b", &error), expected);
-    }
-}

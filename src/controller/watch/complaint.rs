@@ -1,0 +1,44 @@
+//! What a watch is waiting for, in words for the person who has to see to it. Called by watch.rs; must never ask for
+//! anything itself.
+
+pub fn complaint(resource: &str, error: &kube::Error) -> String {
+    let kube::Error::Api(status) = error else {
+        return format!("waiting for the API server: {}", crate::error::describe(error));
+    };
+    let message = &status.message;
+    match status.code {
+        401 => format!(
+            "waiting for a token that the API server takes (is the audience in k3s-manifests/operator.yaml its own?): \
+             {message}"
+        ),
+        403 => format!("waiting for rights (apply k3s-manifests/rbac.yaml): {message}"),
+        404 => format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)"),
+        code => format!("waiting for the API server: {message} ({code})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_a_watch_waits_for_names_who_has_to_see_to_it() {
+        let refused = |code, message: &str| {
+            kube::Error::Api(Status { code, message: message.into(), ..Status::default() }.into())
+        };
+        for (error, expected) in [
+            (refused(404, ""), "waiting for the CRD: the API server does not know a.b (apply k3s-manifests/crd.yaml)"),
+            (
+                refused(401, "who?"),
+                "waiting for a token that the API server takes (is the audience in k3s-manifests/operator.yaml its own?): who?",
+            ),
+            (refused(403, "no"), "waiting for rights (apply k3s-manifests/rbac.yaml): no"),
+            (refused(500, "no"), "waiting for the API server: no (500)"),
+            (kube::Error::Service("no route".into()), "waiting for the API server: no route"),
+        ] {
+            assert_eq!(complaint("a.b", &error), expected);
+        }
+    }
+}
