@@ -44,7 +44,7 @@ table() {
   lines 's/^\([0-9]* kills\): \(.*\)$/killed after a write, during the creation of 500 (`tests\/faults\/kills.rs`)|\1|\2/p'
   lines 's/^outages: \(.*\)$/API server and etcd killed (`tests\/faults\/outages.rs`)|each alone, and both|\1/p'
   hostile_servers
-  lines 's/^fuzz.sh: \([a-z]*\): \([0-9]*\) tries, \(.*\)$/fuzzed: \1 (`scripts\/fuzz.sh`)|\2 tries|\3/p'
+  lines 's/^fuzz.sh: \([a-z ]*\): \([0-9]*\) tries, \(.*\)$/fuzzed: \1 (`scripts\/fuzz.sh`)|\2 tries|\3/p'
   lines 's/^mutants.sh: \([0-9]* mutants\), \([0-9]* caught ([0-9]*%)\), \(.*\) survive; [0-9]* s$/changes of the controller and of reconcile, one at a time (`scripts\/mutants.sh`)|\1|\2, \3 survive (docs\/mutants.md)/p'
   lines 's/^bench: soak of \([0-9]* min\): \(.*\); \(at rest .*\)$/churn at 5,000 (`scripts\/bench.sh --soak 30`)|\1: \2|\3/p'
   lines 's/^test.sh: lane \([a-z]*\) \([a-z]*\) after \([0-9]* s\): \(.*\)$/lane \1 (`scripts\/test.sh`)|\3|\4/p'

@@ -1,12 +1,13 @@
 //! The kube::Client of an operator inside a cluster: one CA, a token that rotates, deadlines, and
 //! nothing that kube's own Config would link. Called by main; must never log a token.
 
-mod tls;
+pub mod tls;
+pub mod token;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use tower::{BoxError, Service};
 
+use self::token::Token;
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
@@ -27,10 +29,6 @@ const READ_BUFFER: usize = 8192;
 
 /// Idle connections other than the watches' are closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a token is used before its file is looked at again. The kubelet replaces it when a
-/// fifth of its life is left.
-const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
 /// Why no client could be made: one line for a person.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +65,7 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
     let ca = Arc::new(Ca::new(folder.join("ca.crt")));
     ca.connector()?;
     let token = Token::new(folder.join("token"));
-    token.header().map_err(|error| ClientError(format!("{}: {error}", token.file.display())))?;
+    token.header().map_err(|error| ClientError(error.to_string()))?;
     let connect = tower::service_fn(move |address: Uri| {
         let connector = ca.connector();
         Box::pin(async move { connector?.call(address).await })
@@ -174,66 +172,11 @@ impl Drop for Counted<'_> {
 
 const USER_AGENT: &str = concat!("inference-operator/", env!("CARGO_PKG_VERSION"));
 
-/// The ServiceAccount's token, read again from time to time and after a refusal.
-struct Token {
-    file: PathBuf,
-    read: Mutex<Option<(Instant, HeaderValue)>>,
-}
-
-impl Token {
-    fn new(file: PathBuf) -> Token {
-        Token { file, read: Mutex::new(None) }
-    }
-
-    fn header(&self) -> Result<HeaderValue, BoxError> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, header)) = &*read
-            && at.elapsed() < TOKEN_LIFE
-        {
-            return Ok(header.clone());
-        }
-        let token = std::fs::read_to_string(&self.file)?;
-        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| "holds characters that no token has")?;
-        header.set_sensitive(true);
-        *read = Some((Instant::now(), header.clone()));
-        Ok(header)
-    }
-
-    fn forget(&self) {
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CERTIFICATE: &str = "
------BEGIN CERTIFICATE-----
-MIIBbzCCARWgAwIBAgIUV267lFoBJcqlVTvCDIIQ3+pvik8wCgYIKoZIzj0EAwIw
-DDEKMAgGA1UEAwwBYTAgFw0yNjExMjQyMDM5NTRaGA8yMTI2MTAzMTIwMzk1NFow
-DDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDkXN2WgnGtx
-KnSc0Siwbq6J+PCo4oCKsUBqszua5T4aWtnnf+LFN1kqQaU4rVb4SDLZ+4a1jWXk
-WJns9KXtMgOjUzBRMB0GA1UdDgQWBBSCjMATgvjJ1JV96APALU3BUBvBAjAfBgNV
-HSMEGDAWgBSCjMATgvjJ1JV96APALU3BUBvBAjAPBgNVHRMBAf8EBTADAQH/MAoG
-CCqGSM49BAMCA0gAMEUCIGMbjcxXsavlejoYxgbgjIQN8UVTQ00lZIQUGI2Dgn+y
-AiEA6N2yqWPWafoZwnkziQGwxI6X9kwrXwJoSnzbIyOv/Vg=
------END CERTIFICATE-----
-";
-
-    #[test]
-    fn a_token_is_read_again_after_a_refusal() {
-        let file = std::env::temp_dir().join(format!("inference-operator-token-{}", std::process::id()));
-        std::fs::write(&file, "one\n").expect("written");
-        let token = Token::new(file.clone());
-        assert_eq!(token.header().expect("read"), "Bearer one");
-        std::fs::write(&file, "two\n").expect("written");
-        assert_eq!(token.header().expect("kept"), "Bearer one");
-        token.forget();
-        assert_eq!(token.header().expect("read"), "Bearer two");
-        std::fs::remove_file(file).expect("removed");
-    }
+    const CERTIFICATE: &str = include_str!("../fuzz/corpus/credentials/ca");
 
     #[test]
     fn a_ca_that_is_replaced_is_read_for_the_next_connection() {

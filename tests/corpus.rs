@@ -35,6 +35,11 @@ fn answers_to_a_request() {
 }
 
 #[test]
+fn ca_and_token() {
+    replay("credentials", checks::credentials::check);
+}
+
+#[test]
 fn flags_and_environment() {
     replay("settings", checks::settings::check);
 }

@@ -2,6 +2,7 @@
 //! the corpus by tests/corpus.rs; panics where something does not hold.
 
 pub mod answer;
+pub mod credentials;
 pub mod list;
 pub mod pieces;
 pub mod settings;

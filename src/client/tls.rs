@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, KeyProvider, ring};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use tower::BoxError;
@@ -19,13 +20,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// HTTPS by the cluster's own CA and no other; TLS 1.3, which every API server in support speaks. `ca`: PEM.
 pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots.add(certificate?)?;
-    }
-    if roots.is_empty() {
-        return Err("holds no certificate (expected: the cluster's CA as PEM)".into());
-    }
+    let roots = trusted(ca)?;
     let provider = CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() };
     let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -43,6 +38,35 @@ pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(tcp))
 }
 
+/// One certificate that cannot be read takes nothing from the others, as with Kubernetes' own clients.
+fn trusted(ca: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let mut refused = None;
+    for (place, certificate) in (1..).zip(CertificateDer::pem_slice_iter(ca)) {
+        let certificate = certificate.map_err(|error| described(&error));
+        let added = certificate.and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
+        if let Err(problem) = added {
+            refused.get_or_insert(format!("certificate {place} cannot be read: {problem}"));
+        }
+    }
+    match refused {
+        Some(problem) if roots.is_empty() => return Err(problem),
+        Some(problem) => tracing::warn!("of the cluster's CA, {problem}; the others are trusted"),
+        None if roots.is_empty() => return Err("holds no certificate (expected: the cluster's CA as PEM)".into()),
+        None => {}
+    }
+    Ok(roots)
+}
+
+/// Two of pem's errors print lines of the file as numbers.
+fn described(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "its END line is missing".into(),
+        pem::Error::IllegalSectionStart { .. } => "its BEGIN line does not end with -----".into(),
+        error => error.to_string(),
+    }
+}
+
 /// This client shows a token and no certificate of its own: what signs with RSA and elliptic curves is not linked,
 /// which is 30 kB.
 #[derive(Debug)]
@@ -51,5 +75,34 @@ struct NoKeys;
 impl KeyProvider for NoKeys {
     fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
         Err(rustls::Error::General("this client has no key".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CERTIFICATE: &str = include_str!("../../fuzz/corpus/credentials/ca");
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_takes_nothing_from_the_others() {
+        for broken in [&CERTIFICATE[..300], &CERTIFICATE.replace("MII", "MI*"), &CERTIFICATE.replace("MII", "III")] {
+            let problem = trusted(broken.as_bytes()).expect_err("none is left");
+            assert!(problem.starts_with("certificate 1 cannot be read: "), "{problem}");
+            let roots = trusted(format!("{CERTIFICATE}{broken}").as_bytes()).expect("one is left");
+            assert_eq!(roots.len(), 1, "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_ca_is_said_in_words() {
+        let lines = CERTIFICATE.replace('\n', "-\n");
+        for (ca, expected) in [
+            ("gone", "holds no certificate (expected: the cluster's CA as PEM)"),
+            (&CERTIFICATE[..300], "certificate 1 cannot be read: its END line is missing"),
+            (&lines, "certificate 1 cannot be read: its BEGIN line does not end with -----"),
+        ] {
+            assert_eq!(trusted(ca.as_bytes()).expect_err("refused"), expected);
+        }
     }
 }
