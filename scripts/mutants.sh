@@ -41,8 +41,9 @@ main() {
   need_cc "to link Rust programs"
   need_rust "to build the operator and its tests"
   need_cargo_mutants
-  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/mutants
-  OUT=$CARGO_TARGET_DIR
+  OUT=${CARGO_TARGET_DIR:-$PWD/target}/mutants
+  # Each job has a copy of the tree, and in one folder would take the other's program for its own.
+  unset CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
   mkdir -p "$OUT"
   rm -f "$OUT/endless"
   [ "$iterate" = yes ] || rm -rf "$OUT/mutants.out" "$OUT/mutants.out.old" "$OUT/unviable"
