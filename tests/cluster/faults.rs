@@ -86,11 +86,11 @@ async fn rights_that_are_missing_are_named_and_waited_for() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_taken_is_said_and_the_next_one_is_used_at_once() {
-    let fixture = Fixture::new("token").await;
+async fn a_token_that_is_not_taken_is_said_and_the_next_one_is_used() {
+    let fixture = Fixture::new("audience").await;
     let create = ["create", "token", "-n", "inference-operator", "inference-operator"];
     let of_another = kubectl(&[&create[..], &["--audience=somebody-else"]].concat());
-    let operator = Operator::spawn_with_token("token", &of_another, &[]);
+    let operator = Operator::spawn_with_token("audience", &of_another, &[]);
     until_logged(&operator, "waiting for a token that the API server takes").await;
     assert!(!operator.log().contains("waiting for rights") && !operator.log().contains(&of_another[..20]));
     fs::write(operator.folder.join("token"), kubectl(&create)).expect("written");
@@ -152,7 +152,7 @@ async fn a_token_that_is_replaced_is_taken_up() {
     let operator = Operator::spawn_with_token("token", &kubectl(&bound), &[]);
     operator.ready().await;
     let fresh = kubectl(&["create", "token", "-n", namespace, namespace]);
-    std::fs::write(operator.folder.join("token"), fresh).expect("written");
+    fs::write(operator.folder.join("token"), fresh).expect("written");
     kubectl(&["-n", namespace, "delete", "secret", "bound-to"]);
     fixture.create("demo", 1).await;
     fixture.until("demo", Phase::Ready).await;
