@@ -1,5 +1,5 @@
-//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut and look
-//! at the past that an object has met, which may have made it do something twice. Called by the tests with the proxy's
+//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut, look
+//! at the past and late list that an object has met, which may have made it do something twice. Called by the tests with the proxy's
 //! log; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ pub fn totals(log: &[Entry]) -> String {
 pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
     log.iter().filter_map(|entry| match entry {
         Entry::Asked(asked) => Some(asked),
-        Entry::Start | Entry::Cut | Entry::Past(_) => None,
+        Entry::Start | Entry::Cut | Entry::Past(_) | Entry::Late(_) => None,
     })
 }
 

@@ -11,6 +11,7 @@ use hyper::body::{Frame, Incoming};
 use tower::BoxError;
 
 use crate::faults::LineFate;
+use crate::log::Entry;
 use crate::proxy::{Body, State, lock};
 
 /// The simulation's times, in which nobody waits, are so many times as long.
@@ -22,15 +23,22 @@ const EXPIRED: &str = concat!(
     "\n"
 );
 
+/// The last line of a streaming list.
+const LIST_END: &[u8] = br#""k8s.io/initial-events-end":"true""#;
+
 const EXPIRED_CODE: &[u8] = b"\"code\":410";
 
 struct Lines {
+    /// What was asked for.
+    path: String,
     body: Incoming,
     /// The beginning of a line whose end is still to come.
     rest: Vec<u8>,
     complete: VecDeque<Bytes>,
     /// What is to come instead of more lines.
     end: Option<End>,
+    /// A line was late, so that a list that ends after it is of before.
+    is_late: bool,
     state: Arc<State>,
 }
 
@@ -40,8 +48,9 @@ enum End {
     Broken,
 }
 
-pub fn watch(body: Incoming, state: Arc<State>) -> Body {
-    let lines = Lines { body, rest: Vec::new(), complete: VecDeque::new(), end: None, state };
+pub fn watch(path: String, body: Incoming, state: Arc<State>) -> Body {
+    let (rest, complete) = (Vec::new(), VecDeque::new());
+    let lines = Lines { path, body, rest, complete, end: None, is_late: false, state };
     let frames = stream::unfold(lines, |mut lines| async { Some((lines.next().await?.map(Frame::data), lines)) });
     StreamBody::new(frames.boxed()).boxed_unsync()
 }
@@ -62,6 +71,7 @@ impl Lines {
             LineFate::Sent => self.sent(line),
             LineFate::Late(wait) => {
                 tokio::time::sleep(wait / FASTER).await;
+                self.is_late = true;
                 self.sent(line)
             }
             LineFate::Ended => return None,
@@ -77,7 +87,11 @@ impl Lines {
     }
 
     fn sent(&self, line: Bytes) -> Bytes {
-        if line.windows(EXPIRED_CODE.len()).any(|part| part == EXPIRED_CODE) {
+        let holds = |text: &[u8]| line.windows(text.len()).any(|part| part == text);
+        if self.is_late && holds(LIST_END) {
+            lock(&self.state.log).push(Entry::Late(self.path.clone()));
+        }
+        if holds(EXPIRED_CODE) {
             self.state.expired.fetch_add(1, Ordering::Relaxed);
         }
         line

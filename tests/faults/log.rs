@@ -11,6 +11,8 @@ pub enum Entry {
     Cut,
     /// A list or a watch begins in the past: this one.
     Past(String),
+    /// A list ends that was late on its way, and so shows what was there before: this one.
+    Late(String),
     Asked(Asked),
 }
 
@@ -64,6 +66,7 @@ impl std::fmt::Display for Entry {
             Entry::Start => write!(formatter, "the operator is started"),
             Entry::Cut => write!(formatter, "all connections end"),
             Entry::Past(what) => write!(formatter, "from the past: {what}"),
+            Entry::Late(what) => write!(formatter, "late: {what}"),
             Entry::Asked(Asked { line, fate, code, .. }) => write!(formatter, "{line}: {fate:?}, {code:?}"),
         }
     }

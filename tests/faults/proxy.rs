@@ -52,7 +52,7 @@ pub struct State {
     requests: Mutex<Faults>,
     pub lines: Mutex<Faults>,
     past: Mutex<Past>,
-    log: Mutex<Vec<Entry>>,
+    pub log: Mutex<Vec<Entry>>,
     trap: Mutex<Option<Trap>>,
     /// How often the operator was told that it fell behind.
     pub expired: AtomicU64,
@@ -228,7 +228,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         Fate::Unanswered => return Err(Lost),
         Fate::Hanging => pending().await,
         Fate::CutShort => cut_short(&body.collect().await.map_err(|_| Lost)?.to_bytes()),
-        _ if is_watch => lines::watch(body, state),
+        _ if is_watch => lines::watch(path, body, state),
         _ => body.map_err(BoxError::from).boxed_unsync(),
     };
     Ok(Response::from_parts(head, body))
