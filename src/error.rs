@@ -145,7 +145,7 @@ pub fn describe(error: &kube::Error) -> String {
     }
 }
 
-/// An error with all that caused it.
+/// An error with all that caused it, without links to a library's manual.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -156,5 +156,17 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = inner.source();
     }
-    text
+    text.split(": https://docs.rs/").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_ends_is_told_without_a_link_to_a_manual() {
+        let ended = std::io::Error::other("peer closed connection: https://docs.rs/rustls/latest/rustls/manual");
+        let error = kube::Error::Service(Box::new(ended));
+        assert_eq!(describe(&error), "peer closed connection");
+    }
 }
