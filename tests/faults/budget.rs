@@ -86,3 +86,35 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
         story.join("\n")
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Fate;
+    use crate::store::Key;
+
+    /// As it was seen: a Service made while its list was late on its way was looked at once more.
+    #[test]
+    fn a_late_list_explains_one_more_look_and_nothing_else_does() {
+        let write = |kind, fate, code| {
+            Entry::Asked(Asked {
+                key: Some(Key::new(kind, "chaos", "demo")),
+                line: String::new(),
+                is_write: true,
+                fate,
+                code: Some(code),
+            })
+        };
+        let look = || Kind::CHILDREN.map(|kind| write(kind, Fate::Served, 200));
+        let mut log = vec![
+            write(Kind::Service, Fate::Served, 201),
+            write(Kind::Deployment, Fate::Unanswered, 201),
+            Entry::Late("services".to_owned()),
+        ];
+        log.extend(look().into_iter().chain(look()));
+        let deeds = Deeds::from([("demo".to_owned(), 1)]);
+        assert_eq!(complaints(&log, &deeds), [] as [&str; 0]);
+        log.remove(2);
+        assert_eq!(complaints(&log, &deeds).len(), 1);
+    }
+}
