@@ -14,8 +14,9 @@ Rewrites the table of docs/reliability.md from logs.
 
 usage: scripts/reliability.sh LOG...
 
-  scripts/test.sh --all >test.log 2>&1; scripts/fuzz.sh >fuzz.log 2>&1; scripts/mutants.sh >mutants.log 2>&1
-  scripts/bench.sh --soak 30 >soak.log 2>&1; scripts/reliability.sh test.log fuzz.log mutants.log soak.log
+  scripts/test.sh --all >test.log 2>&1; scripts/mutants.sh >mutants.log 2>&1
+  scripts/fuzz.sh >fuzz.log 2>&1; scripts/fuzz.sh --address-sanitizer >asan.log 2>&1
+  scripts/bench.sh --soak 30 >soak.log 2>&1; scripts/reliability.sh *.log
 END
 }
 
