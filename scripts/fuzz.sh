@@ -16,7 +16,7 @@ Makes up bytes from outside and looks whether what must hold does hold.
 usage: scripts/fuzz.sh [--seconds COUNT] [--address-sanitizer] [TARGET...]
 
   --seconds COUNT       for each target (default 60); building comes before and takes minutes the first time
-  --address-sanitizer   finds wrong uses of memory too, which can only be in dependencies' unsafe code; half as fast
+  --address-sanitizer   finds wrong uses of memory too, which can only be in dependencies' unsafe code; several times slower
   TARGET                of ${ALL_TARGETS[*]} (default: all)
 
 What is found is written to fuzz/artifacts/. Put the file into fuzz/corpus/TARGET/ under a name that says
@@ -77,7 +77,7 @@ build() {
   done
   if [ -n "$SANITIZER" ]; then
     flags+=" -Zsanitizer=$SANITIZER"
-    # Every toolchain has the sanitizer's library; only the flag is not stable.
+    # The stable toolchain has the sanitizer's library; only the flag is not stable.
     export RUSTC_BOOTSTRAP=1
   fi
   RUSTFLAGS="$flags -Ccodegen-units=1 --cfg fuzzing" CARGO_TARGET_DIR=$BUILT cargo build --locked --release --target "$1"

@@ -1,6 +1,6 @@
-//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut, look
-//! at the past and late list that an object has met, which may have made it do something twice. Called by the tests with the proxy's
-//! log; pure.
+//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut, look at
+//! the past and late list that an object has met, which may have made it do something twice. Called by the tests with
+//! the proxy's log; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
