@@ -36,7 +36,8 @@ pub fn inference_service_event(number: usize) -> Bytes {
         reason: "ReplicasReady".into(),
         message: "1 of 1 replicas ready".into(),
     };
-    let stamps = Stamps { deployment: 1000, deployment_revision: revision(number, 1), service: 1001 };
+    let deployment_revision = revision(number, 1);
+    let stamps = Stamps { deployment: 1000, deployment_revision, deployment_fields: 7, service: 1001 };
     let (status, _) = compose(assessment, 1, stamps, &subject, None, 1000);
     let object = json!({
         "apiVersion": "ai.example.com/v1", "kind": "InferenceService",

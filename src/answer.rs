@@ -14,7 +14,12 @@ use crate::projection::Kind;
 use crate::pruning::{Fields, Keep, Piece, Pruner};
 
 /// A refusal's `metav1.Status`.
-const STATUS: Fields = &[("code", Keep::Whole), ("message", Keep::Whole), ("reason", Keep::Whole)];
+const STATUS: Fields = &[
+    ("code", Keep::Whole),
+    ("message", Keep::Whole),
+    ("reason", Keep::Whole),
+    ("details", Keep::Fields(&[("causes", Keep::Fields(&[("reason", Keep::Whole)]))])),
+];
 
 /// An API server that takes a request and has not begun to answer after so long is taken for gone.
 /// How long the answer may take is up to whoever reads it.
@@ -43,16 +48,17 @@ async fn begin(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields)
     if status.is_success() {
         return Ok(Answer::new(response.into_body(), fields));
     }
-    let details = retry_after(response.headers());
-    let refusal = Answer::new(response.into_body(), STATUS).refusal(status).await;
-    Err(kube::Error::Api(Box::new(Status { details, ..refusal })))
+    let retry_after_seconds = retry_after(response.headers()).unwrap_or(0);
+    let mut refusal = Answer::new(response.into_body(), STATUS).refusal(status).await;
+    let causes = refusal.details.map(|details| details.causes).unwrap_or_default();
+    let (name, group, kind, uid) = Default::default();
+    refusal.details = Some(StatusDetails { name, group, kind, uid, causes, retry_after_seconds });
+    Err(kube::Error::Api(Box::new(refusal)))
 }
 
-/// Where a Status has it. API servers send seconds; the dates that RFC 9110 allows are for others.
-fn retry_after(headers: &HeaderMap) -> Option<StatusDetails> {
-    let retry_after_seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    let (name, group, kind, uid, causes) = Default::default();
-    Some(StatusDetails { name, group, kind, uid, causes, retry_after_seconds })
+/// API servers send seconds; the dates that RFC 9110 allows are for others.
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
 /// Sends a request whose answer is one object.

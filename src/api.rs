@@ -79,8 +79,10 @@ fn default_replicas() -> i32 {
 }
 
 /// What the operator has seen and done.
+// The default tells kstatus that there is something to wait for, before the operator has said anything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct InferenceServiceStatus {
     /// A summary of the conditions: Pending (nothing runs yet), Progressing (replicas are on their
     /// way), Ready, Degraded (fewer replicas than asked for, or no progress), Failed (the user must
@@ -145,6 +147,10 @@ pub struct Observed {
     /// Which Deployment it was, and which generation of it, when the operator last wrote or accepted it: its
     /// generation, mixed with its uid.
     pub deployment_revision: Option<i64>,
+
+    /// Which fields of the Deployment the operator had applied, and when: a hash over its entry in
+    /// metadata.managedFields. It tells what somebody else has added from what somebody else has changed.
+    pub deployment_fields: Option<i64>,
 
     /// The resourceVersion of the Service.
     pub service_resource_version: Option<String>,

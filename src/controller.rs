@@ -9,6 +9,7 @@ pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod specs;
+pub mod state;
 pub mod watch;
 
 use std::future::Future;
@@ -22,16 +23,16 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::Phase;
-use crate::error::{self, Error, Remedy};
+use crate::error::{Error, TOLD};
+use crate::labels::MANAGED_BY;
 use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
-use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::COUNT_PACE;
-use crate::reconcile::{Context, Done, Next, reconcile};
+use crate::reconcile::{Context, Done, Next, outcome, reconcile};
 use crate::telemetry::metrics::Metrics;
 use fleet::{Fleet, List, Slot};
 use queue::{Jitter, Queue, backoff};
 use reasons::Reasons;
-use record::{ChildKind, Departed, State};
+use record::{ChildKind, Departed, Record, State};
 use watch::{Event, Watch};
 
 /// How long a changed Deployment is left alone before it is read: its controller changes it several
@@ -43,8 +44,17 @@ const LOOKS_DOUBLE: u8 = 3;
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// So many repairs in a short time are no accident.
-const CONTEST: u8 = 5;
+/// What has not failed for long is tried again soon, for what stands in its way may go without a word.
+const SHORT_BACKOFF: Duration = Duration::from_secs(10);
+
+/// So many failures in a row, a quarter of an hour or less, are long.
+const LONG_FAILURES: u8 = 60;
+
+/// But those that fail together, be there thousands, try no more often than 20 times a second.
+const SHARE_OF_ONE: Duration = Duration::from_millis(50);
+
+/// The time after which one repair is no longer of late.
+const REPAIR_FADES: Duration = Duration::from_secs(300);
 
 /// What a reconcile is given to finish when the operator is told to end.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -60,6 +70,10 @@ struct Controller {
     jitter: Jitter,
     /// Nothing departs before: the API server has asked for patience.
     resume: Instant,
+    /// When repairs have last begun to fade.
+    faded: Instant,
+    /// It was said that the API server's CRD is older than this operator.
+    told_of_older_crd: bool,
     /// The first lists of all three watches have been read.
     synced: Synced,
 }
@@ -141,6 +155,8 @@ impl Controller {
             flights: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
             resume: Instant::now(),
+            faded: Instant::now(),
+            told_of_older_crd: false,
             synced: Synced::default(),
         }
     }
@@ -207,32 +223,50 @@ impl Controller {
     /// Queues what is not settled, for the time that its reasons ask for.
     fn queue(&mut self, slot: Slot) {
         let Some(record) = self.fleet.get(slot) else { return };
-        if record.is_settled() || record.state.has(State::IN_FLIGHT) || !self.synced.all() {
+        if self.fleet.is_at_rest(record) || record.state.has(State::IN_FLIGHT) || !self.synced.all() {
             return;
         }
-        let mut wait = Duration::ZERO;
-        // Only the Deployment's status can have changed: let its controller finish.
-        if record.reasons == Reasons::COUNT {
-            wait = Duration::from_secs(u64::from(COUNT_PACE));
-        } else if record.reasons.without(Reasons::PROGRESS | Reasons::STATUS | Reasons::COUNT).is_none() {
-            wait = LOOK_AFTER * (1 << record.looks.min(LOOKS_DOUBLE));
+        let mut wait = self.wait(record);
+        if record.failures > 0 {
+            let longest = longest_backoff(record.failures, self.fleet.tally().failing);
+            wait = wait.max(backoff(record.failures, longest, self.jitter.draw()));
         }
         // Looks too, for they repair what they find.
-        let attempts = record.failures.max(record.repairs);
-        if attempts > 0 {
-            wait = wait.max(backoff(attempts, LONGEST_BACKOFF, self.jitter.draw()));
+        if record.repairs > 0 {
+            wait = wait.max(backoff(record.repairs, LONGEST_BACKOFF, self.jitter.draw()));
         }
         self.queue.push(slot, Instant::now() + wait);
     }
 
+    /// How long what is to be done can wait.
+    fn wait(&self, record: &Record) -> Duration {
+        let late = Reasons::COUNT | Reasons::DUE;
+        if !record.reasons.without(late | Reasons::PROGRESS | Reasons::STATUS).is_none() {
+            return Duration::ZERO;
+        }
+        // Only the Deployment can have changed: let its controller finish.
+        if !record.reasons.without(late).is_none() {
+            return LOOK_AFTER * (1 << record.looks.min(LOOKS_DOUBLE));
+        }
+        if record.reasons.contains(Reasons::COUNT) {
+            return Duration::from_secs(u64::from(COUNT_PACE));
+        }
+        let load_seconds = self.context.settings.server.load_seconds;
+        Duration::from_secs(u64::from(record.load_left(load_seconds, (self.context.now)())))
+    }
+
     /// A safety net under all of the above: whatever is not settled and not queued is queued.
     fn sweep(&mut self) {
-        self.fleet.forget_a_repair();
+        let fades = self.faded.elapsed().as_secs() / REPAIR_FADES.as_secs();
+        if fades > 0 {
+            self.faded = Instant::now();
+            self.fleet.forget_repairs(u8::try_from(fades).unwrap_or(u8::MAX));
+        }
         let lost: Vec<Slot> = self
             .fleet
             .iter()
             .filter(|(slot, record)| {
-                !record.is_settled() && !record.state.has(State::IN_FLIGHT) && !self.queue.contains(*slot)
+                !self.fleet.is_at_rest(record) && !record.state.has(State::IN_FLIGHT) && !self.queue.contains(*slot)
             })
             .map(|(slot, _)| slot)
             .collect();
@@ -263,44 +297,36 @@ impl Controller {
 
     fn land(&mut self, (slot, departed, took, result): (Slot, Departed, Duration, Result<Done, Error>)) {
         self.metrics.reconciled(outcome(&result), took);
-        let repairs = self.repairs(slot);
-        match result {
-            Ok(done) => self.fleet.land(slot, &departed, Ok(done)),
-            Err(error) => {
-                if let Error::Kube(refusal) = &error {
-                    self.resume = self.resume.max(Instant::now() + error::patience(refusal));
-                }
-                if let Some(record) = self.fleet.get(slot) {
-                    let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
-                    // Once is no news: the Deployment controller writes when we do.
-                    let is_race = matches!(error, Error::Gone) || error.is_conflict() && record.failures == 0;
-                    if is_race {
-                        tracing::debug!(namespace, name, "{error}");
-                    } else {
-                        tracing::warn!(namespace, name, "{error}; trying again");
-                    }
-                }
-                self.fleet.land(slot, &departed, Err(&error));
-            }
+        if let Err(error) | Ok(Done { next: Next::Refused(error), .. }) = &result {
+            self.resume = self.resume.max(Instant::now() + error.patience());
         }
-        if repairs < CONTEST && self.repairs(slot) >= CONTEST {
-            self.tell_of_contest(slot);
+        if let Err(error) = &result {
+            self.note(slot, error);
+        }
+        let is_kept = self.fleet.land(slot, &departed, result);
+        if !is_kept && !std::mem::replace(&mut self.told_of_older_crd, true) {
+            tracing::warn!(
+                "the API server does not keep all of the status: its CRD is older than this operator (apply \
+                 k3s-manifests/crd.yaml); until then each restart looks at every InferenceService"
+            );
         }
         self.queue(slot);
     }
 
-    fn repairs(&self, slot: Slot) -> u8 {
-        self.fleet.get(slot).map_or(0, |record| record.repairs)
-    }
-
-    fn tell_of_contest(&self, slot: Slot) {
+    /// Logs what has failed and is not told in the status.
+    fn note(&mut self, slot: Slot, error: &Error) {
+        let is_terminating = error.is_of_a_namespace_that_goes();
+        let is_news = !is_terminating || self.fleet.namespace_terminates(slot);
         let Some(record) = self.fleet.get(slot) else { return };
-        tracing::warn!(
-            namespace = self.fleet.namespace(record),
-            name = self.fleet.name(record),
-            "somebody else keeps changing what this operator writes; from now on it is repaired more slowly (is there a \
-             second operator, with other settings?)"
-        );
+        let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
+        if is_terminating && is_news {
+            tracing::info!(namespace, "the namespace is being deleted: nothing is done in it any more");
+        } else if record.failures == TOLD && !matches!(error, Error::Gone) {
+            // What is said here cannot be said in the status.
+            tracing::warn!(namespace, name, "{error}; trying again");
+        } else {
+            tracing::debug!(namespace, name, "{error}");
+        }
     }
 
     /// What is in flight gets the time to land: a write whose answer nobody reads is done again.
@@ -331,14 +357,10 @@ impl Controller {
     }
 }
 
-/// The values of controller-runtime's label `result`.
-fn outcome(result: &Result<Done, Error>) -> &'static str {
-    match result {
-        Ok(Done { next: Next::Settled, .. }) => "success",
-        Ok(Done { next: Next::Look | Next::Count, .. }) => "requeue_after",
-        Ok(Done { next: Next::Refused(error), .. }) if error.remedy() == Remedy::User => "success",
-        Ok(Done { next: Next::Refused(_), .. }) | Err(_) => "error",
-    }
+/// The longest wait after so many failures in a row, where so many InferenceServices fail.
+fn longest_backoff(failures: u8, failing: u32) -> Duration {
+    let longest = if failures < LONG_FAILURES { SHORT_BACKOFF } else { LONGEST_BACKOFF };
+    longest.max(SHARE_OF_ONE * failing).min(LONGEST_BACKOFF)
 }
 
 #[cfg(test)]

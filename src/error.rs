@@ -3,8 +3,28 @@
 
 use std::time::Duration;
 
-pub const API_SERVER_REFUSED: &str = "ApiServerRefused";
-pub const NAME_TAKEN: &str = "NameTaken";
+/// The reasons of what is looked at again even where no watch shows a change: see `Remedy`.
+pub const UNFINISHED: [&str; 8] = [
+    API_SERVER_REFUSED,
+    REQUEST_FAILED,
+    NAME_TAKEN,
+    TERMINATING,
+    LABEL_TAKEN_AWAY,
+    REPLICAS_OVERRIDDEN,
+    CONTESTED,
+    TIMEOUT,
+];
+const API_SERVER_REFUSED: &str = "ApiServerRefused";
+const REQUEST_FAILED: &str = "RequestFailed";
+const NAME_TAKEN: &str = "NameTaken";
+const TERMINATING: &str = "Terminating";
+const LABEL_TAKEN_AWAY: &str = "LabelTakenAway";
+const REPLICAS_OVERRIDDEN: &str = "ReplicasOverridden";
+pub const CONTESTED: &str = "Contested";
+const TIMEOUT: &str = "Timeout";
+
+/// Attempts that fail before the one whose error is told: what is over within a second is nobody's news.
+pub const TOLD: u8 = 2;
 
 /// Whatever is asked for: it may be somebody on the way who asks.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
@@ -46,6 +66,13 @@ pub enum Error {
     )]
     LabelTakenAway(String, String),
 
+    /// Something on the way to the datastore changes what is written: an admission webhook or policy.
+    #[error(
+        "spec.replicas is {asked}, and the Deployment {namespace}/{name} has {found} as soon as it is written: an admission \
+         policy or webhook of this cluster holds it there"
+    )]
+    ReplicasOverridden { namespace: String, name: String, asked: i32, found: i32 },
+
     /// The InferenceService that was worked on is not there any more; a watch event will say so too.
     #[error("the InferenceService is gone")]
     Gone,
@@ -64,16 +91,18 @@ impl Error {
     /// The condition's reason: one CamelCase word.
     pub fn reason(&self) -> &'static str {
         match self {
-            Error::Kube(_) => API_SERVER_REFUSED,
+            Error::Kube(kube::Error::Api(_)) => API_SERVER_REFUSED,
+            Error::Kube(_) => REQUEST_FAILED,
             Error::MissingField(_) => "MissingField",
             Error::InvalidGpuType { .. } => "InvalidGpuType",
             Error::InvalidSpec(_) => "InvalidSpec",
             Error::InvalidName(_) => "InvalidName",
             Error::NameTaken { .. } => NAME_TAKEN,
-            Error::Terminating { .. } => "Terminating",
-            Error::LabelTakenAway(..) => "LabelTakenAway",
+            Error::Terminating { .. } => TERMINATING,
+            Error::LabelTakenAway(..) => LABEL_TAKEN_AWAY,
+            Error::ReplicasOverridden { .. } => REPLICAS_OVERRIDDEN,
             Error::Gone => "Gone",
-            Error::Timeout(_) => "Timeout",
+            Error::Timeout(_) => TIMEOUT,
         }
     }
 
@@ -88,19 +117,33 @@ impl Error {
                 Remedy::User
             }
             Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
-            // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes,
-            // 401 a token that is read again, 408 and 429 a server that is busy; a namespace that goes
-            // away takes its InferenceServices along. What remains of the 4xx is a "no" with a reason
-            // that the user should see: quota, admission, rights.
+            // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes, 401 a token that
+            // is read again, 408 and 429 a server that is busy. What remains of the 4xx is a "no" with a reason that
+            // the user should see: quota, admission, rights.
             Error::Kube(kube::Error::Api(status))
-                if (400..500).contains(&status.code)
-                    && !matches!(status.code, 401 | 404 | 408 | 409 | 429)
-                    && !is_of_a_namespace_that_goes(status) =>
+                if (400..500).contains(&status.code) && !matches!(status.code, 401 | 404 | 408 | 409 | 429) =>
             {
                 Remedy::TimeButTellTheUser
             }
-            Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::Timeout(_) => Remedy::Time,
+            // As long as the own deadline is: no news would come for longer than it is true.
+            Error::Timeout(_) | Error::ReplicasOverridden { .. } => Remedy::TimeButTellTheUser,
+            Error::Kube(_) | Error::Terminating { .. } | Error::Gone => Remedy::Time,
         }
+    }
+
+    /// Does the status speak of it? `failures`: attempts that have failed before this one. What lasts is told, whatever
+    /// it is; but where the InferenceService or its namespace goes, there is nobody to tell.
+    pub fn is_told(&self, failures: u8) -> bool {
+        let nobody_is_there = matches!(self, Error::Gone) || self.is_of_a_namespace_that_goes();
+        !nobody_is_there && (self.remedy() != Remedy::Time || failures >= TOLD)
+    }
+
+    pub fn patience(&self) -> Duration {
+        if let Error::Kube(refusal) = self { patience(refusal) } else { Duration::ZERO }
+    }
+
+    pub fn is_of_a_namespace_that_goes(&self) -> bool {
+        matches!(self, Error::Kube(kube::Error::Api(status)) if is_of_a_namespace_that_goes(status))
     }
 }
 
@@ -111,9 +154,11 @@ pub fn patience(error: &kube::Error) -> Duration {
     Duration::from_secs(seconds.into()).min(LONGEST_PATIENCE)
 }
 
-/// The reason would be in the Status's details, in words that are no clearer.
+/// Nothing is made in a namespace that is being deleted: the admission plugin NamespaceLifecycle names the cause
+/// (`NamespaceTerminatingCause` of k8s.io/api/core/v1).
 pub fn is_of_a_namespace_that_goes(status: &kube::core::Status) -> bool {
-    status.code == 403 && status.message.ends_with("because it is being terminated")
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Who mends an error.
@@ -125,7 +170,7 @@ pub enum Remedy {
     UserElsewhere,
     /// Time; try again, and say in the status what the API server says.
     TimeButTellTheUser,
-    /// Time; try again.
+    /// Time; try again, and say it where it lasts.
     Time,
 }
 
@@ -135,7 +180,7 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => {
             format!("{} ({})", status.message.chars().take(1024).collect::<String>(), status.code)
         }
-        kube::Error::Api(status) => format!("the API server says no, and not why ({})", status.code),
+        kube::Error::Api(status) => format!("the API server rejected the request without a message ({})", status.code),
         kube::Error::Service(error) => chain(&**error),
         kube::Error::HyperError(error) => chain(error),
         kube::Error::HttpError(error) => chain(error),

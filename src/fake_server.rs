@@ -42,6 +42,13 @@ impl Reply {
         Reply { code, ..Reply::object(&status) }
     }
 
+    /// With a cause that a program can read.
+    pub fn refusal_because(code: u16, message: &str, cause: &str) -> Reply {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message,
+            "details": {"name": "demo", "causes": [{"reason": cause, "message": message}]}});
+        Reply { code, ..Reply::object(&status) }
+    }
+
     /// Refused with 429: it has too much to do.
     pub fn busy(retry_after: &'static str) -> Reply {
         Reply { retry_after: Some(retry_after), ..Reply::refusal(429, "too many requests") }

@@ -11,6 +11,7 @@ pub mod error;
 #[cfg(test)]
 mod fake_server;
 pub mod gpu;
+pub mod labels;
 #[cfg(test)]
 mod listener;
 pub mod projection;

@@ -7,7 +7,10 @@ mod wire;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use serde_json::Value;
+
 use crate::api::{self, InferenceServiceSpec, InferenceServiceStatus};
+use crate::labels::{self, Labels};
 use crate::pruning::{Fields, Keep};
 use crate::uid::Uid;
 pub(crate) use wire::resource_version;
@@ -51,22 +54,55 @@ const LIST_METADATA: Keep = Keep::Fields(&[("continue", Keep::Whole), ("resource
 /// The annotation of the bookmark that ends a streaming list; watch/line.rs reads it.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
+const NAMESPACE: (&str, Keep) = ("namespace", Keep::Whole);
+const NAME: (&str, Keep) = ("name", Keep::Whole);
+const UID: (&str, Keep) = ("uid", Keep::Whole);
+const RESOURCE_VERSION: (&str, Keep) = ("resourceVersion", Keep::Whole);
+const GENERATION: (&str, Keep) = ("generation", Keep::Whole);
+const DELETION_TIMESTAMP: (&str, Keep) = ("deletionTimestamp", Keep::Whole);
+const LABELS: (&str, Keep) = ("labels", Keep::Fields(labels::FIELDS));
+const OWNER_REFERENCES: (&str, Keep) = (
+    "ownerReferences",
+    Keep::Fields(&[
+        ("apiVersion", Keep::Whole),
+        ("kind", Keep::Whole),
+        ("name", Keep::Whole),
+        ("uid", Keep::Whole),
+        ("controller", Keep::Whole),
+    ]),
+);
+
+/// Of what a list or a watch brings.
 const METADATA: Keep = Keep::Fields(&[
-    ("namespace", Keep::Whole),
-    ("name", Keep::Whole),
-    ("uid", Keep::Whole),
-    ("resourceVersion", Keep::Whole),
-    ("generation", Keep::Whole),
-    ("deletionTimestamp", Keep::Whole),
-    ("labels", Keep::Fields(&[("app.kubernetes.io/managed-by", Keep::Whole)])),
+    NAMESPACE,
+    NAME,
+    UID,
+    RESOURCE_VERSION,
+    GENERATION,
+    DELETION_TIMESTAMP,
+    LABELS,
     ("annotations", Keep::Fields(&[(INITIAL_EVENTS_END, Keep::Whole)])),
+    OWNER_REFERENCES,
+]);
+
+/// Of a child that is read or written: whose its fields are, too.
+const OWNED_METADATA: Keep = Keep::Fields(&[
+    NAMESPACE,
+    NAME,
+    UID,
+    RESOURCE_VERSION,
+    GENERATION,
+    DELETION_TIMESTAMP,
+    LABELS,
+    OWNER_REFERENCES,
     (
-        "ownerReferences",
+        "managedFields",
         Keep::Fields(&[
-            ("kind", Keep::Whole),
-            ("name", Keep::Whole),
-            ("uid", Keep::Whole),
-            ("controller", Keep::Whole),
+            ("manager", Keep::Whole),
+            ("operation", Keep::Whole),
+            ("subresource", Keep::Whole),
+            ("time", Keep::Whole),
+            ("fieldsV1", Keep::Whole),
         ]),
     ),
 ]);
@@ -155,7 +191,10 @@ impl Kind for DeploymentMetadata {
 #[derive(Clone, Debug, Default)]
 pub struct Deployment {
     pub identity: Identity,
+    pub managers: Managers,
     pub spec_replicas: i32,
+    /// `kubectl rollout pause`.
+    pub paused: bool,
     pub status: DeploymentStatus,
 }
 
@@ -164,8 +203,8 @@ impl Kind for Deployment {
     const VERSION: &'static str = "v1";
     const PLURAL: &'static str = "deployments";
     const FIELDS: Fields = &[
-        ("metadata", METADATA),
-        ("spec", Keep::Fields(&[("replicas", Keep::Whole)])),
+        ("metadata", OWNED_METADATA),
+        ("spec", Keep::Fields(&[("replicas", Keep::Whole), ("paused", Keep::Whole)])),
         (
             "status",
             Keep::Fields(&[
@@ -184,7 +223,7 @@ impl Kind for Deployment {
     }
 }
 
-/// A Service, of which nothing but its metadata is ever needed.
+/// A Service as its metadata-only watch brings it, and as a write answers it.
 #[derive(Clone, Debug, Default)]
 pub struct Service {
     pub identity: Identity,
@@ -203,6 +242,28 @@ impl Kind for Service {
     }
 }
 
+/// A Service as a GET answers it: what somebody else may have changed.
+#[derive(Clone, Debug, Default)]
+pub struct WholeService {
+    pub identity: Identity,
+    pub managers: Managers,
+    pub spec: Value,
+}
+
+impl Kind for WholeService {
+    const GROUP: &'static str = Service::GROUP;
+    const VERSION: &'static str = Service::VERSION;
+    const PLURAL: &'static str = Service::PLURAL;
+    const FIELDS: Fields = &[
+        ("metadata", OWNED_METADATA),
+        ("spec", Keep::Fields(&[("type", Keep::Whole), ("selector", Keep::Whole), ("ports", Keep::Whole)])),
+    ];
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
 /// Who an object is, which version of it this is, and whose it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -214,17 +275,29 @@ pub struct Identity {
     /// century.
     pub generation: u32,
     pub deleting: bool,
-    pub managed_by: Option<String>,
+    pub labels: Labels,
     pub controller: Option<Owner>,
 }
 
 /// The owner reference with controller=true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    pub kind: String,
+    /// None: our own InferenceService. Else as a person reads it: "InferenceService.serving.kserve.io".
+    pub foreign_kind: Option<String>,
     pub name: String,
     /// None where it is no UUID: then it is nobody this operator knows.
     pub uid: Option<Uid>,
+}
+
+/// Whose the fields of a child are, as `metadata.managedFields` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Managers {
+    /// A hash over which fields this operator's last apply has, and over when it was that any of their values
+    /// changed. While it stays the same, every field has the value that was applied: whoever else changes one takes
+    /// it out of this list. 0: not known.
+    pub applied: u32,
+    /// Who else wrote last, and through which subresource: "kube-controller-manager (scale)".
+    pub other: Option<String>,
 }
 
 impl Identity {
@@ -262,108 +335,4 @@ pub struct DeploymentCondition {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const METADATA: &str = r#""metadata": {"name": "a", "namespace": "b", "uid": "0b1a2f3c-ffee-4abc-8def-0123456789ab",
-        "resourceVersion": "7", "generation": 2, "managedFields": [{"manager": "x"}], "annotations": {"k": "v"},
-        "labels": {"app.kubernetes.io/managed-by": "inference-operator", "other": "1"},
-        "ownerReferences": [
-            {"apiVersion": "v1", "kind": "Other", "name": "o", "uid": "no-uuid"},
-            {"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "a", "controller": true,
-             "uid": "11111111-2222-4333-8444-555555555555"}]}"#;
-
-    fn decode<T: for<'de> Deserialize<'de>>(rest: &str) -> T {
-        serde_json::from_str(&format!("{{{METADATA}{rest}}}")).expect("decodes")
-    }
-
-    #[test]
-    fn an_identity_says_who_and_whose() {
-        let child: DeploymentMetadata = decode("");
-        let identity = child.identity;
-        assert_eq!((identity.name.as_str(), identity.namespace.as_str()), ("a", "b"));
-        assert_eq!((identity.resource_version, identity.generation, identity.deleting), (7, 2, false));
-        assert_eq!(identity.managed_by.as_deref(), Some("inference-operator"));
-        let owner = "11111111-2222-4333-8444-555555555555".parse().expect("a uid");
-        assert!(identity.is_controlled_by(owner));
-        assert!(!identity.is_controlled_by(identity.uid));
-    }
-
-    #[test]
-    fn a_kind_is_found_where_the_api_server_has_it() {
-        assert_eq!(Service::path(None), "/api/v1/services");
-        assert_eq!(Deployment::path(Some("b")), "/apis/apps/v1/namespaces/b/deployments");
-        assert_eq!(InferenceService::path(None), "/apis/ai.example.com/v1/inferenceservices");
-        assert_eq!((Service::resource(), Deployment::resource()), ("services".into(), "deployments.apps".into()));
-    }
-
-    fn both<K: Kind + std::fmt::Debug>(text: &str) -> (String, String) {
-        let mut pruner = crate::pruning::Pruner::new(K::FIELDS);
-        pruner.advance(&mut bytes::Bytes::copy_from_slice(text.as_bytes())).expect("JSON");
-        let kept: K = serde_json::from_slice(pruner.kept()).expect("decodes");
-        let whole: K = serde_json::from_str(text).expect("decodes");
-        (format!("{kept:?}"), format!("{whole:?}"))
-    }
-
-    /// A field that the types decode and the filter does not let through would always be empty.
-    #[test]
-    fn pruning_lets_through_all_that_is_decoded() {
-        let text = format!(
-            r#"{{{METADATA}, "spec": {{"model": "m", "gpuType": "A100", "replicas": 3, "maxBatchSize": 4}}, "status": {{
-                "phase": "Ready", "readyReplicas": 2, "endpoint": "e", "selector": "s", "observedGeneration": 5,
-                "conditions": [{{"type": "Ready", "status": "True", "reason": "R", "message": "M",
-                    "observedGeneration": 6, "lastTransitionTime": "2026-01-01T00:00:00Z"}}],
-                "observed": {{"checksum": "c", "deploymentResourceVersion": "1", "deploymentRevision": 2,
-                    "serviceResourceVersion": "3"}},
-                "replicas": 7, "updatedReplicas": 8, "availableReplicas": 9}}}}"#
-        );
-        for (pruned, whole) in [
-            both::<InferenceService>(&text),
-            both::<Deployment>(&text),
-            both::<DeploymentMetadata>(&text),
-            both::<Service>(&text),
-        ] {
-            assert_eq!(pruned, whole);
-        }
-    }
-
-    #[test]
-    fn a_spec_of_the_wrong_type_is_kept_as_an_error_and_loses_nothing_else() {
-        let object: InferenceService =
-            decode(r#", "spec": {"model": "m", "gpuType": 5}, "status": {"phase": "Ready"}"#);
-        assert!(object.spec.expect_err("wrong type").contains("invalid type: integer `5`"));
-        assert_eq!(object.status.expect("status").phase, api::Phase::Ready);
-    }
-
-    #[test]
-    fn a_status_that_cannot_be_understood_counts_as_none() {
-        let object: InferenceService = decode(r#", "spec": {"model": "m", "gpuType": "A100"}, "status": {"phase": 3}"#);
-        assert!(object.status.is_none());
-        assert_eq!(object.spec.expect("spec").replicas, 1);
-    }
-
-    /// Such an InferenceService was not served, and one that was deleted with so many was never forgotten.
-    #[test]
-    fn an_object_with_more_owners_than_are_kept_is_nobody_s_and_loses_nothing_else() {
-        let owner = r#"{"kind": "ConfigMap", "name": "NAME", "uid": "u"}"#.replace("NAME", &"x".repeat(250));
-        let owners = vec![owner; 200].join(",");
-        let text = format!(
-            r#"{{"metadata": {{"name": "a", "resourceVersion": "7", "ownerReferences": [{owners}]}}, "spec": {{"model": "m", "gpuType": "A100"}}}}"#
-        );
-        let mut pruner = crate::pruning::Pruner::new(InferenceService::FIELDS);
-        pruner.advance(&mut bytes::Bytes::from(text)).expect("JSON");
-        let object: InferenceService = serde_json::from_slice(pruner.kept()).expect("decodes");
-        assert_eq!((object.identity.resource_version, object.identity.controller), (7, None));
-        assert_eq!(object.spec.expect("spec").model, "m");
-    }
-
-    #[test]
-    fn an_object_without_optional_fields_decodes() {
-        let deployment: Deployment = serde_json::from_str(
-            r#"{"metadata": {"name": "a", "resourceVersion": "1", "uid": "0b1a2f3c-ffee-4abc-8def-0123456789ab"}}"#,
-        )
-        .expect("decodes");
-        assert_eq!(deployment.status, DeploymentStatus::default());
-        assert!(deployment.identity.controller.is_none());
-    }
-}
+mod tests;

@@ -1,25 +1,31 @@
-//! One InferenceService from start to end: look, validate, build, apply, status. Called by the
+//! One InferenceService from start to end: read, plan, validate, build, apply, status. Called by the
 //! controller with what the fleet knows; knows WHAT is to be done and never WHEN.
 
 pub mod apply;
+mod children;
+mod configuration;
 pub mod deployment;
+pub mod plan;
 pub mod service;
 pub mod status;
 pub mod validate;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::{InferenceServiceSpec, Phase};
 use crate::controller::reasons::Reasons;
 use crate::error::{Error, Remedy};
-use crate::projection::{Deployment, Identity, InferenceService, Service};
+use crate::projection::{Deployment, InferenceService, Service, WholeService};
 use crate::settings::Settings;
 use crate::telemetry::events;
 use crate::uid::Uid;
 use apply::Known;
-use status::{Assessment, Stamps, Subject, Summary};
+use children::{Child, Children};
+pub use configuration::configuration;
+use plan::{CONTESTED_AFTER, Plan, Step};
+use status::{Assessment, Patience, Stamps, Subject, Summary};
 
 /// What every reconcile is handed.
 pub struct Context {
@@ -29,11 +35,13 @@ pub struct Context {
     pub configuration: u64,
     /// Seconds since the epoch; handed in, so that a test can own the clock.
     pub now: fn() -> u32,
+    pub events: events::Limit,
 }
 
 impl Context {
     pub fn new(client: kube::Client, settings: Settings, now: fn() -> u32) -> Arc<Self> {
-        Arc::new(Context { client, configuration: configuration(&settings), settings, now })
+        let events = events::Limit::default();
+        Arc::new(Context { client, configuration: configuration(&settings), settings, now, events })
     }
 }
 
@@ -48,6 +56,10 @@ pub struct Task {
     pub uid: Uid,
     pub generation: u32,
     pub reasons: Reasons,
+    /// Attempts that have failed in a row.
+    pub failures: u8,
+    /// Repairs of late.
+    pub repairs: u8,
     pub stamps: Stamps,
     /// What the status says; None: nothing that can be relied on.
     pub summary: Option<Summary>,
@@ -64,6 +76,8 @@ pub struct Done {
     pub summary: Option<Summary>,
     /// The answer to the status write, where there was one.
     pub written: Option<Box<InferenceService>>,
+    /// What somebody else had changed was changed back.
+    pub repaired: bool,
     pub next: Next,
 }
 
@@ -76,308 +90,308 @@ pub enum Next {
     Look,
     /// Only the number of ready replicas in the status lags: see `status::can_wait`.
     Count,
+    /// Look when the time is over that a model has to load: no watch will tell.
+    Due,
     /// The error is in the status; try again as its remedy says.
     Refused(Error),
 }
 
 /// Brings one InferenceService to its spec. An error is one that time mends and that the status
-/// does not speak of.
-pub async fn reconcile(context: &Context, task: Task) -> Result<Done, Error> {
+/// does not speak of, yet.
+pub async fn reconcile(context: &Context, mut task: Task) -> Result<Done, Error> {
     let deadline = context.settings.deadline;
-    tokio::time::timeout(deadline, converge(context, task)).await.map_err(|_| Error::Timeout(deadline))?
-}
-
-async fn converge(context: &Context, mut task: Task) -> Result<Done, Error> {
-    if let Some(children) = follow_watch(context, &mut task).await? {
-        return conclude(context, &task, &children, None).await;
-    }
-    let mut children = look(context, &task).await?;
-    let refusal = if must_apply(&task, &children) {
-        let spec = dereference(context, &mut task).await?;
-        match bring(context, &task, &spec, &mut children).await {
-            Ok(()) => None,
-            Err(error) if error.remedy() == Remedy::Time => return Err(error),
-            Err(error) => Some(error),
+    let mut children = Children::default();
+    let late = |_| Error::Timeout(deadline);
+    let converged = tokio::time::timeout(deadline, converge(context, &mut task, &mut children)).await;
+    match converged.map_err(late).flatten() {
+        Err(error) if error.is_told(task.failures) => {
+            tokio::time::timeout(deadline, refuse(context, &task, &children, error)).await.map_err(late)?
         }
-    } else {
-        None
-    };
-    conclude(context, &task, &children, refusal).await
+        result => result,
+    }
 }
 
-/// The children as they are now; a Service that nobody has touched is not read.
-struct Children {
-    deployment: Option<Deployment>,
-    service: Option<Service>,
-}
-
-async fn look(context: &Context, task: &Task) -> Result<Children, Error> {
-    let deployment = apply::get::<Deployment>(&context.client, task).await?;
+async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Done, Error> {
+    if apply_unread(context, task, children).await? {
+        return conclude(context, task, children).await;
+    }
+    children.deployment = apply::get::<Deployment>(&context.client, task).await?.into();
     // One after the other: both at once would need twice the connections.
-    let service = if task.reasons.contains(Reasons::SERVICE) && !is_new(task) {
-        apply::get(&context.client, task).await?
-    } else {
-        None
-    };
-    Ok(Children { deployment, service })
-}
-
-/// Nothing was ever done for it. Its Service is made without a look, because a POST never changes what is
-/// there. Pure.
-fn is_new(task: &Task) -> bool {
-    task.summary.is_none() && task.stamps == Stamps::default()
+    let mut service = None;
+    if task.reasons.contains(Reasons::SERVICE) && !plan::is_new(task) {
+        service = apply::get::<WholeService>(&context.client, task).await?;
+        children.service = service.as_ref().map(|child| child.identity.clone()).into();
+    }
+    let desired = service::desired(&task.namespace, &task.name, task.uid, &context.settings.server);
+    let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
+    if !plan.is_idle() {
+        let spec = spec(context, task, plan.reads_spec).await?;
+        // It may be another one than was known.
+        let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
+        let Settings { catalogue, server, .. } = &context.settings;
+        let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue)?;
+        // Where one of the names is taken, neither child is written: both steps come before both writes.
+        let (deployment_step, service_step) = (plan.deployment?, plan.service?);
+        apply_service(context, task, children, service_step, &desired, service).await?;
+        apply_deployment(context, task, children, deployment_step, deployment::build(&valid, server)).await?;
+        require_replicas(task, children, valid.replicas)?;
+    }
+    conclude(context, task, children).await
 }
 
 /// Where only the spec has changed, the watches have shown the children as they are: the Deployment is
-/// applied without a look, on condition that it still is at that resourceVersion. None: that is not
+/// applied without a look, on condition that it still is at that resourceVersion. False: that is not
 /// so, or the API server says no, and a look will tell why.
-async fn follow_watch(context: &Context, task: &mut Task) -> Result<Option<Children>, Error> {
-    let Some(version) = shown_by_watch(task) else { return Ok(None) };
-    let spec = dereference(context, task).await?;
+async fn apply_unread(context: &Context, task: &mut Task, children: &mut Children) -> Result<bool, Error> {
+    let Some(version) = plan::shown_by_watch(task) else { return Ok(false) };
+    let spec = spec(context, task, false).await?;
     let Settings { catalogue, server, .. } = &context.settings;
     let Ok(valid) = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue) else {
         task.spec = Some(spec);
-        return Ok(None);
+        return Ok(false);
     };
-    let desired = deployment::build(&valid, server);
+    let (desired, replicas) = (deployment::build(&valid, server), valid.replicas);
     match apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await {
-        Ok(deployment) => Ok(Some(Children { deployment: Some(deployment), service: None })),
+        Ok(deployment) => {
+            children.wrote = deployment.identity.resource_version != version;
+            children.deployment = Child::Found(deployment);
+            require_replicas(task, children, replicas)?;
+            Ok(true)
+        }
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
             task.spec = Some(spec);
-            Ok(None)
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// The Deployment's resourceVersion where nothing but the spec has changed since it was looked at,
-/// unless it is its status. Pure.
-fn shown_by_watch(task: &Task) -> Option<u64> {
-    let others = task.reasons.without(Reasons::SPEC | Reasons::PROGRESS | Reasons::COUNT);
-    let is_known = task.stamps.deployment != 0 && task.stamps.service != 0;
-    (task.reasons.contains(Reasons::SPEC) && others.is_none() && is_known).then_some(task.stamps.deployment)
-}
-
-/// Has anything changed but the Deployment's status? Pure.
-fn must_apply(task: &Task, children: &Children) -> bool {
-    let accepted = |deployment: &Deployment| {
-        let identity = &deployment.identity;
-        identity.is_controlled_by(task.uid)
-            && !identity.deleting
-            && identity.revision() == task.stamps.deployment_revision
-            && identity.managed_by.as_deref() == Some(deployment::MANAGED_BY)
-    };
-    task.reasons.contains(Reasons::SPEC)
-        || task.reasons.contains(Reasons::SERVICE)
-        // A spec that was refused is read again, for what may have changed around it.
-        || task.summary.is_some_and(|summary| summary.phase == Phase::Failed) && !task.reasons.contains(Reasons::STATUS)
-        || !children.deployment.as_ref().is_some_and(accepted)
-}
-
-/// The spec from the fleet, or read again.
-async fn dereference(context: &Context, task: &mut Task) -> Result<Spec, Error> {
-    if let Some(spec) = task.spec.take() {
+/// The spec from the fleet, or read again, which is from the datastore and not from the API server's memory.
+/// `afresh`: only that will do.
+async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<Spec, Error> {
+    if let Some(spec) = task.spec.take().filter(|_| !afresh) {
         return Ok(spec);
     }
-    let object = apply::get::<InferenceService>(&context.client, task).await?.ok_or(Error::Gone)?;
-    if object.identity.uid != task.uid || object.identity.deleting {
-        return Err(Error::Gone);
+    let object = read_owner(context, task).await?;
+    if object.identity.generation != task.generation {
+        task.generation = object.identity.generation;
+        task.reasons |= Reasons::SPEC;
+        task.summary = task.summary.map(|before| Summary { is_current: false, ..before });
     }
-    task.generation = object.identity.generation;
     Ok(object.spec)
 }
 
-/// Validate, build, apply: after it the children are as the spec says. Where one of the names is taken,
-/// neither is made.
-async fn bring(context: &Context, task: &Task, spec: &Spec, children: &mut Children) -> Result<(), Error> {
-    let Settings { catalogue, server, .. } = &context.settings;
-    let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalogue)?;
-    let known = own("Deployment", task, children.deployment.as_ref().map(|child| &child.identity))?;
-    if task.reasons.contains(Reasons::SERVICE) {
-        bring_service(context, task, &service::build(&valid, server), children).await?;
-    }
-    let desired = deployment::build(&valid, server);
-    let applied: Deployment = apply::apply(&context.client, task, desired, known).await?;
-    own("Deployment", task, Some(&applied.identity))?;
-    let is_labelled = applied.identity.managed_by.as_deref() == Some(deployment::MANAGED_BY);
-    children.deployment = Some(applied);
-    if is_labelled { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
+/// The InferenceService as the datastore has it now.
+async fn read_owner(context: &Context, task: &Task) -> Result<InferenceService, Error> {
+    let object = apply::get::<InferenceService>(&context.client, task).await?.ok_or(Error::Gone)?;
+    if object.identity.uid != task.uid || object.identity.deleting { Err(Error::Gone) } else { Ok(object) }
 }
 
-async fn bring_service(context: &Context, task: &Task, desired: &Value, children: &mut Children) -> Result<(), Error> {
+/// `found`: as it was read.
+async fn apply_service(
+    context: &Context,
+    task: &Task,
+    children: &mut Children,
+    mut step: Step,
+    desired: &Value,
+    mut found: Option<WholeService>,
+) -> Result<(), Error> {
     let client = &context.client;
-    if is_new(task) {
+    if step == Step::Create {
         match apply::create::<Service>(client, task, desired).await {
             Ok(created) => {
-                children.service = Some(created);
+                children.service = Child::Found(created.identity);
+                children.wrote = true;
                 return Ok(());
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => children.service = apply::get(client, task).await?,
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                found = apply::get::<WholeService>(client, task).await?;
+                let identity = found.as_ref().map(|child| &child.identity);
+                children.service = identity.cloned().into();
+                step = plan::require_owned("Service", task, identity)?;
+                if matches!(step, Step::Adopt(_)) {
+                    read_owner(context, task).await?;
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }
-    let known = own("Service", task, children.service.as_ref().map(|child| &child.identity))?;
+    let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
     let applied: Service = apply::apply(client, task, desired.clone(), known).await?;
-    own("Service", task, Some(&applied.identity))?;
-    children.service = Some(applied);
+    plan::require_owned("Service", task, Some(&applied.identity))?;
+    children.note("Service", task, step, &applied.identity, found.map(|child| child.managers));
+    children.service = Child::Found(applied.identity);
     Ok(())
 }
 
-/// What is known of a child that was looked for: this InferenceService controls it, or it is not there. Anything
-/// else of that name is not ours to change. Pure.
-fn own(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Known, Error> {
-    let Some(child) = child else { return Ok(Known::Absent) };
+async fn apply_deployment(
+    context: &Context,
+    task: &Task,
+    children: &mut Children,
+    step: Step,
+    desired: Value,
+) -> Result<(), Error> {
+    let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
+    let applied: Deployment = apply::apply(&context.client, task, desired, known).await?;
+    plan::require_owned("Deployment", task, Some(&applied.identity))?;
+    let is_seen = applied.identity.labels.managed;
+    let managers = children.deployment.found().map(|child| child.managers.clone());
+    children.note("Deployment", task, step, &applied.identity, managers);
+    children.deployment = Child::Found(applied);
+    if is_seen { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
+}
+
+/// What is Ready is what the InferenceService asks for, and not what something on the way made of it.
+fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), Error> {
+    let found = children.deployment.found().map_or(asked, |deployment| deployment.spec_replicas);
+    if found == asked {
+        return Ok(());
+    }
     let (namespace, name) = (task.namespace.clone(), task.name.clone());
-    if child.is_controlled_by(task.uid) {
-        return if child.deleting {
-            Err(Error::Terminating { kind, namespace, name })
-        } else {
-            Ok(Known::ResourceVersion(child.resource_version))
-        };
-    }
-    match &child.controller {
-        // Of an InferenceService that had this name before: the garbage collector is on its way.
-        Some(owner) if owner.kind == crate::api::KIND && owner.name == task.name => {
-            Err(Error::Terminating { kind, namespace, name })
-        }
-        Some(owner) => {
-            let owner = format!("is controlled by {} {}", owner.kind, owner.name);
-            Err(Error::NameTaken { kind, namespace, name, owner })
-        }
-        None => Err(Error::NameTaken { kind, namespace, name, owner: "has no controller".into() }),
-    }
+    Err(Error::ReplicasOverridden { namespace, name, asked, found })
 }
 
 /// Computes the status, and writes it where it differs from what it says already.
-async fn conclude(context: &Context, task: &Task, children: &Children, refusal: Option<Error>) -> Result<Done, Error> {
-    let own = |identity: &Identity| identity.is_controlled_by(task.uid);
-    let deployment = children.deployment.as_ref().filter(|child| own(&child.identity));
-    let service = children.service.as_ref().filter(|child| own(&child.identity));
-    let mut stamps = stamps(task, deployment, service);
-    if refusal.is_some() {
-        // What was seen is not what was written: it has to be applied on still.
-        stamps.deployment_revision = task.stamps.deployment_revision;
-    }
-    let ready_replicas = deployment.map_or(0, |deployment| deployment.status.ready_replicas);
-    let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
-    let subject = Subject {
-        namespace: &task.namespace,
-        name: &task.name,
-        endpoint: &endpoint,
-        generation: task.generation,
-        configuration: context.configuration,
-    };
-    let mut done =
-        Done { generation: task.generation, stamps, summary: task.summary, written: None, next: Next::Settled };
-    let assessment = match (&refusal, deployment) {
-        (Some(error), _) => status::refuse(error, ready_replicas > 0),
-        (None, Some(deployment)) => {
-            let unseen = deployment.status.observed_generation < deployment.identity.generation;
-            if unseen && !task.reasons.contains(Reasons::STATUS) {
-                done.next = Next::Look;
-                return Ok(done);
-            }
-            status::assess(deployment, was_ready(task, deployment), &subject)
-        }
-        // Taken away between the apply and now.
-        (None, None) => return Err(Error::Gone),
-    };
-    let alarm = assessment.clone();
-    let (status, summary) =
-        status::compose(assessment, ready_replicas, stamps, &subject, task.summary.as_ref(), (context.now)());
-    let stamps_moved = refusal.is_none() && stamps_moved(task, &stamps);
-    if refusal.is_none() && !stamps_moved && can_wait(task, &summary) {
-        done.next = Next::Count;
+async fn conclude(context: &Context, task: &Task, children: &Children) -> Result<Done, Error> {
+    // Taken away between the apply and now.
+    let owned = children.deployment.found().filter(|child| child.identity.is_controlled_by(task.uid));
+    let deployment = owned.ok_or(Error::Gone)?;
+    let stamps = children.stamps(task, true);
+    let mut done = Done { stamps, repaired: children.repair.is_some(), ..Done::unchanged(task) };
+    let is_anew = plan::is_anew(task, deployment);
+    let before = if is_anew { task.summary.map(Summary::of_others) } else { task.summary };
+    let is_unseen = deployment.status.observed_generation < deployment.identity.generation;
+    let is_contested = task.repairs.saturating_add(u8::from(done.repaired)) >= CONTESTED_AFTER;
+    if is_unseen && !task.reasons.contains(Reasons::STATUS) && !is_contested {
+        // What is as it was left is seen before long, and its watch tells; what was written is looked at.
+        done.next = if is_anew || children.wrote { Next::Look } else { Next::Settled };
         return Ok(done);
     }
-    if stamps_moved || task.summary.is_none_or(|before| before.checksum != summary.checksum) {
+    let now = (context.now)();
+    let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
+    let subject = subject(context, task, &endpoint);
+    let load_seconds = context.settings.server.load_seconds;
+    let patience = Patience::new(before.as_ref(), load_seconds, now);
+    let assessment = match &children.repair {
+        Some(repair) if is_contested => {
+            let who = repair.managers.as_ref().and_then(|managers| managers.other.as_deref());
+            status::contested(repair.kind, repair.managers.as_ref().map(|_| who), &subject)
+        }
+        // It is said who it was until it has been over for a while.
+        None if is_contested => return Ok(done),
+        _ => status::assess(deployment, patience, &subject),
+    };
+    if assessment.phase == Phase::Progressing && status::misses_replicas(deployment) {
+        done.next = Next::Due;
+    }
+    let ready = deployment.status.ready_replicas;
+    let is_forced = children.wrote || task.reasons.contains(Reasons::STATUS);
+    write(context, task, &subject, before.as_ref(), assessment, ready, is_forced, done).await
+}
+
+/// Says in the status what stands in the way.
+async fn refuse(context: &Context, task: &Task, children: &Children, error: Error) -> Result<Done, Error> {
+    let mut stamps = children.stamps(task, false);
+    if error.remedy() == Remedy::User {
+        stamps = stamps.of_no_spec();
+    }
+    let ready = match &children.deployment {
+        Child::Found(child) if child.identity.is_controlled_by(task.uid) => child.status.ready_replicas,
+        Child::Found(_) | Child::Absent => 0,
+        // What could not be read is as it was.
+        Child::Unread => match apply::get::<InferenceService>(&context.client, task).await {
+            Ok(Some(object)) => object.status.map_or(0, |status| status.ready_replicas),
+            Ok(None) => return Err(Error::Gone),
+            Err(_) => return Err(error),
+        },
+    };
+    let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
+    let subject = subject(context, task, &endpoint);
+    let assessment = status::refuse(&error, ready > 0);
+    let before = task.summary.map(|before| if before.is_current { before } else { before.of_others() });
+    let done = Done { stamps, next: Next::Refused(error), ..Done::unchanged(task) };
+    write(context, task, &subject, before.as_ref(), assessment, ready, false, done).await
+}
+
+fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
+    Subject {
+        namespace: &task.namespace,
+        name: &task.name,
+        endpoint,
+        generation: task.generation,
+        configuration: context.configuration,
+    }
+}
+
+impl Done {
+    /// Nothing was written, and nothing is to come.
+    fn unchanged(task: &Task) -> Done {
+        Done {
+            generation: task.generation,
+            stamps: task.stamps,
+            summary: task.summary,
+            written: None,
+            repaired: false,
+            next: Next::Settled,
+        }
+    }
+}
+
+/// Writes the status, unless it says so already or can wait. `is_forced`: a child was written just now. Then the status
+/// is written even where it says the same, because of its stamps: a restart would otherwise take the child for one that
+/// somebody else has changed.
+#[allow(clippy::too_many_arguments)] // what both of its callers have come to
+async fn write(
+    context: &Context,
+    task: &Task,
+    subject: &Subject<'_>,
+    before: Option<&Summary>,
+    assessment: Assessment,
+    ready_replicas: i32,
+    is_forced: bool,
+    mut done: Done,
+) -> Result<Done, Error> {
+    let alarm = assessment.clone();
+    let (status, summary) = status::compose(assessment, ready_replicas, done.stamps, subject, before, (context.now)());
+    if !is_forced && plan::can_wait(task, &summary) {
+        // What is tried again anyway is told then.
+        if !matches!(&done.next, Next::Refused(error) if error.remedy() != Remedy::User) {
+            done.next = Next::Count;
+        }
+        return Ok(done);
+    }
+    if is_forced || before.is_none_or(|before| before.checksum != summary.checksum) {
         let written = apply::write_status(&context.client, task, &status).await?;
         report(context, task, &alarm).await;
         done.written = Some(Box::new(written));
     }
     done.summary = Some(summary);
-    done.next = refusal.map_or(Next::Settled, Next::Refused);
     Ok(done)
-}
-
-/// Was a child written, or taken over from somebody's edit, since the status was? Then the status
-/// is written even where it says the same, because of its stamps: a restart would otherwise take the
-/// child for drifted, and apply it again each time. Pure.
-fn stamps_moved(task: &Task, stamps: &Stamps) -> bool {
-    task.reasons.contains(Reasons::STATUS)
-        || task.reasons.contains(Reasons::SERVICE)
-        || task.stamps.deployment_revision != stamps.deployment_revision
-}
-
-/// Is the status of the same spec, and lags by so little that it can be written later? Pure.
-fn can_wait(task: &Task, after: &Summary) -> bool {
-    !task.reasons.contains(Reasons::SPEC)
-        && task.summary.is_some_and(|before| before.checksum != after.checksum && status::can_wait(&before, after))
-}
-
-/// Has this spec been Ready with this Deployment? Pure.
-fn was_ready(task: &Task, deployment: &Deployment) -> bool {
-    !task.reasons.contains(Reasons::SPEC)
-        && deployment.identity.revision() == task.stamps.deployment_revision
-        && task.summary.is_some_and(|summary| matches!(summary.phase, Phase::Ready | Phase::Degraded))
-}
-
-/// What was not looked at is as it was.
-fn stamps(task: &Task, deployment: Option<&Deployment>, service: Option<&Service>) -> Stamps {
-    Stamps {
-        deployment: deployment.map_or(0, |child| child.identity.resource_version),
-        deployment_revision: deployment.map_or(0, |child| child.identity.revision()),
-        service: match service {
-            Some(child) => child.identity.resource_version,
-            None if task.reasons.contains(Reasons::SERVICE) => 0,
-            None => task.stamps.service,
-        },
-    }
 }
 
 /// Logs what a person should look at, and makes an Event of it. Only ever called after the status
 /// was written, so that it is said once.
 async fn report(context: &Context, task: &Task, assessment: &Assessment) {
     let Assessment { phase, reason, message, .. } = assessment;
-    match phase {
-        Phase::Failed | Phase::Degraded | Phase::Pending => {
-            tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
-            events::warn(context, task, assessment).await;
-        }
-        Phase::Ready | Phase::Progressing => {
-            tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
-        }
+    let is_alarm = matches!(phase, Phase::Failed | Phase::Degraded | Phase::Pending);
+    // As often as an Event may be made: what somebody toggles fills no log either.
+    if is_alarm && context.events.allow(task.uid, (context.now)()) {
+        tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
+        events::warn(context, task, assessment).await;
+    } else {
+        tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
     }
 }
 
-/// A hash over all that the settings put into children and status: over the children of one
-/// InferenceService of each GPU type. Anything that would build other children changes it, be it a
-/// flag or a new release, and then every InferenceService is brought up to date once. Pure.
-pub fn configuration(settings: &Settings) -> u64 {
-    use std::hash::Hasher;
-    let mut hasher = fnv::FnvHasher::default();
-    for gpu in settings.catalogue.types() {
-        for max_batch_size in [None, Some(1)] {
-            let valid = validate::Valid {
-                namespace: "namespace",
-                name: "name",
-                uid: Uid::default(),
-                model: "model",
-                replicas: 1,
-                gpu,
-                max_batch_size,
-            };
-            let children = json!([
-                deployment::build(&valid, &settings.server),
-                service::build(&valid, &settings.server),
-                service::endpoint("namespace", "name", settings),
-                deployment::selector("name"),
-            ]);
-            hasher.write(children.to_string().as_bytes());
-        }
+/// The values of controller-runtime's label `result`.
+pub fn outcome(result: &Result<Done, Error>) -> &'static str {
+    match result {
+        Ok(Done { next: Next::Settled, .. }) => "success",
+        Ok(Done { next: Next::Look | Next::Count | Next::Due, .. }) => "requeue_after",
+        Ok(Done { next: Next::Refused(error), .. }) if error.remedy() == Remedy::User => "success",
+        Ok(Done { next: Next::Refused(_), .. }) | Err(_) => "error",
     }
-    hasher.finish()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -38,6 +38,8 @@ pub struct Fleet {
 struct Namespace {
     name: Box<str>,
     inference_services: u32,
+    /// It is being deleted, from which there is no way back: nothing is done in it any more.
+    terminating: bool,
 }
 
 /// Counts over all records, kept up to date by whatever changes one.
@@ -45,15 +47,19 @@ struct Namespace {
 pub struct Tally {
     /// InferenceServices in each phase, in the order of `Phase::ALL`.
     pub phases: [u32; Phase::ALL.len()],
+    /// InferenceServices whose last attempt has failed.
+    pub failing: u32,
 }
 
 impl Tally {
     fn add(&mut self, record: &Record) {
         self.phases[record.phase().unwrap_or_default() as usize] += 1;
+        self.failing += u32::from(record.failures > 0);
     }
 
     fn subtract(&mut self, record: &Record) {
         self.phases[record.phase().unwrap_or_default() as usize] -= 1;
+        self.failing -= u32::from(record.failures > 0);
     }
 }
 
@@ -117,18 +123,23 @@ impl Fleet {
         let found = self.find(&object.identity.namespace, &object.identity.name);
         let Some(slot) = found else { return self.insert(object) };
         let configuration = self.configuration;
-        let is_news = self.with(slot, |record| {
+        let mut is_made_anew = false;
+        let is_latest = self.with(slot, |record| {
             record.state.set(State::LISTED, true);
             let seen = object.identity.resource_version;
             // A list is right even where it goes back in time; an event from the past is not.
             let news = if listed { seen != record.resource_version } else { seen > record.resource_version };
-            let is_news = news || record.state.has(State::GONE) || record.uid != object.identity.uid;
+            is_made_anew = record.uid != object.identity.uid;
+            let is_news = news || record.state.has(State::GONE) || is_made_anew;
             if is_news {
                 record.observe(&object, configuration);
             }
-            is_news
+            is_news && object.identity.generation == record.generation
         });
-        if is_news {
+        if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
+            self.namespaces[namespace as usize].terminating = false;
+        }
+        if is_latest {
             self.keep_spec(slot, object.spec);
         }
         Some(slot)
@@ -203,11 +214,22 @@ impl Fleet {
         self.with(slot, |record| record.observe_child_gone(kind, child)).then_some(slot)
     }
 
-    /// Time passes: of what was repaired lately, one repair each is forgotten.
-    pub fn forget_a_repair(&mut self) {
+    /// Time passes: of what was repaired lately, so many repairs each are forgotten.
+    pub fn forget_repairs(&mut self, count: u8) {
         for record in self.records.iter_mut().flatten() {
-            record.repairs = record.repairs.saturating_sub(1);
+            record.forget_repairs(count);
         }
+    }
+
+    /// Nothing is done in the record's namespace any more. Returns whether that is news.
+    pub fn namespace_terminates(&mut self, slot: Slot) -> bool {
+        let Some(namespace) = self.get(slot).map(|record| record.namespace) else { return false };
+        !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true)
+    }
+
+    /// Is there nothing to do until something changes?
+    pub fn is_at_rest(&self, record: &Record) -> bool {
+        record.is_settled() || self.namespaces[record.namespace as usize].terminating
     }
 
     /// A list begins: whatever it does not name is not there any more.
@@ -242,7 +264,7 @@ impl Fleet {
     /// Work begins, unless there is none.
     pub fn depart(&mut self, slot: Slot) -> Option<Task> {
         let record = self.get(slot)?;
-        if record.is_settled() || record.state.has(State::IN_FLIGHT) {
+        if self.is_at_rest(record) || record.state.has(State::IN_FLIGHT) {
             return None;
         }
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
@@ -250,34 +272,37 @@ impl Fleet {
         Some(self.with(slot, |record| record.depart(namespace, name, spec)))
     }
 
-    /// Work ended, well or not.
-    pub fn land(&mut self, slot: Slot, departed: &Departed, result: Result<Done, &Error>) {
+    /// Work ended, well or not. False: the API server has not kept all of the status that was written.
+    pub fn land(&mut self, slot: Slot, departed: &Departed, result: Result<Done, Error>) -> bool {
         let configuration = self.configuration;
-        let Some(record) = self.get(slot) else { return };
+        let Some(record) = self.get(slot) else { return true };
         if record.state.has(State::GONE) {
             self.with(slot, |record| record.state.set(State::IN_FLIGHT, false));
             self.remove_slot(slot);
-            return;
+            return true;
         }
         if record.uid != departed.uid {
             // It was made anew meanwhile, and what was done was for its predecessor.
             self.with(slot, |record| record.state.set(State::IN_FLIGHT, false));
-            return;
+            return true;
         }
-        match result {
-            Ok(done) => {
-                let before = record.resource_version;
-                self.with(slot, |record| record.land(departed, &done, configuration));
-                let is_news = self.get(slot).is_some_and(|record| record.resource_version != before);
-                if let Some(written) = done.written.filter(|_| is_news) {
-                    self.keep_spec(slot, written.spec);
-                } else if !self.is_spec_due(slot) {
-                    // It came while work was in flight that has read it too, or a later one.
-                    self.specs.forget(slot);
-                }
-            }
-            Err(_) => self.with(slot, |record| record.fail(departed)),
+        let Ok(done) = result else {
+            self.with(slot, |record| record.fail(departed));
+            return true;
+        };
+        let before = record.resource_version;
+        let is_kept = self.with(slot, |record| record.land(departed, &done, configuration));
+        let after = self.get(slot).map(|record| (record.resource_version, record.generation));
+        let is_latest = |written: &InferenceService| {
+            after.is_some_and(|(version, generation)| version != before && written.identity.generation == generation)
+        };
+        if let Some(written) = done.written.filter(|written| is_latest(written)) {
+            self.keep_spec(slot, written.spec);
+        } else if !self.is_spec_due(slot) {
+            // It came while work was in flight that has read it too, or a later one.
+            self.specs.forget(slot);
         }
+        is_kept
     }
 
     /// Changes a record that is there, and keeps count of what that changes.
@@ -323,7 +348,7 @@ impl Fleet {
         let empty = || self.namespaces.iter().position(|known| known.inference_services == 0);
         let position = known.or_else(empty).unwrap_or(self.namespaces.len());
         if position == self.namespaces.len() {
-            self.namespaces.push(Namespace { name: Box::default(), inference_services: 0 });
+            self.namespaces.push(Namespace { name: Box::default(), inference_services: 0, terminating: false });
         }
         self.latest_namespace = position;
         let entered = &mut self.namespaces[position];
@@ -338,7 +363,7 @@ impl Fleet {
         let left = &mut self.namespaces[namespace as usize];
         left.inference_services -= 1;
         if left.inference_services == 0 {
-            left.name = Box::default();
+            (left.name, left.terminating) = (Box::default(), false);
         }
     }
 }

@@ -10,25 +10,22 @@ impl Reasons {
     pub const NONE: Reasons = Reasons(0);
     /// The spec, the configuration or the status is not one that was acted on.
     pub const SPEC: Reasons = Reasons(1);
-    /// The Deployment's spec changed, or it vanished, or it has not been looked at.
+    /// The Deployment vanished, is no longer ours or about to go, or has not been looked at.
     pub const DEPLOYMENT: Reasons = Reasons(1 << 1);
     /// The Service changed, vanished, or has not been looked at.
     pub const SERVICE: Reasons = Reasons(1 << 2);
     /// The children are written and the status is not.
     pub const STATUS: Reasons = Reasons(1 << 3);
-    /// The Deployment's resourceVersion went on and its generation did not: how far is it?
+    /// The Deployment went on: how far is it, and is it as it was left?
     pub const PROGRESS: Reasons = Reasons(1 << 4);
     /// Only the number of ready replicas in the status lags.
     pub const COUNT: Reasons = Reasons(1 << 5);
+    /// Replicas are on their way, and no watch tells when the time is over that they have.
+    pub const DUE: Reasons = Reasons(1 << 6);
     pub const ALL: Reasons = Reasons(0b111);
 
     pub fn contains(self, other: Reasons) -> bool {
         self.0 & other.0 == other.0
-    }
-
-    /// Has somebody else changed what was written?
-    pub fn are_repair(self) -> bool {
-        self.contains(Reasons::DEPLOYMENT) || self.contains(Reasons::SERVICE)
     }
 
     pub fn is_none(self) -> bool {
@@ -59,8 +56,15 @@ mod tests {
 
     #[test]
     fn no_reason_is_a_part_of_another() {
-        let each =
-            [Reasons::SPEC, Reasons::DEPLOYMENT, Reasons::SERVICE, Reasons::STATUS, Reasons::PROGRESS, Reasons::COUNT];
+        let each = [
+            Reasons::SPEC,
+            Reasons::DEPLOYMENT,
+            Reasons::SERVICE,
+            Reasons::STATUS,
+            Reasons::PROGRESS,
+            Reasons::COUNT,
+            Reasons::DUE,
+        ];
         for (position, one) in each.into_iter().enumerate() {
             assert!(!one.is_none());
             for (other_position, other) in each.into_iter().enumerate() {
@@ -69,7 +73,6 @@ mod tests {
                 assert!((one | other).contains(one), "{one:?} {other:?}");
             }
             assert_eq!(Reasons::ALL.contains(one), position < 3, "{one:?}");
-            assert_eq!(one.are_repair(), matches!(one, Reasons::DEPLOYMENT | Reasons::SERVICE), "{one:?}");
         }
     }
 }

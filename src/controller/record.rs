@@ -4,8 +4,10 @@
 use crate::api::Phase;
 use crate::controller::names::Name;
 use crate::controller::reasons::Reasons;
-use crate::error::Remedy;
+pub use crate::controller::state::{ChildKind, State};
+use crate::error::{Remedy, TOLD};
 use crate::projection::{Identity, InferenceService};
+use crate::reconcile::plan::CONTESTED_AFTER;
 use crate::reconcile::status::{self, Reading, Stamps, Summary};
 use crate::reconcile::{Done, Next, Spec, Task};
 use crate::uid::Uid;
@@ -30,56 +32,6 @@ pub struct Record {
     /// has its reason set.
     pub stamps: Stamps,
     pub summary: Option<Summary>,
-}
-
-/// Marks that are not reasons for work, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State(u8);
-
-impl State {
-    pub const IN_FLIGHT: State = State(1);
-    /// Deleted while in flight: removed when it lands.
-    pub const GONE: State = State(1 << 1);
-    /// Has a deletionTimestamp: its children belong to the garbage collector.
-    pub const DELETING: State = State(1 << 2);
-    /// Named by the list that is being read or was read last; one mark a kind.
-    pub const LISTED: State = State(1 << 3);
-    pub const DEPLOYMENT_LISTED: State = State(1 << 4);
-    pub const SERVICE_LISTED: State = State(1 << 5);
-    /// A list that ended in flight did not name the Service that is being made: was it not there yet, or gone again?
-    pub const MISSED: State = State(1 << 6);
-    const ALL_LISTED: State = State(0b11_1000);
-
-    pub fn has(self, mark: State) -> bool {
-        self.0 & mark.0 == mark.0
-    }
-
-    pub fn set(&mut self, mark: State, on: bool) {
-        self.0 = if on { self.0 | mark.0 } else { self.0 & !mark.0 };
-    }
-}
-
-/// The two kinds of children.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChildKind {
-    Deployment,
-    Service,
-}
-
-impl ChildKind {
-    fn reason(self) -> Reasons {
-        match self {
-            ChildKind::Deployment => Reasons::DEPLOYMENT,
-            ChildKind::Service => Reasons::SERVICE,
-        }
-    }
-
-    pub fn listed(self) -> State {
-        match self {
-            ChildKind::Deployment => State::DEPLOYMENT_LISTED,
-            ChildKind::Service => State::SERVICE_LISTED,
-        }
-    }
 }
 
 impl Record {
@@ -127,29 +79,36 @@ impl Record {
         let first = self.resource_version == 0;
         self.resource_version = identity.resource_version;
 
-        let reading = object.status.as_ref().map(|status| status::read(status, configuration));
-        match reading {
-            Some(reading) if reading.trusted => self.observe_status(&reading, first),
-            // The times of its conditions are kept; a checksum of 0 equals no other.
-            untrusted => {
-                self.summary = untrusted.map(|reading| Summary { checksum: 0, ..reading.summary });
-                self.reasons |= Reasons::ALL;
+        let mut reading = object.status.as_ref().map(|status| status::read(status, configuration));
+        if let Some(reading) = &mut reading {
+            reading.summary.is_current = reading.observed_generation == identity.generation;
+            if first {
+                self.stamps = reading.stamps;
             }
         }
-        let observed = reading.filter(|_| first).map_or(self.generation, |reading| reading.observed_generation);
-        if observed != identity.generation {
-            self.reasons |= Reasons::SPEC;
-            (self.failures, self.repairs) = (0, 0);
+        match &reading {
+            Some(reading) if reading.trusted || self.says(reading) => self.observe_status(reading, first),
+            untrusted => self.distrust(untrusted.as_ref()),
         }
-        self.generation = identity.generation;
+        self.observe_generation(
+            identity.generation,
+            reading.filter(|_| first).map(|reading| reading.observed_generation),
+        );
+    }
+
+    /// Is this the status that is known? Then its stamps are not missed where an older CRD has cut them off.
+    fn says(&self, reading: &Reading) -> bool {
+        self.summary.is_some_and(|known| known.checksum == reading.summary.checksum)
     }
 
     fn observe_status(&mut self, reading: &Reading, first: bool) {
-        let same = self.summary.is_some_and(|known| known.checksum == reading.summary.checksum);
+        let same = self.says(reading);
         if first {
-            self.stamps = reading.stamps;
             if reading.unfinished {
                 self.reasons |= Reasons::ALL;
+            }
+            if reading.summary.phase == Phase::Progressing {
+                self.reasons |= Reasons::DUE;
             }
         } else if !self.state.has(State::IN_FLIGHT) && !same {
             // Somebody put back a status that was true once.
@@ -158,6 +117,30 @@ impl Record {
         if !same {
             self.summary = Some(reading.summary);
         }
+    }
+
+    /// The status is none of ours, or of other settings. What is known of its times is kept, and a checksum of 0 equals
+    /// no other.
+    fn distrust(&mut self, reading: Option<&Reading>) {
+        let known = self.summary.or(reading.map(|reading| reading.summary));
+        self.summary = known.map(|known| Summary { checksum: 0, written: 0, ..known });
+        self.reasons |= Reasons::ALL;
+    }
+
+    /// `observed`: what the first status that is seen speaks of.
+    fn observe_generation(&mut self, generation: u32, observed: Option<u32>) {
+        let acted_on = observed.unwrap_or(self.generation);
+        if acted_on != generation {
+            self.reasons |= Reasons::SPEC;
+            // What stood in the way may do so no longer; what lasts is still told.
+            self.failures = self.failures.min(TOLD);
+            self.repairs = 0;
+            if let Some(summary) = &mut self.summary {
+                summary.is_current = false;
+            }
+        }
+        // An API server that lags behind takes nothing back: the spec is read before it is acted on.
+        self.generation = self.generation.max(generation);
     }
 
     /// Takes in a child as its watch shows it. Returns whether that is news.
@@ -174,15 +157,31 @@ impl Record {
             self.state.set(kind.listed(), true);
         }
         let news = if listed { child.resource_version != known } else { child.resource_version > known };
-        let same_spec = kind == ChildKind::Deployment && child.revision() == self.stamps.deployment_revision;
-        let reason = if same_spec { Reasons::PROGRESS } else { kind.reason() };
-        news && self.mark(reason, kind, child.resource_version)
+        if !news {
+            return false;
+        }
+        let same_revision = child.revision() == self.stamps.deployment_revision;
+        let reason = if kind == ChildKind::Service || child.deleting || listed && !same_revision {
+            kind.reason()
+        } else {
+            Reasons::PROGRESS
+        };
+        if !same_revision || !child.labels.complete {
+            self.looks = 0;
+        }
+        self.mark(reason, kind, child.resource_version)
     }
 
-    /// The child was deleted, or lost the label that the watch selects by.
+    /// The child was deleted, or lost the label that the watch selects by. What stood in the way may do so no longer.
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Identity) -> bool {
         let known = *self.version(kind);
-        known != 0 && child.resource_version >= known && self.mark(kind.reason(), kind, child.resource_version)
+        let is_news = if known == 0 { self.failures > 0 } else { child.resource_version >= known };
+        if !is_news {
+            return false;
+        }
+        self.failures = 0;
+        let version = if known == 0 { 0 } else { child.resource_version };
+        self.mark(kind.reason(), kind, version)
     }
 
     /// A complete list did not name the child.
@@ -215,7 +214,7 @@ impl Record {
         let mut reasons = std::mem::take(&mut self.reasons);
         // While a spec is refused nothing is made or repaired: what was put off is due when it is mended. Whatever
         // the reason, the spec is read again and may be found so, before its watch tells.
-        let was_refused = self.stamps.service == 0 || self.phase() == Some(Phase::Failed);
+        let was_refused = self.stamps.service == 0 || self.stamps.deployment_revision == 0;
         let is_brought = reasons.contains(Reasons::STATUS) && !reasons.contains(Reasons::SPEC);
         if was_refused && !is_brought {
             reasons |= Reasons::SERVICE;
@@ -226,59 +225,82 @@ impl Record {
             uid: self.uid,
             generation: self.generation,
             reasons,
+            failures: self.failures,
+            repairs: self.repairs,
             stamps: self.stamps,
             summary: self.summary,
             spec,
         }
     }
 
-    /// Work is done; `departed` is how it began.
-    pub fn land(&mut self, departed: &Departed, done: &Done, configuration: u64) {
+    /// Work is done; `departed` is how it began. False: the API server has not kept all of the status.
+    pub fn land(&mut self, departed: &Departed, done: &Done, configuration: u64) -> bool {
         let looked_only = departed.reasons == Reasons::PROGRESS;
         self.land_children(departed, done);
         if self.state.has(State::MISSED) {
             self.reasons |= Reasons::SERVICE;
         }
-        self.generation = self.generation.max(done.generation);
-        if done.generation < self.generation {
-            self.reasons |= Reasons::SPEC;
-        } else if done.generation == self.generation && departed.generation != done.generation {
-            self.reasons = self.reasons.without(Reasons::SPEC);
-        }
-        let wrote = done.written.is_some();
-        if let Some(object) = &done.written
-            && object.identity.resource_version >= self.resource_version
-            && object.identity.uid == self.uid
-        {
-            self.observe(object, configuration);
-            self.summary = done.summary;
-        } else if self.summary.map(|seen| seen.checksum) != done.summary.map(|ours| ours.checksum) {
-            // Somebody else wrote a status meanwhile.
-            self.reasons |= Reasons::ALL;
-        }
+        self.land_generation(departed, done);
+        let is_kept = self.land_status(done, configuration);
         self.state.set(State::IN_FLIGHT, false);
+        let wrote = done.written.is_some();
         self.looks = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
             self.looks.saturating_add(1)
         } else {
             0
         };
-        let is_refused = matches!(done.next, Next::Refused(_));
-        if departed.reasons.are_repair() && departed.stamps.deployment != 0 && !is_refused {
+        if done.repaired {
             self.repairs = self.repairs.saturating_add(1);
         }
         match &done.next {
-            Next::Settled => self.failures = 0,
-            Next::Look => {
+            Next::Refused(error) if error.remedy() != Remedy::User => self.fail(departed),
+            next => {
                 self.failures = 0;
-                self.reasons |= Reasons::STATUS;
+                self.reasons |= next.reason();
             }
-            Next::Count => {
-                self.failures = 0;
-                self.reasons |= Reasons::COUNT;
-            }
-            Next::Refused(error) if error.remedy() == Remedy::User => self.failures = 0,
-            Next::Refused(_) => self.fail(departed),
         }
+        is_kept
+    }
+
+    /// Where nothing was seen meanwhile, what was acted on is the truth, be it newer than what was known or older: a
+    /// datastore that was put back.
+    fn land_generation(&mut self, departed: &Departed, done: &Done) {
+        if self.generation == departed.generation {
+            self.generation = done.generation;
+        } else if done.generation >= self.generation {
+            self.generation = done.generation;
+            self.reasons = self.reasons.without(Reasons::SPEC);
+        } else {
+            self.reasons |= Reasons::SPEC;
+        }
+    }
+
+    fn land_status(&mut self, done: &Done, configuration: u64) -> bool {
+        let same = self.summary.map(|seen| seen.checksum) == done.summary.map(|ours| ours.checksum);
+        let Some(object) = &done.written else {
+            match (&mut self.summary, done.summary) {
+                // Times may have been put right.
+                (Some(seen), Some(ours)) if same => *seen = Summary { written: seen.written, ..ours },
+                _ if same => {}
+                // Somebody else wrote a status meanwhile.
+                _ => self.reasons |= Reasons::ALL,
+            }
+            return true;
+        };
+        let is_latest = object.identity.resource_version >= self.resource_version && object.identity.uid == self.uid;
+        if !is_latest {
+            if !same {
+                self.reasons |= Reasons::ALL;
+            }
+            return true;
+        }
+        self.resource_version = object.identity.resource_version;
+        self.state.set(State::DELETING, object.identity.deleting);
+        self.state.set(State::GONE, false);
+        self.summary = done.summary;
+        self.observe_generation(object.identity.generation, None);
+        let kept = object.status.as_ref().map(|status| status::read(status, configuration));
+        kept.is_some_and(|kept| kept.trusted)
     }
 
     fn land_children(&mut self, departed: &Departed, done: &Done) {
@@ -300,6 +322,18 @@ impl Record {
             }
         }
         self.stamps.deployment_revision = done.stamps.deployment_revision;
+        self.stamps.deployment_fields = done.stamps.deployment_fields;
+    }
+
+    /// Time passes: so many repairs are no longer of late. Returns whether it was contested and is no longer.
+    pub fn forget_repairs(&mut self, count: u8) -> bool {
+        let before = self.repairs;
+        self.repairs = before.saturating_sub(count);
+        let is_over = before >= CONTESTED_AFTER && self.repairs < CONTESTED_AFTER;
+        if is_over {
+            self.reasons |= Reasons::STATUS;
+        }
+        is_over
     }
 
     /// Work failed: its reasons are still there.
@@ -309,8 +343,26 @@ impl Record {
         self.failures = self.failures.saturating_add(1);
     }
 
+    /// Seconds that are left until its replicas should be there.
+    pub fn load_left(&self, load_seconds: u32, now: u32) -> u32 {
+        let since = self.summary.map(|summary| summary.abnormal_since).filter(|&since| since != 0).unwrap_or(now);
+        (load_seconds + 1).saturating_sub(now.saturating_sub(since))
+    }
+
     pub fn phase(&self) -> Option<Phase> {
         self.summary.map(|summary| summary.phase)
+    }
+}
+
+impl Next {
+    /// What is left to do.
+    fn reason(&self) -> Reasons {
+        match self {
+            Next::Settled | Next::Refused(_) => Reasons::NONE,
+            Next::Look => Reasons::STATUS,
+            Next::Count => Reasons::COUNT,
+            Next::Due => Reasons::DUE,
+        }
     }
 }
 

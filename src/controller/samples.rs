@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api::Phase;
 use crate::projection::{DeploymentMetadata, Identity, InferenceService};
-use crate::reconcile::status::{self, Abnormal, Assessment, Stamps, Subject};
+use crate::reconcile::status::{self, Abnormal, Assessment, Stamps, Subject, Summary};
 use crate::reconcile::{Done, Next};
 
 pub const CONFIGURATION: u64 = 7;
@@ -15,7 +15,7 @@ pub const UID: &str = "11111111-2222-4333-8444-555555555555";
 pub const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
 /// One that leaves a Deployment's revision the same number as its generation.
 const CHILD_UID: &str = "00000000-0000-0000-0000-000000000000";
-pub const STAMPS: Stamps = Stamps { deployment: 50, deployment_revision: 1, service: 60 };
+pub const STAMPS: Stamps = Stamps { deployment: 50, deployment_revision: 1, deployment_fields: 0, service: 60 };
 
 /// An InferenceService as the API server sends it; `status`: see `status_of`.
 pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) -> InferenceService {
@@ -48,6 +48,7 @@ pub fn child_of_uid(uid: &str, resource_version: u64, generation: u32, owner: &s
     let child: DeploymentMetadata = serde_json::from_value(json!({"metadata": {
         "namespace": "ns", "name": "demo", "uid": uid,
         "resourceVersion": resource_version.to_string(), "generation": generation,
+        "labels": crate::labels::labels("demo"),
         "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": owner, "controller": true}]
     }}))
     .expect("a child");
@@ -58,6 +59,6 @@ pub fn done(generation: u32, stamps: Stamps, written: Option<InferenceService>) 
     let summary = written
         .as_ref()
         .and_then(|object| object.status.as_ref())
-        .map(|status| status::read(status, CONFIGURATION).summary);
-    Done { generation, stamps, summary, written: written.map(Box::new), next: Next::Settled }
+        .map(|status| Summary { is_current: true, ..status::read(status, CONFIGURATION).summary });
+    Done { generation, stamps, summary, written: written.map(Box::new), repaired: false, next: Next::Settled }
 }

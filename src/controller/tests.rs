@@ -1,16 +1,15 @@
 //! When something is done: after which lists, how soon, how many at once, and what is said of it.
 
-use std::iter;
-
 use serde_json::Value;
 
 use super::*;
-use crate::controller::samples::{CONFIGURATION, STAMPS, UID, child, object, ready, status_of};
+use crate::controller::samples::{CONFIGURATION, OTHER_UID, STAMPS, UID, child, object, ready, status_of};
 use crate::fake_server::{self, Reply};
 use crate::listener::listen;
 use crate::projection::Identity;
 use crate::reconcile::status::Stamps;
 use crate::settings::Settings;
+use crate::telemetry::events::Limit;
 
 /// The API server never answers.
 fn controller() -> Controller {
@@ -21,7 +20,8 @@ fn controller() -> Controller {
 fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let (client, _) = fake_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
-    let context = Context { client, settings, configuration: CONFIGURATION, now: || 1000 };
+    let events = Limit::default();
+    let context = Context { client, settings, configuration: CONFIGURATION, now: || 1000, events };
     Controller::new(Arc::new(context), Arc::default(), 1)
 }
 
@@ -43,12 +43,27 @@ fn list_children(controller: &mut Controller, kind: ChildKind, children: impl In
 
 /// After a restart: everything was listed, and the InferenceService is as its status says.
 fn in_sync(object: InferenceService) -> (Controller, Slot) {
+    let (controller, slot) = in_sync_or_due(object);
+    assert!(controller.queue.is_empty());
+    (controller, slot)
+}
+
+fn in_sync_or_due(object: InferenceService) -> (Controller, Slot) {
     let mut controller = controller();
     list(&mut controller, [object]);
     list_children(&mut controller, ChildKind::Deployment, [child(STAMPS.deployment, 1, UID)]);
     list_children(&mut controller, ChildKind::Service, [child(STAMPS.service, 0, UID)]);
-    assert!(controller.synced.all() && controller.queue.is_empty());
+    assert!(controller.synced.all());
     let (slot, _) = controller.fleet.iter().next().expect("a record");
+    (controller, slot)
+}
+
+/// The same of one that is on its way, after the time that it has was looked at.
+fn started(object: InferenceService) -> (Controller, Slot) {
+    let (mut controller, slot) = in_sync_or_due(object);
+    assert_eq!(wait(&controller), Some(Duration::from_secs(1801)), "it has the time of a load");
+    work(&mut controller, slot, STAMPS, Next::Settled);
+    assert!(controller.queue.is_empty());
     (controller, slot)
 }
 
@@ -72,7 +87,8 @@ fn work(controller: &mut Controller, slot: Slot, stamps: Stamps, next: Next) {
     assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
     let task = controller.fleet.depart(slot).expect("work");
     let departed = Departed::from(&task);
-    let done = Done { generation: task.generation, stamps, summary: task.summary, written: None, next };
+    let (generation, summary) = (task.generation, task.summary);
+    let done = Done { generation, stamps, summary, written: None, repaired: false, next };
     controller.land((slot, departed, Duration::ZERO, Ok(done)));
 }
 
@@ -97,9 +113,8 @@ async fn nothing_is_done_before_every_list_was_read() {
 type Case = (&'static str, fn(&mut Controller));
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_to_a_child_is_looked_at_at_once() {
-    let cases: [Case; 4] = [
-        ("edited", |controller| see_deployment(controller, 51, 2)),
+async fn a_child_that_goes_or_is_another_is_looked_at_at_once() {
+    let cases: [Case; 3] = [
         ("deleted", |controller| {
             let identity = child(51, 1, UID);
             controller.observe_child(ChildKind::Deployment, Event::Delete(Service { identity }));
@@ -119,7 +134,7 @@ async fn whatever_happens_to_a_child_is_looked_at_at_once() {
 #[tokio::test(start_paused = true)]
 async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
     let moving = object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
-    let (mut controller, slot) = in_sync(moving);
+    let (mut controller, slot) = started(moving);
     let mut waits = Vec::new();
     for version in 51..56 {
         see_deployment(&mut controller, version, 1);
@@ -132,19 +147,29 @@ async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_to_do_is_done_in_its_own_time() {
-    for (next, expected) in [(Next::Look, 500), (Next::Count, 30_000)] {
+    let moving = || object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let load = u64::from(Settings::default().server.load_seconds) + 1;
+    for (next, expected) in [(Next::Look, 500), (Next::Count, 30_000), (Next::Due, load * 1000)] {
         let (mut controller, slot) = in_sync(ready(100, 1));
         see_deployment(&mut controller, 51, 2);
         work(&mut controller, slot, Stamps { deployment: 51, ..STAMPS }, next);
         assert_eq!(wait(&controller), Some(Duration::from_millis(expected)));
     }
+    // An edit is looked at soon, however often a look had nothing to say before.
+    let (mut controller, slot) = started(moving());
+    for version in 51..56 {
+        see_deployment(&mut controller, version, 1);
+        work(&mut controller, slot, Stamps { deployment: version, ..STAMPS }, Next::Settled);
+    }
+    see_deployment(&mut controller, 56, 2);
+    assert_eq!(wait(&controller), Some(LOOK_AFTER));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_tried_again_after_a_while_that_a_sweep_does_not_shorten() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    assert_eq!((controller.queue.pop(Instant::now()), wait(&controller)), (Some(slot), None));
+    assert_eq!((controller.queue.pop(Instant::now() + LOOK_AFTER), wait(&controller)), (Some(slot), None));
     let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
     see_deployment(&mut controller, 52, 3);
     assert!(controller.queue.is_empty(), "never twice at once");
@@ -166,7 +191,7 @@ async fn a_sweep_finds_what_was_lost() {
     assert!(controller.queue.is_empty(), "what is settled is left alone");
     controller.fleet.observe_child(ChildKind::Deployment, &child(51, 2, UID), false);
     controller.sweep();
-    assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
+    assert_eq!(controller.queue.pop(Instant::now() + LOOK_AFTER), Some(slot));
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,34 +252,101 @@ async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_somebody_else_repairs_the_same_is_said_once() {
+async fn repairs_fade_by_time_and_not_by_the_pace_of_the_sweep() {
     let (mut controller, slot) = in_sync(ready(100, 1));
-    let (heard, _guard) = listen();
-    let mut said = Vec::new();
-    for (version, generation) in iter::zip(51.., 2..).take(7) {
-        see_deployment(&mut controller, version, generation);
-        let stamps = Stamps { deployment: version, deployment_revision: generation, ..STAMPS };
-        work(&mut controller, slot, stamps, Next::Settled);
-        said.push(heard.take().iter().any(|entry| entry.contains("is there a second operator")));
+    see_deployment(&mut controller, 51, 2);
+    controller.queue.pop(Instant::now() + LOOK_AFTER).expect("queued");
+    let task = controller.fleet.depart(slot).expect("work");
+    let repaired = || {
+        let (generation, summary) = (task.generation, task.summary);
+        Done { generation, stamps: STAMPS, summary, written: None, repaired: true, next: Next::Settled }
+    };
+    for _ in 0..3 {
+        controller.land((slot, Departed::from(&task), Duration::ZERO, Ok(repaired())));
     }
-    assert_eq!(said, [false, false, false, false, true, false, false]);
+    let repairs = |controller: &Controller| controller.fleet.get(slot).expect("a record").repairs;
+    for _ in 0..100 {
+        controller.sweep();
+    }
+    assert_eq!(repairs(&controller), 3);
+    tokio::time::advance(REPAIR_FADES * 2).await;
+    controller.sweep();
+    assert_eq!(repairs(&controller), 1);
+}
+
+fn refused(code: u16) -> Error {
+    let status = kube::core::Status { code, ..kube::core::Status::default() };
+    Error::Kube(kube::Error::Api(status.boxed()))
+}
+
+/// Fails so, and what of it is logged as a warning.
+fn fails(controller: &mut Controller, slot: Slot, error: Error) -> bool {
+    let (heard, _guard) = listen();
+    controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
+    let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+    controller.land((slot, departed, Duration::ZERO, Err(error)));
+    heard.take().iter().any(|entry| entry.starts_with("WARN"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_is_said_the_second_time_in_a_row() {
+async fn what_cannot_be_told_in_the_status_is_logged_once_where_it_lasts() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    let said: Vec<bool> = (0..6).map(|_| fails(&mut controller, slot, refused(503))).collect();
+    assert_eq!(said, [false, false, true, false, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_namespace_that_goes_away_nothing_is_done_until_it_is_there_again() {
+    let terminating = || {
+        let cause = serde_json::json!({"code": 403, "details": {"causes": [{"reason": "NamespaceTerminating"}]}});
+        let status: kube::core::Status = serde_json::from_value(cause).expect("a Status");
+        Error::Kube(kube::Error::Api(status.boxed()))
+    };
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    controller.observe(Event::Apply(named(object(UID, 101, 1, Value::Null), "other")));
+    controller.queue.pop(Instant::now()).expect("queued");
+    see_deployment(&mut controller, 51, 2);
     let (heard, _guard) = listen();
-    for (codes, expected) in [(&[409, 409][..], &[false, true][..]), (&[503], &[true])] {
-        let (mut controller, slot) = in_sync(ready(100, 1));
-        see_deployment(&mut controller, 51, 2);
-        let said = codes.iter().map(|&code| {
-            controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
-            let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
-            let status = kube::core::Status { code, ..kube::core::Status::default() };
-            controller.land((slot, departed, Duration::ZERO, Err(Error::Kube(kube::Error::Api(status.boxed())))));
-            heard.take().iter().any(|entry| entry.starts_with("WARN"))
-        });
-        assert_eq!(said.collect::<Vec<_>>(), expected, "{codes:?}");
+    assert!(!fails(&mut controller, slot, terminating()));
+    assert_eq!(heard.take().len(), 0, "told to the listener above it");
+    see_deployment(&mut controller, 52, 3);
+    controller.observe(Event::Apply(named(object(UID, 102, 2, Value::Null), "other")));
+    controller.sweep();
+    assert!(controller.queue.is_empty());
+    // Made again under the same name, with all that was in it.
+    controller.observe(Event::Apply(object(OTHER_UID, 200, 1, Value::Null)));
+    controller.sweep();
+    assert_eq!(controller.queue.len(), 2);
+}
+
+#[test]
+fn what_fails_together_is_tried_no_more_often_than_the_api_server_bears() {
+    for (failures, failing, expected) in
+        [(1, 1, 10), (59, 200, 10), (60, 1, 60), (u8::MAX, 1, 60), (1, 400, 20), (1, 1200, 60), (1, 100_000, 60)]
+    {
+        assert_eq!(longest_backoff(failures, failing), Duration::from_secs(expected), "{failures} {failing}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crd_that_is_older_is_said_once() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    let (heard, _guard) = listen();
+    let mut said = Vec::new();
+    for version in 51..54 {
+        see_deployment(&mut controller, version, 1);
+        controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
+        let task = controller.fleet.depart(slot).expect("work");
+        let mut cut = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+        cut.as_object_mut().expect("a status").remove("observed");
+        let written = Some(Box::new(object(UID, version + 100, 1, cut)));
+        let (generation, stamps) = (1, Stamps { deployment: version, ..STAMPS });
+        let done = Done { generation, stamps, summary: task.summary, written, repaired: false, next: Next::Settled };
+        controller.land((slot, Departed::from(&task), Duration::ZERO, Ok(done)));
+        said.push(heard.take().iter().filter(|entry| entry.contains("its CRD is older")).count());
+    }
+    assert_eq!((said, controller.queue.len()), (vec![1, 0, 0], 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,12 +387,13 @@ async fn what_is_remembered_is_what_there_is() {
 
 #[tokio::test(start_paused = true)]
 async fn each_reconcile_is_counted_by_its_outcome() {
-    let done = |next| Ok(Done { generation: 1, stamps: STAMPS, summary: None, written: None, next });
+    let done = |next| Ok(Done { generation: 1, stamps: STAMPS, summary: None, written: None, repaired: false, next });
     let taken = Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
     for (result, expected) in [
         (done(Next::Settled), "success"),
         (done(Next::Look), "requeue_after"),
         (done(Next::Count), "requeue_after"),
+        (done(Next::Due), "requeue_after"),
         (done(Next::Refused(Error::MissingField("model"))), "success"),
         (done(Next::Refused(taken)), "error"),
         (Err(Error::Gone), "error"),

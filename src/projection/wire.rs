@@ -2,13 +2,19 @@
 //! a status that cannot be understood.
 
 use std::borrow::Cow;
+use std::hash::Hasher;
 
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, de};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Deployment, DeploymentMetadata, DeploymentStatus, Identity, InferenceService, Owner, Service};
-use crate::api;
+use super::{
+    Deployment, DeploymentMetadata, DeploymentStatus, Identity, InferenceService, Managers, Owner, Service,
+    WholeService,
+};
+use crate::api::{self, InferenceServiceStatus};
+use crate::labels::{MANAGED_BY, WireLabels};
 use crate::uid::Uid;
 
 #[derive(Deserialize)]
@@ -25,27 +31,45 @@ struct WireMetadata<'a> {
     #[serde(default, deserialize_with = "generation")]
     generation: u32,
     deletion_timestamp: Option<IgnoredAny>,
-    #[serde(default)]
-    labels: WireLabels,
+    #[serde(default, borrow)]
+    labels: WireLabels<'a>,
     /// null where they were too many to be kept: then it is nobody's.
     #[serde(borrow)]
     owner_references: Option<Vec<WireOwner<'a>>>,
-}
-
-#[derive(Default, Deserialize)]
-struct WireLabels {
-    #[serde(rename = "app.kubernetes.io/managed-by")]
-    managed_by: Option<String>,
+    /// null where they were too many to be kept: then nothing is known of them.
+    #[serde(default, borrow)]
+    managed_fields: Option<Vec<WireManager<'a>>>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct WireOwner<'a> {
-    kind: String,
+    #[serde(default, borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
     name: String,
     #[serde(borrow)]
     uid: Cow<'a, str>,
     #[serde(default)]
     controller: bool,
+}
+
+/// An entry of `metadata.managedFields`. Of a PATCH with an apply the operation is Apply, of anything else Update.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireManager<'a> {
+    #[serde(default, borrow)]
+    manager: Cow<'a, str>,
+    #[serde(default, borrow)]
+    operation: Cow<'a, str>,
+    #[serde(default, borrow)]
+    subresource: Cow<'a, str>,
+    /// RFC 3339 in UTC: in the order of time when sorted as text.
+    #[serde(default, borrow)]
+    time: Cow<'a, str>,
+    #[serde(default, borrow)]
+    fields_v1: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +94,15 @@ struct WireDeployment<'a> {
 #[serde(default)]
 struct WireDeploymentSpec {
     replicas: i32,
+    paused: bool,
+}
+
+#[derive(Deserialize)]
+struct WireWholeService<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
+    #[serde(default)]
+    spec: Value,
 }
 
 #[derive(Deserialize)]
@@ -95,19 +128,66 @@ impl From<WireMetadata<'_>> for Identity {
         let controller = wire.owner_references.into_iter().flatten().find(|owner| owner.controller);
         Identity {
             namespace: wire.namespace,
+            labels: wire.labels.of(&wire.name),
             name: wire.name,
             uid: wire.uid,
             resource_version: wire.resource_version,
             generation: wire.generation,
             deleting: wire.deletion_timestamp.is_some(),
-            managed_by: wire.labels.managed_by,
-            controller: controller.map(|owner| Owner {
-                uid: owner.uid.parse().ok(),
-                kind: owner.kind,
-                name: owner.name,
-            }),
+            controller: controller.map(Owner::from),
         }
     }
+}
+
+impl From<WireOwner<'_>> for Owner {
+    fn from(wire: WireOwner<'_>) -> Self {
+        // The core group has a version alone.
+        let group = wire.api_version.split_once('/').map_or("", |(group, _)| group);
+        let is_ours = group == api::GROUP && wire.kind == api::KIND;
+        let dot = if group.is_empty() { "" } else { "." };
+        let foreign_kind = (!is_ours).then(|| format!("{}{dot}{group}", wire.kind));
+        Owner { foreign_kind, uid: wire.uid.parse().ok(), name: wire.name }
+    }
+}
+
+impl WireMetadata<'_> {
+    /// Of the child with this uid: one that is made anew has fields of its own.
+    fn managers(&self) -> Managers {
+        let mut managers = Managers::default();
+        let mut latest = "";
+        for entry in self.managed_fields.iter().flatten() {
+            if entry.manager == MANAGED_BY {
+                // What a POST of its own left is an Update.
+                if entry.operation == "Apply" {
+                    managers.applied = entry.hash(self.uid);
+                }
+            } else if entry.subresource != "status" && *entry.time >= *latest {
+                latest = &entry.time;
+                let subresource = &entry.subresource;
+                let through = if subresource.is_empty() { String::new() } else { format!(" ({subresource})") };
+                managers.other = Some(format!("{}{through}", entry.manager));
+            }
+        }
+        managers
+    }
+}
+
+impl WireManager<'_> {
+    fn hash(&self, uid: Uid) -> u32 {
+        let mut hasher = fnv::FnvHasher::default();
+        hasher.write(&uid.folded().to_le_bytes());
+        hasher.write(self.time.as_bytes());
+        hasher.write(self.fields_v1.map_or("", RawValue::get).as_bytes());
+        let hash = hasher.finish();
+        #[allow(clippy::cast_possible_truncation)] // both halves are in it
+        let folded = (hash ^ hash >> 32) as u32;
+        folded
+    }
+}
+
+/// The API server's own default, before the operator has written any.
+fn says_something(status: &InferenceServiceStatus) -> bool {
+    status.observed_generation >= 0 || !status.conditions.is_empty()
 }
 
 impl<'de> Deserialize<'de> for InferenceService {
@@ -117,7 +197,7 @@ impl<'de> Deserialize<'de> for InferenceService {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|error| error.to_string()),
             None => Err("spec is missing".to_owned()),
         };
-        let status = wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let status = wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(says_something);
         Ok(InferenceService { identity: wire.metadata.into(), spec, status })
     }
 }
@@ -131,12 +211,28 @@ impl<'de> Deserialize<'de> for DeploymentMetadata {
 impl<'de> Deserialize<'de> for Deployment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = WireDeployment::deserialize(deserializer)?;
-        Ok(Deployment { identity: wire.metadata.into(), spec_replicas: wire.spec.replicas, status: wire.status })
+        let WireDeploymentSpec { replicas, paused } = wire.spec;
+        let managers = wire.metadata.managers();
+        Ok(Deployment {
+            identity: wire.metadata.into(),
+            managers,
+            spec_replicas: replicas,
+            paused,
+            status: wire.status,
+        })
     }
 }
 
 impl<'de> Deserialize<'de> for Service {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Service { identity: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
+    }
+}
+
+impl<'de> Deserialize<'de> for WholeService {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireWholeService::deserialize(deserializer)?;
+        let managers = wire.metadata.managers();
+        Ok(WholeService { identity: wire.metadata.into(), managers, spec: wire.spec })
     }
 }

@@ -26,7 +26,7 @@ pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K
 }
 
 /// What is known about a child that is about to be applied.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// It was looked for and is not there. The write makes it or is refused: to the API server a
     /// resourceVersion is no precondition for an object to be there (`Store.Update` of its generic registry),
@@ -118,7 +118,8 @@ struct Operation<'a, T> {
 
 /// Writes the status of exactly this InferenceService, and not of one that was made anew under the same name. The
 /// uid is tested by a JSON patch, because at the status subresource the API server takes no notice of a merge
-/// patch's metadata. It does not say which operation failed, but words a status that its schema refuses otherwise.
+/// patch's metadata. Of a status that its schema refuses the API server names the fields as causes; of a test that fails
+/// it names nothing.
 pub async fn write_status(
     client: &kube::Client,
     task: &Task,
@@ -132,7 +133,9 @@ pub async fn write_status(
     let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/json-patch+json");
     match answer::object(client, request(builder, encode(&body)?)?).await {
-        Err(kube::Error::Api(status)) if status.code == 422 && !status.message.contains("is invalid") => {
+        Err(kube::Error::Api(status))
+            if status.code == 422 && status.details.as_ref().is_none_or(|details| details.causes.is_empty()) =>
+        {
             Err(Error::Gone)
         }
         answer => Ok(answer?),

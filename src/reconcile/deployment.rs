@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 
 use super::validate::Valid;
 use crate::api;
+use crate::labels::labels;
 use crate::settings::Server;
+use crate::uid::Uid;
 
-pub const MANAGED_BY: &str = "inference-operator";
-
-/// The label of the pods that the Deployment, the Service and the scale subresource select by. One
-/// of our own, so that it never selects the pods of somebody who uses the recommended labels too.
-pub const SELECTOR_LABEL: &str = "ai.example.com/inferenceservice";
+pub use crate::labels::{MANAGED_BY, SELECTOR_LABEL};
 
 /// What GPU nodes are tainted with by most set-ups; without the toleration no pod would land there.
 const GPU_RESOURCE: &str = "nvidia.com/gpu";
@@ -61,7 +59,7 @@ pub fn build(valid: &Valid, server: &Server) -> Value {
         }
     });
     // Put in afterwards, because a literal copies each value that is part of it.
-    deployment["metadata"] = metadata(valid);
+    deployment["metadata"] = metadata(valid.namespace, name, valid.uid);
     let template = &mut deployment["spec"]["template"];
     template["metadata"]["labels"] = labels(name);
     let pod = &mut template["spec"];
@@ -75,32 +73,22 @@ pub fn build(valid: &Valid, server: &Server) -> Value {
 }
 
 /// What both children have in common: name, labels, and the InferenceService as controller.
-pub fn metadata(valid: &Valid) -> Value {
+pub fn metadata(namespace: &str, name: &str, uid: Uid) -> Value {
     let mut metadata = json!({
-        "name": valid.name,
-        "namespace": valid.namespace,
+        "name": name,
+        "namespace": namespace,
         // No blockOwnerDeletion: on clusters that guard it, it would need one more right.
         "ownerReferences": [{
             "apiVersion": api::API_VERSION, "kind": api::KIND,
-            "name": valid.name, "uid": valid.uid.to_string(), "controller": true
+            "name": name, "uid": uid.to_string(), "controller": true
         }]
     });
-    metadata["labels"] = labels(valid.name);
+    metadata["labels"] = labels(name);
     metadata
 }
 
 pub fn selector(name: &str) -> String {
     format!("{SELECTOR_LABEL}={name}")
-}
-
-fn labels(name: &str) -> Value {
-    json!({
-        "app.kubernetes.io/name": "inference-server",
-        "app.kubernetes.io/instance": name,
-        "app.kubernetes.io/component": "model-server",
-        "app.kubernetes.io/managed-by": MANAGED_BY,
-        SELECTOR_LABEL: name
-    })
 }
 
 /// A GPU that is shared by time-slicing has "-SHARED" behind its product name.

@@ -6,22 +6,28 @@ use serde_json::{Value, json};
 use super::deployment::{SELECTOR_LABEL, metadata};
 use super::validate::Valid;
 use crate::settings::{Server, Settings};
+use crate::uid::Uid;
 
 /// The port of the Service, so that the endpoint needs none.
 const PORT: u16 = 80;
 
 /// The Service for server-side apply: only the fields that this operator has an opinion on.
 pub fn build(valid: &Valid, server: &Server) -> Value {
+    desired(valid.namespace, valid.name, valid.uid, server)
+}
+
+/// The same before the spec is known.
+pub fn desired(namespace: &str, name: &str, uid: Uid, server: &Server) -> Value {
     let mut service = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "spec": {
             "type": "ClusterIP",
-            "selector": {SELECTOR_LABEL: valid.name},
+            "selector": {SELECTOR_LABEL: name},
             "ports": [{"name": "http", "port": PORT, "targetPort": server.port, "protocol": "TCP"}]
         }
     });
-    service["metadata"] = metadata(valid);
+    service["metadata"] = metadata(namespace, name, uid);
     service
 }
 
@@ -37,17 +43,7 @@ mod tests {
     #[test]
     fn what_is_built_is_a_service() {
         let settings = Settings::default();
-        let gpu = settings.catalogue.get("L40S").expect("built in");
-        let valid = Valid {
-            namespace: "ns",
-            name: "demo",
-            uid: crate::uid::Uid::default(),
-            model: "m",
-            replicas: 1,
-            gpu,
-            max_batch_size: None,
-        };
-        let value = build(&valid, &settings.server);
+        let value = desired("ns", "demo", Uid::default(), &settings.server);
         let typed: k8s_openapi::api::core::v1::Service = serde_json::from_value(value.clone()).expect("a Service");
         assert_eq!(serde_json::to_value(typed).expect("JSON"), value);
         assert_eq!(endpoint("ns", "demo", &settings), "http://demo.ns.svc.cluster.local");

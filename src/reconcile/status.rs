@@ -6,8 +6,8 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 
 use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
-use crate::error::{API_SERVER_REFUSED, Error, NAME_TAKEN, Remedy};
-use crate::projection::Deployment;
+use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
+use crate::projection::{Deployment, DeploymentCondition};
 use crate::reconcile::deployment::selector;
 
 /// What is left of a status once it is written: enough to tell whether another one would differ,
@@ -18,19 +18,30 @@ pub struct Summary {
     pub checksum: u64,
     pub phase: Phase,
     pub abnormal: Abnormal,
+    /// It speaks of the latest generation of the spec that is known.
+    pub is_current: bool,
+    /// The children of this spec have been Ready, or should have been for long: what is missing was lost.
+    pub was_ready: bool,
+    /// The lower half of the seconds at which this process wrote it; 0: another did.
+    pub written: u16,
     /// Seconds since the epoch at which Ready became what it is.
     pub ready_since: u32,
-    /// Seconds since the epoch at which Reconciling or Stalled became true.
+    /// Seconds since the epoch at which Reconciling or Stalled became true for this spec and these children.
     pub abnormal_since: u32,
-    /// Seconds since the epoch at which this process wrote it; 0: another did.
-    pub written: u32,
 }
 
-/// Reasons that speak of something that no watch shows.
-const UNFINISHED: [&str; 2] = [NAME_TAKEN, API_SERVER_REFUSED];
+impl Summary {
+    /// What is left of it where there is another spec, or where there are other children: they wait anew.
+    pub fn of_others(self) -> Summary {
+        Summary { abnormal_since: 0, was_ready: false, ..self }
+    }
+}
 
-/// See `can_wait`.
+/// While a status stays in its phase, it is written once in so many seconds at most.
 pub const COUNT_PACE: u32 = 30;
+
+/// The reason of what a spec has lost, or never got.
+const REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
 
 /// The condition next to Ready, of which kstatus wants at most one, and only while it is true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,15 +71,30 @@ pub struct Assessment {
     pub message: String,
 }
 
+impl Assessment {
+    fn new(phase: Phase, abnormal: Abnormal, reason: &str, message: String) -> Assessment {
+        Assessment { phase, abnormal, reason: reason.to_owned(), message }
+    }
+}
+
 /// The resourceVersions that a status is computed from, and the Deployment's revision as of the last write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamps {
     /// 0: there is no Deployment.
     pub deployment: u64,
-    /// See `Identity::revision`.
+    /// See `Identity::revision`; 0: the Deployment is not what the spec builds.
     pub deployment_revision: u32,
+    /// See `Managers::applied`; 0: not known.
+    pub deployment_fields: u32,
     /// 0: there is no Service.
     pub service: u64,
+}
+
+impl Stamps {
+    /// The Deployment is not what the spec builds, for that builds none.
+    pub fn of_no_spec(self) -> Stamps {
+        Stamps { deployment_revision: 0, deployment_fields: 0, ..self }
+    }
 }
 
 /// Whom and what a status is about.
@@ -83,19 +109,34 @@ pub struct Subject<'a> {
     pub configuration: u64,
 }
 
+/// For how long replicas of this spec have been on their way, and for how long they may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    pub waited: u32,
+    pub load_seconds: u32,
+    /// What is missing was there before: nothing is to be waited for.
+    pub was_ready: bool,
+}
+
+impl Patience {
+    pub fn new(before: Option<&Summary>, load_seconds: u32, now: u32) -> Patience {
+        let since =
+            before.filter(|before| before.abnormal == Abnormal::Reconciling).map(|before| before.abnormal_since);
+        Patience {
+            waited: now - past(since, now),
+            load_seconds,
+            was_ready: before.is_some_and(|before| before.was_ready),
+        }
+    }
+}
+
 /// What a Deployment that belongs to the InferenceService says, in Kubernetes' own words where it
-/// has some. `was_ready`: the same spec has been Ready before.
-pub fn assess(deployment: &Deployment, was_ready: bool, subject: &Subject) -> Assessment {
+/// has some.
+pub fn assess(deployment: &Deployment, patience: Patience, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
-    let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
     let observed = status.observed_generation >= deployment.identity.generation;
-    let say = |phase, abnormal, reason: &str, message: String| Assessment {
-        phase,
-        abnormal,
-        reason: reason.to_owned(),
-        message,
-    };
+    let say = Assessment::new;
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
     // Nothing to wait for even where the Deployment controller has not looked yet.
@@ -110,21 +151,63 @@ pub fn assess(deployment: &Deployment, was_ready: bool, subject: &Subject) -> As
     if status.updated_replicas == desired && status.replicas == desired && status.available_replicas >= desired {
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);
     }
-    if let Some(failure) = condition("ReplicaFailure").filter(|condition| condition.status == "True") {
+    if deployment.paused {
+        let Subject { namespace, name, .. } = subject;
+        let message =
+            format!("{count}; the Deployment is paused: kubectl -n {namespace} rollout resume deployment/{name}");
+        return say(Phase::Degraded, Abnormal::Reconciling, "DeploymentPaused", message);
+    }
+    if let Some(failure) = condition(deployment, "ReplicaFailure").filter(|condition| condition.status == "True") {
         let message = format!("{count}; {}; {}", phrase(&failure.message), next_look("replicaset", subject));
         return say(Phase::Degraded, Abnormal::Reconciling, &failure.reason, message);
     }
-    let progressing = condition("Progressing");
+    let progressing = condition(deployment, "Progressing");
     if let Some(late) = progressing.filter(|condition| condition.reason == "ProgressDeadlineExceeded") {
         let message = format!("{count}; {}; {}", phrase(&late.message), next_look("pod", subject));
         return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message);
     }
-    let rolled_out = progressing.is_some_and(|condition| condition.reason == "NewReplicaSetAvailable");
-    if was_ready && rolled_out && status.available_replicas < desired {
-        let message = format!("{count}; {}", next_look("pod", subject));
-        return say(Phase::Degraded, Abnormal::Reconciling, "ReplicasUnavailable", message);
+    if misses_replicas(deployment) {
+        if patience.was_ready {
+            let message = format!("{count}; {}", next_look("pod", subject));
+            return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
+        }
+        if patience.waited >= patience.load_seconds {
+            let message = format!("{count} after {} s; {}", patience.load_seconds, next_look("pod", subject));
+            return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
+        }
     }
     say(Phase::Progressing, Abnormal::Reconciling, "RollingOut", count)
+}
+
+fn condition<'a>(deployment: &'a Deployment, type_: &str) -> Option<&'a DeploymentCondition> {
+    deployment.status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Replicas are missing after a rollout that was complete once, and the Deployment controller has no deadline for them:
+/// those of a change of scale, those that were lost, and those of a template that came back.
+pub fn misses_replicas(deployment: &Deployment) -> bool {
+    let is_rolled_out =
+        condition(deployment, "Progressing").is_some_and(|condition| condition.reason == "NewReplicaSetAvailable");
+    is_rolled_out && deployment.status.available_replicas < deployment.spec_replicas
+}
+
+/// Somebody undoes what this operator writes, again and again. `who`: None: the child was gone; Some(None): the field
+/// manager is this operator's own name.
+pub fn contested(kind: &str, who: Option<Option<&str>>, subject: &Subject) -> Assessment {
+    let Subject { namespace, name, .. } = subject;
+    let child = format!("{kind} {namespace}/{name}");
+    let message = match who {
+        None => format!("somebody keeps deleting {child}, and this operator makes it again"),
+        Some(None) => format!(
+            "another instance of this operator, with other settings, keeps changing {child}: there should be one"
+        ),
+        Some(Some(hpa @ "kube-controller-manager (scale)")) => format!(
+            "{hpa} keeps scaling {child}: a HorizontalPodAutoscaler has the Deployment as its target; make the \
+             InferenceService its target"
+        ),
+        Some(Some(who)) => format!("{who} keeps changing {child}, and this operator changes it back"),
+    };
+    Assessment::new(Phase::Degraded, Abnormal::Reconciling, CONTESTED, message)
 }
 
 /// What an error says that the user should see in the status. `serving`: replicas of an earlier
@@ -135,7 +218,7 @@ pub fn refuse(error: &Error, serving: bool) -> Assessment {
         Remedy::TimeButTellTheUser | Remedy::Time if serving => (Phase::Degraded, Abnormal::Reconciling),
         Remedy::TimeButTellTheUser | Remedy::Time => (Phase::Pending, Abnormal::Reconciling),
     };
-    Assessment { phase, abnormal, reason: error.reason().to_owned(), message: error.to_string() }
+    Assessment::new(phase, abnormal, error.reason(), error.to_string())
 }
 
 /// Kubernetes' own sentence, to go on behind it.
@@ -164,9 +247,11 @@ pub fn compose(
         checksum: 0,
         phase,
         abnormal,
-        ready_since: ready_since.filter(|&since| since != 0).unwrap_or(now),
-        abnormal_since: abnormal_since.filter(|&since| since != 0).unwrap_or(now),
-        written: now,
+        is_current: true,
+        was_ready: ready || reason == REPLICAS_UNAVAILABLE || before.is_some_and(|before| before.was_ready),
+        written: half(now),
+        ready_since: past(ready_since, now),
+        abnormal_since: past(abnormal_since, now),
     };
     let condition = |type_: &str, holds: bool, since: u32| Condition {
         type_: type_.to_owned(),
@@ -192,18 +277,32 @@ pub fn compose(
     status.observed = Some(Observed {
         deployment_resource_version: text(stamps.deployment),
         deployment_revision: Some(i64::from(stamps.deployment_revision)).filter(|_| stamps.deployment != 0),
+        deployment_fields: Some(i64::from(stamps.deployment_fields)).filter(|&fields| fields != 0),
         service_resource_version: text(stamps.service),
         checksum: format!("{:016x}", summary.checksum),
     });
     (status, summary)
 }
 
-/// Can this wait? On the way to Ready the replicas come one by one, and each would be a write: while
-/// nothing but their number changes, one write in `COUNT_PACE` seconds is enough.
+/// A time that is not known, or that the clock has not come to again since it was set back, is now.
+fn past(since: Option<u32>, now: u32) -> u32 {
+    since.filter(|&since| since != 0 && since <= now).unwrap_or(now)
+}
+
+fn half(seconds: u32) -> u16 {
+    #[allow(clippy::cast_possible_truncation)] // a pace of half a minute is all that it is for
+    let half = seconds as u16;
+    half
+}
+
+/// Can this wait? On the way to Ready the replicas come one by one, and the text of a refusal may change with each
+/// try: while the phase stays, one write in `COUNT_PACE` seconds is enough. A clock that was set back delays nothing.
 pub fn can_wait(before: &Summary, after: &Summary) -> bool {
+    let wrote = before.written != 0;
     after.phase != Phase::Ready
         && (before.phase, before.abnormal) == (after.phase, after.abnormal)
-        && after.written.saturating_sub(before.written) < COUNT_PACE
+        && wrote
+        && u32::from(after.written.wrapping_sub(before.written)) < COUNT_PACE
 }
 
 /// What a status that the API server sent amounts to. `trusted`: this operator, with this
@@ -214,6 +313,7 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
         found.map_or(0, |condition| condition.last_transition_time)
     };
     let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
+    let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());
     let summary = Summary {
         checksum: checksum(status, configuration),
         phase: status.phase,
@@ -222,20 +322,23 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
             () if has("Reconciling") => Abnormal::Reconciling,
             () => Abnormal::None,
         },
+        is_current: false,
+        was_ready: status.phase == Phase::Ready || reasons().any(|reason| reason == REPLICAS_UNAVAILABLE),
+        written: 0,
         ready_since: since(&["Ready"]),
         abnormal_since: since(&["Stalled", "Reconciling"]),
-        written: 0,
     };
     let observed = status.observed.clone().unwrap_or_default();
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
     Reading {
         trusted: observed.checksum == format!("{:016x}", summary.checksum),
-        unfinished: status.conditions.iter().any(|condition| UNFINISHED.contains(&condition.reason.as_str())),
+        unfinished: reasons().any(|reason| UNFINISHED.contains(&reason)),
         summary,
         observed_generation: api::generation(status.observed_generation),
         stamps: Stamps {
             deployment: number(observed.deployment_resource_version),
             deployment_revision: api::generation(observed.deployment_revision.unwrap_or(0)),
+            deployment_fields: api::generation(observed.deployment_fields.unwrap_or(0)),
             service: number(observed.service_resource_version),
         },
     }

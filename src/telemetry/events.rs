@@ -3,6 +3,7 @@
 //! once; the name is made of what is said, so that saying it again after a crash changes nothing.
 
 use std::hash::Hasher;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,10 +14,57 @@ use crate::error::is_of_a_namespace_that_goes;
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::Assessment;
 use crate::reconcile::{Context, Task};
+use crate::uid::Uid;
 use crate::utc::Utc;
 
 /// Kubernetes' own limit of an Event's note.
 const NOTE_LIMIT: usize = 1024;
+
+/// Warnings for one object in a row, and the seconds after which it may have one more: client-go's own
+/// (`EventSourceObjectSpamFilter` of its package record).
+const BURST: u8 = 25;
+const REFILL_SECONDS: u32 = 300;
+
+/// Objects that are remembered, of those that were warned of last.
+const REMEMBERED: usize = 256;
+
+/// Keeps an object that changes to and fro from filling the datastore with Events.
+#[derive(Default)]
+pub struct Limit(Mutex<Vec<Spent>>);
+
+struct Spent {
+    uid: Uid,
+    warnings: u8,
+    /// Seconds since the epoch up to which what was spent has come back.
+    counted: u32,
+}
+
+impl Limit {
+    /// May this object be warned of now? Counts it, if so.
+    pub fn allow(&self, uid: Uid, now: u32) -> bool {
+        let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for object in objects.iter_mut() {
+            // A clock that was set back begins anew.
+            let refills = now.checked_sub(object.counted).map_or(u32::from(BURST), |passed| passed / REFILL_SECONDS);
+            object.warnings = object.warnings.saturating_sub(u8::try_from(refills).unwrap_or(BURST));
+            object.counted = if now < object.counted { now } else { object.counted + refills * REFILL_SECONDS };
+        }
+        objects.retain(|object| object.warnings > 0);
+        if objects.is_empty() {
+            objects.shrink_to_fit();
+        }
+        if let Some(object) = objects.iter_mut().find(|object| object.uid == uid) {
+            let is_allowed = object.warnings < BURST;
+            object.warnings += u8::from(is_allowed);
+            return is_allowed;
+        }
+        if objects.len() == REMEMBERED {
+            objects.remove(0);
+        }
+        objects.push(Spent { uid, warnings: 1, counted: now });
+        true
+    }
+}
 
 /// Posts a Warning. That it could not be posted is no reason to stop.
 pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
@@ -40,7 +88,9 @@ pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
 
 fn build(task: &Task, assessment: &Assessment, now: u32) -> Value {
     let mut hasher = fnv::FnvHasher::default();
-    for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &assessment.message] {
+    // What differs in its numbers alone, such as what a quota has used, is the same news.
+    let words: String = assessment.message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+    for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &words] {
         hasher.write(part.as_bytes());
     }
     let time = Utc(Duration::from_secs(u64::from(now)));
@@ -61,4 +111,34 @@ fn build(task: &Task, assessment: &Assessment, now: u32) -> Value {
             "namespace": task.namespace, "name": task.name, "uid": task.uid.to_string()
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(number: u32) -> Uid {
+        format!("00000000-0000-4000-8000-{number:012x}").parse().expect("a uid")
+    }
+
+    #[test]
+    fn an_object_is_warned_of_25_times_in_a_row_and_then_once_in_five_minutes() {
+        let limit = Limit::default();
+        let allowed = (0..60).filter(|second| limit.allow(uid(1), 1000 + second)).count();
+        assert_eq!(allowed, usize::from(BURST));
+        assert!(limit.allow(uid(2), 1059), "each object has its own");
+        assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS) && !limit.allow(uid(1), 1001 + REFILL_SECONDS));
+        assert!(limit.allow(uid(1), 500), "a clock that is set back freezes nothing");
+    }
+
+    #[test]
+    fn only_so_many_objects_are_remembered_and_none_for_ever() {
+        let limit = Limit::default();
+        for number in 0..10_000 {
+            assert!(limit.allow(uid(number), 1000));
+        }
+        assert_eq!(limit.0.lock().expect("no panic").len(), REMEMBERED);
+        assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS));
+        assert_eq!(limit.0.lock().expect("no panic").len(), 1);
+    }
 }

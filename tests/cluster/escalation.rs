@@ -280,6 +280,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
     let stamps = Stamps {
         deployment: number(observed.deployment_resource_version),
         deployment_revision: observed.deployment_revision.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
+        deployment_fields: observed.deployment_fields.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
         service: number(observed.service_resource_version),
     };
     let subject = Subject {

@@ -26,7 +26,7 @@ fn differ_in_status_alone(before: &Value, after: &Value) -> bool {
 
 fn child(store: &Store, key: &Key, before: Option<&Value>, after: &Value) -> Option<&'static str> {
     let owner = controller_uid(after);
-    if before.is_some_and(|before| controller_uid(before) != owner) {
+    if before.is_some_and(|before| controller_uid(before) != owner && !is_left(before, &key.name)) {
         return Some("the operator has changed what is somebody else's:");
     }
     if controllers(after) != 1 || !owner.is_some_and(|owner| has_existed(store, key, owner)) {
@@ -66,4 +66,12 @@ fn has_existed(store: &Store, child: &Key, uid: &str) -> bool {
 
 fn owner_key(child: &Key) -> Key {
     Key { kind: Kind::InferenceService, ..child.clone() }
+}
+
+/// It has our labels and no controller: Kubernetes' own controllers take such a one over.
+fn is_left(object: &Value, name: &str) -> bool {
+    let labels = &object["metadata"]["labels"];
+    controller_uid(object).is_none()
+        && labels["app.kubernetes.io/managed-by"] == json!("inference-operator")
+        && labels["ai.example.com/inferenceservice"] == json!(name)
 }

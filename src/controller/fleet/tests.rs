@@ -13,8 +13,9 @@ use crate::controller::reasons::Reasons;
 use crate::controller::samples::{
     CONFIGURATION, OTHER_UID, STAMPS, UID, child, child_of_uid, done, object, ready, status_of,
 };
+use crate::projection::Deployment;
 use crate::reconcile::status::Stamps;
-use crate::reconcile::{Done, Next};
+use crate::reconcile::{Done, Next, plan};
 
 /// After a restart: everything was listed, and is as the status says.
 fn settled() -> (Fleet, Slot) {
@@ -100,7 +101,7 @@ fn after_a_restart_what_the_status_cannot_vouch_for_is_not_settled() {
 
 #[test]
 fn each_change_has_its_reason() {
-    let cases: [Case; 13] = [
+    let cases: [Case; 15] = [
         ("a spec", |fleet| see(fleet, object(UID, 101, 2, Value::Null)), Reasons::ALL),
         ("an annotation", |fleet| see(fleet, ready(101, 1)), Reasons::NONE),
         ("an event from the past", |fleet| see(fleet, object(UID, 99, 1, Value::Null)), Reasons::NONE),
@@ -110,9 +111,15 @@ fn each_change_has_its_reason() {
             |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 1, UID)),
             Reasons::PROGRESS,
         ),
+        ("a Deployment's spec", |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)), Reasons::PROGRESS),
         (
-            "a Deployment's spec",
-            |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)),
+            "a Deployment that is to go",
+            |fleet| see_child(fleet, ChildKind::Deployment, &Identity { deleting: true, ..child(51, 2, UID) }),
+            Reasons::DEPLOYMENT,
+        ),
+        (
+            "a Deployment of another spec in a list",
+            |fleet| list_child(fleet, ChildKind::Deployment, &child(51, 2, UID)),
             Reasons::DEPLOYMENT,
         ),
         (
@@ -169,7 +176,7 @@ fn what_a_new_list_does_not_name_is_gone() {
 
 #[test]
 fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_answer() {
-    let after = Stamps { deployment: 70, deployment_revision: 1, service: 71 };
+    let after = Stamps { deployment: 70, service: 71, ..STAMPS };
     for echo_first in [true, false] {
         let mut fleet = Fleet::new(CONFIGURATION);
         fleet.children_are_listed();
@@ -200,7 +207,7 @@ fn what_changes_while_work_is_in_flight_is_not_lost() {
             |fleet| see(fleet, object(UID, 105, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady"))),
             Reasons::SPEC,
         ),
-        ("a Deployment", |fleet| see_child(fleet, ChildKind::Deployment, &child(90, 2, UID)), Reasons::DEPLOYMENT),
+        ("a Deployment", |fleet| see_child(fleet, ChildKind::Deployment, &child(90, 2, UID)), Reasons::PROGRESS),
         (
             "a Deployment gone",
             |fleet| see_child_gone(fleet, ChildKind::Deployment, &child(90, 1, UID)),
@@ -242,7 +249,7 @@ fn what_failed_keeps_its_reasons() {
     let (mut fleet, slot) = settled();
     fleet.observe_child(ChildKind::Service, &child(61, 0, UID), false);
     let departed = Departed::from(&fleet.depart(slot).expect("work"));
-    fleet.land(slot, &departed, Err(&Error::Gone));
+    fleet.land(slot, &departed, Err(Error::Gone));
     let record = fleet.get(slot).expect("a record");
     assert_eq!((record.reasons, record.failures), (Reasons::SERVICE, 1));
 }
@@ -254,7 +261,7 @@ fn one_that_is_deleted_in_flight_goes_when_it_lands() {
     let departed = Departed::from(&fleet.depart(slot).expect("work"));
     fleet.remove("ns", "demo");
     assert_eq!(fleet.len(), 1);
-    fleet.land(slot, &departed, Err(&Error::Gone));
+    fleet.land(slot, &departed, Err(Error::Gone));
     assert!(fleet.is_empty());
 }
 
@@ -278,7 +285,10 @@ fn one_that_is_made_anew_in_flight_starts_from_nothing() {
 fn a_deployment_that_was_made_anew_and_has_come_to_the_same_generation_is_looked_at_as_another_one() {
     let (mut fleet, slot) = settled();
     assert!(fleet.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), false).is_some());
-    assert_eq!(reasons(&fleet, slot), Reasons::DEPLOYMENT);
+    assert_eq!(reasons(&fleet, slot), Reasons::PROGRESS);
+    let stamps = fleet.depart(slot).expect("work").stamps;
+    let other = Deployment { identity: child_of_uid(OTHER_UID, 70, 1, UID), ..Deployment::default() };
+    assert!(!plan::is_as_left(&stamps, &other));
 }
 
 #[test]
@@ -350,8 +360,9 @@ fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
 #[test]
 fn a_service_that_was_edited_while_the_spec_was_refused_is_repaired_once_it_is_mended() {
     let mut fleet = Fleet::new(CONFIGURATION);
-    let refused = object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType"));
-    let slot = list(&mut fleet, refused);
+    let mut status = status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType");
+    status["observed"]["deploymentRevision"] = json!(0);
+    let slot = list(&mut fleet, object(UID, 100, 1, status));
     assert_eq!(reasons(&fleet, slot), Reasons::NONE);
     see(&mut fleet, object(UID, 110, 2, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")));
     assert!(fleet.depart(slot).expect("work").reasons.contains(Reasons::SERVICE));
@@ -387,13 +398,13 @@ fn repairs_are_counted_and_forgotten_with_time() {
         version += 1;
         let stamps = Stamps { deployment: version, deployment_revision: version.try_into().expect("small"), ..STAMPS };
         let summary = fleet.get(slot).expect("a record").summary;
-        fleet.land(slot, &departed, Ok(Done { summary, ..done(1, stamps, None) }));
+        fleet.land(slot, &departed, Ok(Done { summary, repaired: true, ..done(1, stamps, None) }));
     };
     repair(&mut fleet);
     repair(&mut fleet);
     let repairs = |fleet: &Fleet| fleet.get(slot).expect("a record").repairs;
     assert_eq!(repairs(&fleet), 2);
-    fleet.forget_a_repair();
+    fleet.forget_repairs(1);
     assert_eq!(repairs(&fleet), 1);
     // A user who changes the spec is served at once.
     see(&mut fleet, object(UID, 200, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady")));

@@ -6,6 +6,7 @@ use super::*;
 use crate::controller::names::Names;
 use crate::controller::samples::{CONFIGURATION, OTHER_UID, STAMPS, UID, child, done, object, ready, status_of};
 use crate::error::Error;
+use crate::reconcile::plan::CONTESTED_AFTER;
 
 fn record(object: &InferenceService) -> Record {
     let name = Names::default().add("demo").expect("a name");
@@ -150,7 +151,7 @@ fn a_service_that_a_list_does_not_name_while_it_is_made_is_looked_at_again() {
 
 #[test]
 fn a_service_comes_along_only_where_a_spec_was_refused() {
-    let failed = || record(&object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Failed, "InvalidGpuType")));
+    let failed = || Record { stamps: STAMPS.of_no_spec(), ..settled() };
     let spec_and_service = Reasons::SPEC | Reasons::SERVICE;
     for (what, mut record, reasons, expected) in [
         ("served", settled(), Reasons::SPEC, Reasons::SPEC),
@@ -189,10 +190,10 @@ fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
 }
 
 #[test]
-fn a_spec_that_was_read_from_the_past_is_read_again() {
-    let newer = object(UID, 105, 2, status_of(2, CONFIGURATION, Phase::Ready, "ReplicasReady"));
-    let mut record = record(&newer);
+fn a_spec_that_was_read_before_a_newer_one_came_is_read_again() {
+    let mut record = settled();
     let departed = depart(&mut record, Reasons::SPEC);
+    record.observe(&object(UID, 105, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady")), CONFIGURATION);
     let done = ends(&record, 1, STAMPS);
     record.land(&departed, &done, CONFIGURATION);
     assert_eq!((record.reasons, record.generation), (Reasons::SPEC, 2));
@@ -225,19 +226,19 @@ fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
 
 #[test]
 fn only_what_somebody_else_changed_counts_as_a_repair() {
-    let refused = || Next::Refused(Error::MissingField("model"));
-    for (what, mut record, reasons, next, expected) in [
-        ("a Deployment", settled(), Reasons::DEPLOYMENT, Next::Settled, 1),
-        ("a Service", settled(), Reasons::SERVICE, Next::Settled, 1),
-        ("a look", settled(), Reasons::PROGRESS, Next::Settled, 0),
-        ("what was never there", childless(), Reasons::ALL, Next::Settled, 0),
-        ("what was refused", settled(), Reasons::DEPLOYMENT, refused(), 0),
-    ] {
-        let departed = depart(&mut record, reasons);
-        let done = Done { next, ..ends(&record, 1, STAMPS) };
+    for (repaired, expected) in [(true, 1), (false, 0)] {
+        let mut record = settled();
+        let departed = depart(&mut record, Reasons::PROGRESS);
+        let done = Done { repaired, ..ends(&record, 1, STAMPS) };
         record.land(&departed, &done, CONFIGURATION);
-        assert_eq!(record.repairs, expected, "{what}");
+        assert_eq!(record.repairs, expected);
     }
+    // When the last of many fades, the status is written as it would be without them.
+    let mut record = settled();
+    record.repairs = CONTESTED_AFTER + 1;
+    assert!(!record.forget_repairs(1) && record.is_settled());
+    assert!(record.forget_repairs(1) && record.reasons == Reasons::STATUS);
+    assert!(!record.forget_repairs(1) && record.repairs == CONTESTED_AFTER - 2);
 }
 
 #[test]
@@ -247,6 +248,7 @@ fn a_refusal_is_tried_again_unless_the_user_has_to_mend_the_spec() {
         (Next::Settled, 0, Reasons::NONE),
         (Next::Look, 0, Reasons::STATUS),
         (Next::Count, 0, Reasons::COUNT),
+        (Next::Due, 0, Reasons::DUE),
         (Next::Refused(Error::MissingField("model")), 0, Reasons::NONE),
         (Next::Refused(taken()), 4, Reasons::DEPLOYMENT),
     ] {
@@ -315,9 +317,87 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
 fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_conditions() {
     let mut record = settled();
     let before = record.summary.expect("a summary");
-    record.observe(&object(UID, 101, 1, status_of(1, 8, Phase::Ready, "ReplicasReady")), CONFIGURATION);
+    let mut changed = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+    changed["readyReplicas"] = serde_json::json!(9);
+    record.observe(&object(UID, 101, 1, changed), CONFIGURATION);
     let summary = record.summary.expect("a summary");
     assert_eq!((record.reasons, summary.checksum, summary.ready_since), (Reasons::ALL, 0, before.ready_since));
     record.observe(&object(UID, 102, 1, Value::Null), CONFIGURATION);
-    assert_eq!(record.summary, None);
+    let summary = record.summary.expect("what was known of its times");
+    assert_eq!((summary.checksum, summary.ready_since), (0, before.ready_since));
+}
+
+/// So that replicas which never come are missed in time, whatever is restarted or touched.
+#[test]
+fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
+    let moving = |version| object(UID, version, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let mut record = record(&moving(100));
+    assert_eq!(record.reasons, Reasons::DUE);
+    let since = 1000;
+    record.summary = record.summary.map(|summary| Summary { abnormal_since: since, ..summary });
+    assert_eq!(
+        (record.load_left(10, since), record.load_left(10, since + 4), record.load_left(10, since + 60)),
+        (11, 7, 0)
+    );
+    assert_eq!(record.load_left(10, since - 500), 11, "a clock that was set back");
+}
+
+/// What an old operator wrote says whether this spec was Ready, and since when it is not.
+#[test]
+fn other_settings_forget_nothing_of_the_status() {
+    let record = record(&object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ReplicasUnavailable")));
+    let summary = record.summary.expect("a summary");
+    assert!(summary.is_current && summary.was_ready && summary.checksum == 0);
+    assert_eq!((record.reasons, record.stamps), (Reasons::ALL, STAMPS));
+    let of_the_spec_before = Record::new(
+        0,
+        record.name,
+        &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")),
+        CONFIGURATION,
+        true,
+    );
+    assert!(!of_the_spec_before.summary.expect("a summary").is_current);
+}
+
+/// An API server whose CRD has no such field cuts it off.
+#[test]
+fn a_status_whose_stamps_are_not_kept_is_written_once() {
+    let mut record = settled();
+    let departed = depart(&mut record, Reasons::DEPLOYMENT);
+    let mut cut = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+    cut.as_object_mut().expect("a status").remove("observed");
+    let done = Done { summary: record.summary, ..done(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
+    assert!(!record.land(&departed, &done, CONFIGURATION), "it is told");
+    assert_eq!(record.reasons, Reasons::NONE);
+    record.observe(&object(UID, 110, 1, cut.clone()), CONFIGURATION);
+    record.observe(&object(UID, 111, 1, cut), CONFIGURATION);
+    assert_eq!(record.reasons, Reasons::NONE, "nor when somebody touches it");
+    let departed = depart(&mut record, Reasons::DEPLOYMENT);
+    let kept = Done { summary: record.summary, ..self::done(1, STAMPS, Some(ready(112, 1))) };
+    assert!(record.land(&departed, &kept, CONFIGURATION));
+}
+
+#[test]
+fn a_spec_from_the_past_takes_nothing_back_until_it_is_read() {
+    let now = || object(UID, 105, 2, status_of(2, CONFIGURATION, Phase::Ready, "ReplicasReady"));
+    let past = || object(UID, 99, 1, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady"));
+    for (what, read, expected) in [("an API server that lags", 2, 2), ("a datastore that was put back", 1, 1)] {
+        let mut record = record(&now());
+        record.observe(&past(), CONFIGURATION);
+        assert!(record.reasons.contains(Reasons::SPEC) && record.generation == 2, "{what}");
+        let departed = depart(&mut record, Reasons::SPEC);
+        let done = ends(&record, read, STAMPS);
+        record.land(&departed, &done, CONFIGURATION);
+        assert_eq!((record.reasons, record.generation), (Reasons::NONE, expected), "{what}");
+    }
+}
+
+#[test]
+fn what_stood_in_the_way_and_goes_is_news() {
+    let mut record = childless();
+    let gone = child(70, 1, OTHER_UID);
+    assert!(!record.observe_child_gone(ChildKind::Deployment, &gone));
+    record.failures = 7;
+    assert!(record.observe_child_gone(ChildKind::Deployment, &gone));
+    assert_eq!((record.reasons, record.failures, record.stamps.deployment), (Reasons::DEPLOYMENT, 0, 0));
 }

@@ -40,6 +40,7 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
     const LATE: [&str; 3] = ["Progressing", "False", "ProgressDeadlineExceeded"];
     const REFUSED: [&str; 3] = ["ReplicaFailure", "True", "FailedCreate"];
     const RELIEVED: [&str; 3] = ["ReplicaFailure", "False", "FailedCreate"];
+    // `was_ready` and, where not, for how long its replicas have been missing.
     for (what, desired, status, was_ready, phase, abnormal, reason) in [
         ("nothing yet", 1, json!({}), false, Phase::Progressing, Abnormal::Reconciling, "DeploymentPending"),
         ("nothing wanted", 0, json!({}), false, Phase::Ready, Abnormal::None, "ScaledToZero"),
@@ -144,7 +145,8 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
             "ProgressDeadlineExceeded",
         ),
     ] {
-        let said = assess(&deployment(desired, 2, status), was_ready, &SUBJECT);
+        let patience = Patience { waited: 9, load_seconds: 10, was_ready };
+        let said = assess(&deployment(desired, 2, status), patience, &SUBJECT);
         assert_eq!((said.phase, said.abnormal, said.reason.as_str()), (phase, abnormal, reason), "{what}");
         let problem = phase == Phase::Degraded && reason != "ReplicasUnavailable";
         assert_eq!(said.message.contains("Kubernetes' words"), problem, "{what}: {}", said.message);
@@ -170,10 +172,11 @@ fn an_error_says_who_mends_it() {
     assert_eq!(refuse(&refused, true).message, "exceeded quota (403)");
 }
 
+const STAMPS: Stamps = Stamps { deployment: 5, deployment_revision: 2, deployment_fields: 9, service: 6 };
+
 fn written(phase: Phase, abnormal: Abnormal, before: Option<&Summary>, now: u32) -> (InferenceServiceStatus, Summary) {
     let assessment = Assessment { phase, abnormal, reason: "Reason".into(), message: format!("{phase:?}") };
-    let stamps = Stamps { deployment: 5, deployment_revision: 2, service: 6 };
-    compose(assessment, 1, stamps, &SUBJECT, before, now)
+    compose(assessment, 1, STAMPS, &SUBJECT, before, now)
 }
 
 #[test]
@@ -189,10 +192,10 @@ fn a_status_is_read_back_as_what_was_written() {
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
         let reading = read(&status, SUBJECT.configuration);
         let abnormal_since = if abnormal == Abnormal::None { 0 } else { 1000 };
-        assert_eq!(reading.summary, Summary { abnormal_since, written: 0, ..summary });
+        assert_eq!(reading.summary, Summary { abnormal_since, written: 0, is_current: false, ..summary });
         assert!(reading.trusted && !reading.unfinished);
         assert_eq!(reading.observed_generation, SUBJECT.generation);
-        assert_eq!(reading.stamps, Stamps { deployment: 5, deployment_revision: 2, service: 6 });
+        assert_eq!(reading.stamps, STAMPS);
         assert!(!read(&status, SUBJECT.configuration + 1).trusted);
     }
 }
@@ -247,4 +250,71 @@ fn replicas_that_come_one_by_one_are_not_a_write_each() {
     assert!(!can_wait(&at(Phase::Ready, Abnormal::None, 1000), &moving(1001)));
     let of_another_process = Summary { written: 0, ..moving(1000) };
     assert!(!can_wait(&of_another_process, &moving(1001)));
+    assert!(!can_wait(&moving(5000), &moving(1000)), "a clock that is set back freezes nothing");
+    assert!(can_wait(&moving(65_530), &moving(65_540)), "half of the seconds is enough");
+}
+
+#[test]
+fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
+    let scaled = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "NewReplicaSetAvailable"]));
+    let at = |waited| assess(&scaled, Patience { waited, load_seconds: 10, was_ready: false }, &SUBJECT);
+    assert_eq!((at(9).phase, at(9).reason.as_str()), (Phase::Progressing, "RollingOut"));
+    assert_eq!((at(10).phase, at(10).reason.as_str()), (Phase::Degraded, "ReplicasUnavailable"));
+    assert!(at(10).message.starts_with("1 of 3 replicas ready after 10 s; see: kubectl"), "{}", at(10).message);
+    // The Deployment controller has a deadline of its own for a rollout.
+    let moving = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "ReplicaSetUpdated"]));
+    let patience = Patience { waited: 99, load_seconds: 10, was_ready: true };
+    assert_eq!(assess(&moving, patience, &SUBJECT).phase, Phase::Progressing);
+}
+
+#[test]
+fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
+    let at = |phase, since| {
+        let abnormal = if phase == Phase::Ready { Abnormal::None } else { Abnormal::Reconciling };
+        let before = Summary { abnormal_since: since, ..written(phase, abnormal, None, since).1 };
+        Patience::new(Some(&before), 10, 1000)
+    };
+    assert_eq!((at(Phase::Progressing, 900).waited, at(Phase::Progressing, 900).was_ready), (100, false));
+    assert_eq!((at(Phase::Progressing, 2000).waited, at(Phase::Progressing, 0).waited), (0, 0));
+    assert_eq!((at(Phase::Ready, 900).waited, at(Phase::Ready, 900).was_ready), (0, true));
+    let of_others = written(Phase::Ready, Abnormal::None, None, 900).1.of_others();
+    assert!(!Patience::new(Some(&of_others), 10, 1000).was_ready);
+    // And is written down so, that it goes on from there.
+    let (status, _) = written(
+        Phase::Progressing,
+        Abnormal::Reconciling,
+        Some(&written(Phase::Progressing, Abnormal::Reconciling, None, 5000).1),
+        1000,
+    );
+    assert!(status.conditions.iter().all(|condition| condition.last_transition_time == 1000), "{status:?}");
+}
+
+#[test]
+fn a_deployment_that_is_paused_says_so_until_it_is_complete() {
+    let paused = |counted| Deployment {
+        paused: true,
+        ..deployment(2, 2, counts(2, counted, ["Progressing", "Unknown", "DeploymentPaused"]))
+    };
+    let patience = Patience { waited: 0, load_seconds: 10, was_ready: false };
+    let said = assess(&paused([2, 0, 2, 2]), patience, &SUBJECT);
+    assert_eq!(
+        (said.phase, said.abnormal, said.reason.as_str()),
+        (Phase::Degraded, Abnormal::Reconciling, "DeploymentPaused")
+    );
+    assert!(said.message.ends_with("kubectl -n ns rollout resume deployment/demo"), "{}", said.message);
+    assert_eq!(assess(&paused([2, 2, 2, 2]), patience, &SUBJECT).phase, Phase::Ready);
+}
+
+#[test]
+fn who_keeps_changing_a_child_is_named() {
+    for (who, expected) in [
+        (Some(Some("kube-controller-manager (scale)")), "a HorizontalPodAutoscaler has the Deployment as its target"),
+        (Some(Some("kubectl-edit")), "kubectl-edit keeps changing Deployment ns/demo"),
+        (Some(None), "another instance of this operator"),
+        (None, "somebody keeps deleting Deployment ns/demo"),
+    ] {
+        let said = contested("Deployment", who, &SUBJECT);
+        assert_eq!((said.phase, said.reason.as_str()), (Phase::Degraded, "Contested"));
+        assert!(said.message.contains(expected), "{}", said.message);
+    }
 }

@@ -2,62 +2,83 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::*;
+use crate::controller::samples::OTHER_UID;
 use crate::fake_server::{self, Asked, Reply};
 
-const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/ns/deployments/demo";
-const SERVICES: &str = "/api/v1/namespaces/ns/services";
-const STATUS: &str = "/apis/ai.example.com/v1/namespaces/ns/inferenceservices/demo/status";
-const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
+pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/ns/deployments/demo";
+pub const SERVICES: &str = "/api/v1/namespaces/ns/services";
+pub const STATUS: &str = "/apis/ai.example.com/v1/namespaces/ns/inferenceservices/demo/status";
+pub const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
 
-fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
+pub fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
     let (client, asked) = fake_server::client(replies);
     let settings = Settings::default();
-    (Context { client, configuration: configuration(&settings), settings, now: || 1000 }, asked)
+    let (configuration, events) = (configuration(&settings), events::Limit::default());
+    (Context { client, configuration, settings, now: || 1000, events }, asked)
 }
 
 /// One answer each: a Deployment as it should be, the status that was written, an Event.
-fn found(change: fn(&mut Value)) -> Reply {
+pub fn found(change: fn(&mut Value)) -> Reply {
     let mut object = deployment_json();
     change(&mut object);
     Reply::object(&object)
 }
 
-fn as_it_was() -> Reply {
+pub fn as_it_was() -> Reply {
     found(|_| {})
 }
 
-fn service() -> Reply {
+pub fn service() -> Reply {
     let mut object = deployment_json();
     object["metadata"]["resourceVersion"] = json!("61");
     Reply::object(&object)
 }
 
-fn written() -> Reply {
+/// As a GET answers it, with what is built.
+fn whole_service(change: fn(&mut Value)) -> Reply {
+    let task = task(Reasons::ALL);
+    let mut object = service::desired("ns", "demo", task.uid, &Settings::default().server);
+    object["metadata"]["resourceVersion"] = json!("61");
+    change(&mut object);
+    Reply::object(&object)
+}
+
+pub fn written() -> Reply {
     Reply::object(&json!({"metadata": {"name": "demo", "resourceVersion": "110"}, "spec": {}}))
 }
 
-fn none() -> Reply {
+pub fn none() -> Reply {
     Reply::refusal(404, "not found")
 }
 
-fn posted() -> Reply {
+pub fn posted() -> Reply {
     Reply::object(&json!({}))
 }
 
 /// The requests as method and path, without query and body.
-fn paths(asked: &Asked) -> Vec<String> {
+pub fn paths(asked: &Asked) -> Vec<String> {
     let path = |line: &str| line.split(['?', '{', '[']).next().unwrap_or_default().trim_end().to_owned();
     asked.take().iter().map(|line| path(line)).collect()
 }
 
-fn written_phase(asked: &[String]) -> Option<&str> {
+pub fn written_phase(asked: &[String]) -> Option<&str> {
     let line = asked.iter().find(|line| line.contains(STATUS))?;
     Phase::ALL.iter().map(|phase| phase.as_str()).find(|phase| line.contains(&format!("\"phase\":\"{phase}\"")))
 }
 
+/// The InferenceService itself.
+pub fn object(change: fn(&mut Value)) -> Reply {
+    let mut object = json!({"metadata": {"namespace": "ns", "name": "demo", "uid": UID, "resourceVersion": "120",
+        "generation": 1}, "spec": {"model": "m", "gpuType": "A100"}});
+    change(&mut object);
+    Reply::object(&object)
+}
+
 /// Nothing was ever done for it.
-fn new() -> Task {
+pub fn new() -> Task {
     Task { summary: None, stamps: Stamps::default(), ..task(Reasons::ALL) }
 }
 
@@ -68,37 +89,62 @@ async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controll
     let done = reconcile(&context, new()).await.expect("done");
     assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {DEPLOYMENT}")]);
     assert!(matches!(done.next, Next::Look) && done.written.is_none());
-    assert_eq!(done.stamps, Stamps { deployment: 51, deployment_revision: 1, service: 61 });
+    assert_eq!(done.stamps, Stamps { deployment: 51, service: 61, ..STAMPS });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_child_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
-    for code in [403, 500] {
-        let (context, asked) = context([Reply::refusal(code, "no")]);
-        assert!(reconcile(&context, new()).await.is_err(), "{code}");
-        assert_eq!(asked.take().len(), 1, "{code}");
-    }
+    let (refused, asked) = context([Reply::refusal(500, "no")]);
+    assert!(reconcile(&refused, new()).await.is_err());
+    assert_eq!(asked.take().len(), 1);
+    let (refused, asked) = context([Reply::refusal(403, "no"), none()]);
+    assert!(matches!(reconcile(&refused, new()).await, Err(Error::Gone)));
+    assert_eq!(asked.take().len(), 2, "and what the status says of it is asked");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_is_read_where_it_may_be_there_and_somebody_touched_it() {
-    let (context, asked) = context([as_it_was(), service(), service(), as_it_was(), written()]);
-    reconcile(&context, task(Reasons::SERVICE)).await.expect("done");
+async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_another() {
+    let said = || Task { summary: Some(ready()), ..task(Reasons::SERVICE) };
+    let annotated = whole_service(|it| it["metadata"]["annotations"] = json!({"a": "b"}));
+    let (touched, asked) = context([as_it_was(), annotated]);
+    let done = reconcile(&touched, said()).await.expect("done");
+    assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("GET {SERVICES}/demo")]);
+    assert!(!done.repaired && done.stamps.service == 61 && done.written.is_none());
+
+    let edited = whole_service(|it| {
+        it["spec"]["ports"] = json!([{"port": 9}]);
+        it["metadata"]["resourceVersion"] = json!("60");
+    });
+    let (edited, asked) = context([as_it_was(), edited, service(), written()]);
+    let done = reconcile(&edited, said()).await.expect("done");
     assert_eq!(
         paths(&asked),
         [
             format!("GET {DEPLOYMENT}"),
             format!("GET {SERVICES}/demo"),
             format!("PATCH {SERVICES}/demo"),
-            format!("PATCH {DEPLOYMENT}"),
             format!("PATCH {STATUS}")
         ]
     );
+    assert!(done.repaired && done.written.is_some());
+}
+
+/// What the status says of a Deployment as it was.
+fn ready() -> Summary {
+    let settings = Settings::default();
+    let (configuration, found) = (configuration(&settings), deployment(|_| {}));
+    let endpoint = service::endpoint("ns", "demo", &settings);
+    let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, configuration };
+    let said = status::assess(&found, Patience::new(None, 10, 1000), &subject);
+    status::compose(said, 1, STAMPS, &subject, None, 900).1
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_a_services_name_is_taken_it_is_read_and_nothing_is_made() {
-    let taken = found(|it| it["metadata"]["ownerReferences"] = json!([]));
+    let taken = found(|it| {
+        it["metadata"]["ownerReferences"] = json!([]);
+        it["metadata"]["labels"] = json!({});
+    });
     let (context, asked) = context([none(), Reply::refusal(409, "exists"), taken, written(), posted()]);
     let done = reconcile(&context, new()).await.expect("done");
     assert!(matches!(done.next, Next::Refused(Error::NameTaken { .. })), "{done:?}");
@@ -138,6 +184,41 @@ async fn a_new_spec_is_applied_at_the_resource_version_that_the_watch_has_shown(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_left_without_an_owner_is_taken_over_unless_its_owner_goes() {
+    let left = || found(|it| it["metadata"]["ownerReferences"] = json!([]));
+    let owner = STATUS.trim_end_matches("/status");
+    let replies = [
+        left(),
+        object(|_| {}),
+        Reply::refusal(409, "exists"),
+        left(),
+        object(|_| {}),
+        service(),
+        as_it_was(),
+        written(),
+    ];
+    let (there, asked) = context(replies);
+    let done = reconcile(&there, new()).await.expect("done");
+    assert_eq!(
+        paths(&asked),
+        [
+            format!("GET {DEPLOYMENT}"),
+            format!("GET {owner}"),
+            format!("POST {SERVICES}"),
+            format!("GET {SERVICES}/demo"),
+            format!("GET {owner}"),
+            format!("PATCH {SERVICES}/demo"),
+            format!("PATCH {DEPLOYMENT}"),
+            format!("PATCH {STATUS}"),
+        ]
+    );
+    assert!(!done.repaired && done.written.is_some());
+    let (goes, asked) = context([left(), object(|it| it["metadata"]["deletionTimestamp"] = json!("x"))]);
+    assert!(matches!(reconcile(&goes, new()).await, Err(Error::Gone)));
+    assert_eq!(asked.take().len(), 2, "nothing is given to an owner that goes");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_watch_has_shown_is_looked_at_where_the_api_server_says_no_and_not_where_it_is_busy() {
     for code in [429, 503] {
         let (busy, asked) = context([Reply::refusal(code, "busy")]);
@@ -162,13 +243,13 @@ async fn a_refusal_that_time_mends_is_tried_again_and_any_other_is_told_to_the_u
             it["status"]["readyReplicas"] = json!(0);
         };
         let edited = found(if serving > 0 { is_ready } else { is_not });
-        let (context, asked) = context([edited, Reply::refusal(code, "quota"), written(), posted()]);
+        let (context, asked) = context([edited, object(|_| {}), Reply::refusal(code, "quota"), written(), posted()]);
         let done = reconcile(&context, task(Reasons::DEPLOYMENT)).await;
         let lines = asked.take();
         assert_eq!((done.is_ok(), written_phase(&lines)), (expected.is_some(), expected), "{code}");
         if let Ok(done) = done {
             assert_eq!(done.stamps.deployment_revision, STAMPS.deployment_revision, "it is not as it was written");
-            assert!(lines[3].contains(EVENTS) && lines[3].contains("quota"), "{lines:?}");
+            assert!(lines[4].contains(EVENTS) && lines[4].contains("quota"), "{lines:?}");
         }
     }
 }
@@ -176,18 +257,25 @@ async fn a_refusal_that_time_mends_is_tried_again_and_any_other_is_told_to_the_u
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_the_status_tells_already_is_not_written_again() {
     let edited = || found(|it| it["metadata"]["generation"] = json!(2));
-    let (first, _) = context([edited(), Reply::refusal(403, "quota"), written(), posted()]);
+    let (first, _) = context([edited(), object(|_| {}), Reply::refusal(403, "quota"), written(), posted()]);
     let summary = reconcile(&first, task(Reasons::DEPLOYMENT)).await.expect("done").summary;
-    let again = || Task { summary, ..task(Reasons::DEPLOYMENT) };
+    let again = |ago: u16| {
+        let summary = summary.map(|said| Summary { written: 1000 - ago, ..said });
+        Task { summary, ..task(Reasons::DEPLOYMENT) }
+    };
 
-    let (same, asked) = context([edited(), Reply::refusal(403, "quota")]);
-    let done = reconcile(&same, again()).await.expect("done");
-    assert!(done.written.is_none() && matches!(done.next, Next::Refused(_)) && asked.take().len() == 2);
+    let (same, asked) = context([edited(), object(|_| {}), Reply::refusal(403, "quota")]);
+    let done = reconcile(&same, again(60)).await.expect("done");
+    assert!(done.written.is_none() && matches!(done.next, Next::Refused(_)) && asked.take().len() == 3);
 
-    // And other words at once, however soon.
-    let (other, asked) = context([edited(), Reply::refusal(403, "rights"), written(), posted()]);
-    let done = reconcile(&other, again()).await.expect("done");
-    assert!(done.written.is_some() && matches!(done.next, Next::Refused(_)) && asked.take().len() == 4);
+    // And other words, which may come with each try, once in a while.
+    for (ago, expected) in [(29, false), (30, true)] {
+        let replies = [edited(), object(|_| {}), Reply::refusal(403, "rights"), written(), posted()];
+        let (other, _) = context(replies);
+        let done = reconcile(&other, again(ago)).await.expect("done");
+        assert_eq!(done.written.is_some(), expected, "after {ago} s");
+        assert!(matches!(done.next, Next::Refused(_)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,9 +301,13 @@ async fn a_look_writes_only_what_is_new() {
 #[tokio::test(start_paused = true)]
 async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_once() {
     let unseen = || found(|it| it["status"]["observedGeneration"] = json!(0));
-    let (waits, asked) = context([unseen()]);
-    let done = reconcile(&waits, task(Reasons::PROGRESS)).await.expect("done");
+    let (waits, asked) = context([unseen(), written()]);
+    let done = reconcile(&waits, task(Reasons::SPEC)).await.expect("done");
     assert!(matches!(done.next, Next::Look) && asked.take().len() == 1);
+    // What somebody has only annotated will be seen, and then its watch tells.
+    let (annotated, asked) = context([unseen()]);
+    let done = reconcile(&annotated, task(Reasons::PROGRESS)).await.expect("done");
+    assert!(matches!(done.next, Next::Settled) && done.written.is_none() && asked.take().len() == 1);
     let (tells, asked) = context([unseen(), written()]);
     let done = reconcile(&tells, task(Reasons::STATUS)).await.expect("done");
     assert!(matches!(done.next, Next::Settled));
@@ -242,14 +334,8 @@ async fn a_count_waits_where_no_child_was_written() {
 
 #[tokio::test(start_paused = true)]
 async fn a_spec_is_read_again_where_the_fleet_has_none_and_never_that_of_a_successor() {
-    let object = |change: fn(&mut Value)| {
-        let mut object = json!({"metadata": {"namespace": "ns", "name": "demo", "uid": UID, "resourceVersion": "120",
-            "generation": 3}, "spec": {"model": "m", "gpuType": "A100"}});
-        change(&mut object);
-        Reply::object(&object)
-    };
     let bare = || Task { spec: None, ..task(Reasons::SPEC) };
-    let (reads, _) = context([object(|_| {}), as_it_was(), written()]);
+    let (reads, _) = context([object(|it| it["metadata"]["generation"] = json!(3)), as_it_was(), written()]);
     assert_eq!(reconcile(&reads, bare()).await.expect("done").generation, 3);
     let gone: [Reply; 3] = [
         none(),
@@ -265,14 +351,14 @@ async fn a_spec_is_read_again_where_the_fleet_has_none_and_never_that_of_a_succe
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_its_schema_refuses_is_no_sign_that_somebody_else_has_the_name() {
-    for (code, message, is_gone) in [
-        (422, "the server rejected our request due to an error in our request", true),
-        (422, "InferenceService demo is invalid: status.phase", false),
-        (403, "no rights", false),
+    for (reply, is_gone) in [
+        (Reply::refusal(422, "the server rejected our request due to an error in our request"), true),
+        (Reply::refusal_because(422, "demo is invalid: status.phase", "FieldValueNotSupported"), false),
+        (Reply::refusal(500, "no"), false),
     ] {
-        let (context, _) = context([as_it_was(), Reply::refusal(code, message)]);
+        let (context, _) = context([as_it_was(), reply]);
         let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("refused");
-        assert_eq!(matches!(error, Error::Gone), is_gone, "{message}: {error}");
+        assert_eq!(matches!(error, Error::Gone), is_gone, "{error}");
     }
 }
 
@@ -282,5 +368,5 @@ async fn one_that_takes_too_long_makes_room_for_others() {
     context.settings.deadline = Duration::from_secs(5);
     let began = tokio::time::Instant::now();
     let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("too late");
-    assert_eq!((error.reason(), began.elapsed()), ("Timeout", Duration::from_secs(5)));
+    assert_eq!((error.reason(), began.elapsed()), ("Timeout", Duration::from_secs(10)), "nor was there time to tell");
 }

@@ -27,7 +27,7 @@ fn one_that_was_deleted_in_flight_and_is_there_after_all_stays() {
     let departed = Departed::from(&fleet.depart(slot).expect("work"));
     fleet.remove("ns", "demo");
     fleet.observe(ready(100, 1), true);
-    fleet.land(slot, &departed, Err(&Error::Gone));
+    fleet.land(slot, &departed, Err(Error::Gone));
     assert_eq!(fleet.len(), 1);
 }
 

@@ -1,0 +1,155 @@
+//! What is to be done for one InferenceService, decided from what is known of it and of its children. Called by
+//! reconcile; pure: asks nobody and writes nothing.
+
+use serde_json::Value;
+
+use super::Task;
+use super::apply::Known;
+use super::status::{self, Stamps, Summary};
+use crate::controller::reasons::Reasons;
+use crate::error::Error;
+use crate::projection::{Deployment, Identity, WholeService};
+
+/// So many repairs of late are no accident.
+pub const CONTESTED_AFTER: u8 = 5;
+
+/// What to do with a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is as it was left, or nobody has touched it.
+    Leave,
+    /// Made without a look, by a request that never changes what is there.
+    Create,
+    Apply(Known),
+    /// It has our labels and no controller: it was left behind by an InferenceService of this name, or put back
+    /// without its owner. Kubernetes' own controllers take such a one over; see `ControllerRefManager`.
+    Adopt(Known),
+}
+
+/// What to do with the children; an error is one that keeps the child from being written.
+#[derive(Debug)]
+pub struct Plan {
+    pub deployment: Result<Step, Error>,
+    pub service: Result<Step, Error>,
+    /// The spec has to be read, for the one at hand may be older than what the Deployment was built from.
+    pub reads_spec: bool,
+}
+
+impl Plan {
+    /// `deployment`, `service`: as they were read; None: not there, or, of a Service, not looked for.
+    pub fn new(
+        task: &Task,
+        deployment: Option<&Deployment>,
+        service: Option<&WholeService>,
+        desired_service: &Value,
+    ) -> Plan {
+        let deployment_step = deployment_step(task, deployment);
+        let service_step = service_step(task, service, desired_service);
+        let adopts = [&deployment_step, &service_step].into_iter().any(|step| matches!(step, Ok(Step::Adopt(_))));
+        let is_strange = deployment.is_some_and(|deployment| !is_as_left(&task.stamps, deployment));
+        Plan { deployment: deployment_step, service: service_step, reads_spec: adopts || is_strange }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        matches!((&self.deployment, &self.service), (Ok(Step::Leave), Ok(Step::Leave)))
+    }
+}
+
+fn deployment_step(task: &Task, found: Option<&Deployment>) -> Result<Step, Error> {
+    let step = require_owned("Deployment", task, found.map(|child| &child.identity))?;
+    let Some(found) = found.filter(|_| matches!(step, Step::Apply(_))) else { return Ok(step) };
+    let is_wanted = task.reasons.contains(Reasons::SPEC) || !is_as_left(&task.stamps, found);
+    Ok(if is_wanted { step } else { Step::Leave })
+}
+
+/// Its fields depend on the name alone, and so on nothing that has to be read.
+fn service_step(task: &Task, found: Option<&WholeService>, desired: &Value) -> Result<Step, Error> {
+    if !task.reasons.contains(Reasons::SERVICE) {
+        return Ok(Step::Leave);
+    }
+    if is_new(task) && found.is_none() {
+        return Ok(Step::Create);
+    }
+    let step = require_owned("Service", task, found.map(|child| &child.identity))?;
+    let is_right = found.is_some_and(|child| child.identity.labels.complete && covers(&child.spec, &desired["spec"]));
+    Ok(if is_right && matches!(step, Step::Apply(_)) { Step::Leave } else { step })
+}
+
+/// Nothing was ever done for it. Its Service is made without a look, because a POST never changes what is there.
+pub fn is_new(task: &Task) -> bool {
+    task.summary.is_none() && task.stamps == Stamps::default()
+}
+
+/// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
+/// status: the watch has shown it, and a read would tell nothing more.
+pub fn shown_by_watch(task: &Task) -> Option<u64> {
+    let others = task.reasons.without(Reasons::SPEC | Reasons::PROGRESS | Reasons::COUNT | Reasons::DUE);
+    let is_known = task.stamps.deployment != 0 && task.stamps.service != 0;
+    (task.reasons.contains(Reasons::SPEC) && others.is_none() && is_known).then_some(task.stamps.deployment)
+}
+
+/// Is it what the spec builds, and has each of our fields the value that was applied last? Labels and annotations of others raise a Deployment's
+/// generation too; then the API server's own account of the fields tells.
+pub fn is_as_left(stamps: &Stamps, deployment: &Deployment) -> bool {
+    let identity = &deployment.identity;
+    let same_fields = stamps.deployment_fields != 0 && stamps.deployment_fields == deployment.managers.applied;
+    let same_revision = identity.revision() == stamps.deployment_revision && identity.labels.complete;
+    identity.labels.managed && !identity.deleting && (same_fields || same_revision)
+}
+
+/// Does the status speak of another spec, or of other children, than there are now? `deployment`: as it is now.
+pub fn is_anew(task: &Task, deployment: &Deployment) -> bool {
+    task.reasons.contains(Reasons::STATUS)
+        || !task.summary.is_some_and(|before| before.is_current)
+        || !is_as_left(&task.stamps, deployment)
+}
+
+/// Is the status of the same spec, and lags by so little that it can be written later?
+pub fn can_wait(task: &Task, after: &Summary) -> bool {
+    task.summary.is_some_and(|before| {
+        before.is_current && before.checksum != after.checksum && status::can_wait(&before, after)
+    })
+}
+
+/// What may be written of a child that was looked for: this InferenceService controls it, or it is not there, or it is
+/// there for it. Anything else of that name is not ours to change.
+pub fn require_owned(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Step, Error> {
+    let Some(child) = child else { return Ok(Step::Apply(Known::Absent)) };
+    let known = Known::ResourceVersion(child.resource_version);
+    let (namespace, name) = (task.namespace.clone(), task.name.clone());
+    let is_controlled = child.is_controlled_by(task.uid);
+    let Some(owner) = child.controller.as_ref().filter(|_| !is_controlled) else {
+        return match (is_controlled, child.labels.ours) {
+            (false, false) => Err(Error::NameTaken { kind, namespace, name, owner: "has no controller".into() }),
+            _ if child.deleting => Err(Error::Terminating { kind, namespace, name }),
+            (true, _) => Ok(Step::Apply(known)),
+            (false, true) => Ok(Step::Adopt(known)),
+        };
+    };
+    match &owner.foreign_kind {
+        // Of an InferenceService that had this name before: the garbage collector is on its way.
+        None if owner.name == task.name => Err(Error::Terminating { kind, namespace, name }),
+        foreign => {
+            let owner_kind = foreign.as_deref().unwrap_or(crate::api::KIND);
+            let owner = format!("is controlled by {owner_kind} {}", owner.name);
+            Err(Error::NameTaken { kind, namespace, name, owner })
+        }
+    }
+}
+
+/// Has `found` all that `desired` says? What `desired` does not name may be anything, and an array may have more: the
+/// API server merges those of a Service by their keys.
+fn covers(found: &Value, desired: &Value) -> bool {
+    match (found, desired) {
+        (Value::Object(found), Value::Object(desired)) => {
+            desired.iter().all(|(name, desired)| found.get(name).is_some_and(|found| covers(found, desired)))
+        }
+        (Value::Array(found), Value::Array(desired)) => {
+            desired.iter().all(|desired| found.iter().any(|found| covers(found, desired)))
+        }
+        _ => found == desired,
+    }
+}
+
+#[cfg(test)]
+mod tests;

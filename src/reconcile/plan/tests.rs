@@ -1,0 +1,201 @@
+//! The table of decisions, a test a row.
+
+use serde_json::json;
+
+use super::*;
+use crate::api::Phase;
+use crate::controller::samples::{OTHER_UID, STAMPS};
+use crate::reconcile::tests::{deployment, summary, task};
+
+#[test]
+fn only_what_was_never_worked_on_is_new() {
+    let task = task(Reasons::ALL);
+    let nothing = Stamps::default();
+    for (summary, stamps, expected) in [
+        (None, nothing, true),
+        (None, Stamps { service: 60, ..nothing }, false),
+        (task.summary, nothing, false),
+        (task.summary, STAMPS, false),
+    ] {
+        assert_eq!(is_new(&Task { stamps, summary, ..task.clone() }), expected, "{summary:?} {stamps:?}");
+    }
+}
+
+#[test]
+fn a_look_is_spared_only_where_nothing_but_the_spec_has_changed() {
+    let spec = Reasons::SPEC;
+    for (reasons, stamps, expected) in [
+        (spec, STAMPS, Some(50)),
+        (spec | Reasons::PROGRESS, STAMPS, Some(50)),
+        (spec | Reasons::COUNT, STAMPS, Some(50)),
+        (spec | Reasons::PROGRESS | Reasons::COUNT | Reasons::DUE, STAMPS, Some(50)),
+        (spec | Reasons::DEPLOYMENT, STAMPS, None),
+        (spec | Reasons::SERVICE, STAMPS, None),
+        (spec | Reasons::STATUS, STAMPS, None),
+        (Reasons::PROGRESS, STAMPS, None),
+        (spec, Stamps { deployment: 0, ..STAMPS }, None),
+        (spec, Stamps { service: 0, ..STAMPS }, None),
+    ] {
+        assert_eq!(shown_by_watch(&Task { stamps, ..task(reasons) }), expected, "{reasons:?} {stamps:?}");
+    }
+}
+
+#[test]
+fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
+    let at = |version| Step::Apply(Known::ResourceVersion(version));
+    let untouched: fn(&mut Value) = |_| {};
+    for (what, reasons, phase, change, expected) in [
+        ("a look", Reasons::PROGRESS, Phase::Ready, untouched, Step::Leave),
+        ("a spec", Reasons::SPEC, Phase::Ready, untouched, at(51)),
+        ("a Service", Reasons::SERVICE, Phase::Ready, untouched, Step::Leave),
+        ("written just now", Reasons::STATUS, Phase::Ready, untouched, Step::Leave),
+        ("an edit", Reasons::PROGRESS, Phase::Ready, |it| it["metadata"]["generation"] = json!(2), at(51)),
+        (
+            "an edit of a label",
+            Reasons::PROGRESS,
+            Phase::Ready,
+            |it| it["metadata"]["labels"]["app.kubernetes.io/name"] = json!("x"),
+            at(51),
+        ),
+        (
+            "an annotation",
+            Reasons::PROGRESS,
+            Phase::Ready,
+            |it| {
+                it["metadata"]["generation"] = json!(2);
+                it["metadata"]["managedFields"] = json!([{"manager": "inference-operator", "operation": "Apply"}]);
+            },
+            Step::Leave,
+        ),
+    ] {
+        let found = deployment(change);
+        let stamps = Stamps { deployment_fields: found.managers.applied, ..STAMPS };
+        let task = Task { summary: Some(summary(phase)), stamps, ..task(reasons) };
+        assert_eq!(deployment_step(&task, Some(&found)).expect("ours"), expected, "{what}");
+    }
+    // A spec that was refused is read again, for what may have changed around it.
+    let refused = Task { stamps: STAMPS.of_no_spec(), ..task(Reasons::PROGRESS) };
+    assert_eq!(deployment_step(&refused, Some(&deployment(untouched))).expect("ours"), at(51));
+    let step = deployment_step(&task(Reasons::PROGRESS), None).expect("not there");
+    assert_eq!(step, Step::Apply(Known::Absent));
+}
+
+#[test]
+fn a_service_is_applied_where_one_of_our_fields_is_another() {
+    let untouched: fn(&mut Value) = |_| {};
+    let right = json!({"type": "ClusterIP", "selector": {"a": "b"}, "ports": [{"port": 80, "name": "http"}]});
+    let desired = json!({"spec": right});
+    for (what, change, expected) in [
+        ("as it was", untouched, Step::Leave),
+        (
+            "what is not ours",
+            |it| it["spec"]["ports"] = json!([{"port": 9}, {"port": 80, "name": "http"}]),
+            Step::Leave,
+        ),
+        ("another port", |it| it["spec"]["ports"] = json!([{"port": 9}]), Step::Apply(Known::ResourceVersion(51))),
+        ("no selector", |it| it["spec"]["selector"] = json!({}), Step::Apply(Known::ResourceVersion(51))),
+        (
+            "a label",
+            |it| it["metadata"]["labels"]["app.kubernetes.io/component"] = json!("x"),
+            Step::Apply(Known::ResourceVersion(51)),
+        ),
+    ] {
+        let mut object = crate::reconcile::tests::deployment_json();
+        object["spec"] = right.clone();
+        change(&mut object);
+        let found: WholeService = serde_json::from_value(object).expect("a Service");
+        let step = service_step(&task(Reasons::SERVICE), Some(&found), &desired).expect("ours");
+        assert_eq!(step, expected, "{what}");
+        assert_eq!(service_step(&task(Reasons::SPEC), None, &desired).expect("unread"), Step::Leave, "{what}");
+    }
+    let new = Task { summary: None, stamps: Stamps::default(), ..task(Reasons::ALL) };
+    assert_eq!(service_step(&new, None, &desired).expect("new"), Step::Create);
+    let gone = service_step(&task(Reasons::SERVICE), None, &desired).expect("gone");
+    assert_eq!(gone, Step::Apply(Known::Absent));
+}
+
+#[test]
+fn nothing_is_ours_to_change_but_what_this_very_inference_service_controls_or_was_left_for_it() {
+    let task = task(Reasons::ALL);
+    let found = |change: fn(&mut Value)| require_owned("Deployment", &task, Some(&deployment(change).identity));
+    let known = Known::ResourceVersion(51);
+    assert_eq!(require_owned("Deployment", &task, None).expect("absent"), Step::Apply(Known::Absent));
+    assert_eq!(found(|_| {}).expect("ours"), Step::Apply(known));
+    assert_eq!(found(|it| it["metadata"]["ownerReferences"] = json!([])).expect("left"), Step::Adopt(known));
+    let of = |change| found(change).expect_err("not ours").to_string();
+    let again = "is being deleted; it is made again";
+    for going in [
+        of(|it| it["metadata"]["deletionTimestamp"] = json!("x")),
+        of(|it| it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID)),
+        of(|it| {
+            it["metadata"]["ownerReferences"] = json!([]);
+            it["metadata"]["deletionTimestamp"] = json!("x");
+        }),
+    ] {
+        assert!(going.contains(again), "{going}");
+    }
+    for (said, expected) in [
+        (
+            of(|it| {
+                it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID);
+                it["metadata"]["ownerReferences"][0]["name"] = json!("other");
+            }),
+            "is controlled by InferenceService other",
+        ),
+        (
+            of(|it| {
+                it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID);
+                it["metadata"]["ownerReferences"][0]["apiVersion"] = json!("serving.kserve.io/v1beta1");
+            }),
+            "is controlled by InferenceService.serving.kserve.io demo",
+        ),
+        (
+            of(|it| {
+                it["metadata"]["ownerReferences"] = json!([]);
+                it["metadata"]["labels"]["ai.example.com/inferenceservice"] = json!("other");
+            }),
+            "has no controller",
+        ),
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// An API server that lags behind may have listed the spec before.
+#[test]
+fn a_spec_that_may_be_older_than_what_is_there_is_read_again() {
+    let desired = json!({"spec": {}});
+    let reads =
+        |change: fn(&mut Value)| Plan::new(&task(Reasons::SPEC), Some(&deployment(change)), None, &desired).reads_spec;
+    assert!(!reads(|_| {}));
+    assert!(reads(|it| it["metadata"]["generation"] = json!(2)));
+    assert!(reads(|it| it["metadata"]["ownerReferences"] = json!([])), "its owner may be about to go");
+    assert!(!Plan::new(&task(Reasons::ALL), None, None, &desired).reads_spec);
+}
+
+#[test]
+fn a_wait_begins_anew_with_the_spec_and_with_the_children() {
+    let same = deployment(|_| {});
+    assert!(!is_anew(&task(Reasons::PROGRESS), &same));
+    assert!(!is_anew(&task(Reasons::SPEC), &same), "other settings that build the same");
+    assert!(is_anew(&task(Reasons::STATUS), &same));
+    assert!(is_anew(&task(Reasons::PROGRESS), &deployment(|it| it["metadata"]["generation"] = json!(2))));
+    assert!(is_anew(&Task { summary: None, ..task(Reasons::PROGRESS) }, &same));
+    let of_another_spec = Summary { is_current: false, ..summary(Phase::Ready) };
+    assert!(is_anew(&Task { summary: Some(of_another_spec), ..task(Reasons::PROGRESS) }, &same));
+}
+
+#[test]
+fn only_what_stays_in_its_phase_can_wait() {
+    let moving = Summary { checksum: 2, written: 1000, ..summary(Phase::Progressing) };
+    let before = summary(Phase::Progressing);
+    for (what, before, after, expected) in [
+        ("one more", Some(before), moving, true),
+        ("a new spec", Some(Summary { is_current: false, ..before }), moving, false),
+        ("nothing was written", None, moving, false),
+        ("the same", Some(before), Summary { checksum: 1, ..moving }, false),
+        ("the end", Some(before), Summary { phase: Phase::Ready, ..moving }, false),
+    ] {
+        assert_eq!(can_wait(&Task { summary: before, ..task(Reasons::PROGRESS) }, &after), expected, "{what}");
+    }
+}

@@ -1,0 +1,149 @@
+//! What stands in the way for longer than a moment: what the status says of it, whatever it is.
+
+use super::requests::{STATUS, as_it_was, context, found, new, none, object, posted, service, written, written_phase};
+use serde_json::json;
+
+use super::*;
+use crate::fake_server::Reply;
+
+fn at_the_third_try(task: Task) -> Task {
+    Task { failures: 2, ..task }
+}
+
+fn line<'a>(asked: &'a [String], path: &str) -> &'a str {
+    asked.iter().find(|line| line.contains(path)).map_or("", String::as_str)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_there_still_at_the_third_try_is_told_in_the_servers_words() {
+    for code in [401, 404, 409, 429, 500, 503] {
+        let edited = || found(|it| it["metadata"]["generation"] = json!(2));
+        let (twice, _) = context([edited(), object(|_| {}), Reply::refusal(code, "failed calling webhook")]);
+        assert!(reconcile(&twice, Task { failures: 1, ..task(Reasons::PROGRESS) }).await.is_err(), "{code}");
+        let replies = [edited(), object(|_| {}), Reply::refusal(code, "failed calling webhook"), written(), posted()];
+        let (thrice, asked) = context(replies);
+        let done = reconcile(&thrice, at_the_third_try(task(Reasons::PROGRESS))).await.expect("told");
+        assert!(matches!(done.next, Next::Refused(_)), "and tried again");
+        let asked = asked.take();
+        assert_eq!(written_phase(&asked), Some("Degraded"), "{code}");
+        let said = line(&asked, STATUS);
+        assert!(
+            said.contains(&format!("failed calling webhook ({code})")) && said.contains("ApiServerRefused"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_is_said_to_be_as_it_was() {
+    for (ready, expected) in [(2, "Degraded"), (0, "Pending")] {
+        let status: fn(&mut Value) =
+            if ready > 0 { |it| it["status"]["readyReplicas"] = json!(2) } else { |it| it["status"] = json!({}) };
+        let (context, asked) = context([Reply::refusal(403, "no rights"), object(status), written(), posted()]);
+        reconcile(&context, task(Reasons::PROGRESS)).await.expect("told");
+        let asked = asked.take();
+        assert_eq!(written_phase(&asked), Some(expected));
+        assert!(line(&asked, STATUS).contains(&format!("\"readyReplicas\":{ready}")), "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_goes_is_told_and_that_of_a_predecessor_too() {
+    for change in [
+        |it: &mut Value| it["metadata"]["deletionTimestamp"] = json!("x"),
+        |it: &mut Value| it["metadata"]["ownerReferences"][0]["uid"] = json!(crate::controller::samples::OTHER_UID),
+    ] {
+        let (told, asked) = context([found(change), object(|_| {}), written(), posted()]);
+        let done = reconcile(&told, at_the_third_try(task(Reasons::DEPLOYMENT))).await.expect("told");
+        assert!(matches!(done.next, Next::Refused(Error::Terminating { .. })));
+        let asked = asked.take();
+        assert!(line(&asked, STATUS).contains("is being deleted"), "{asked:?}");
+        assert_ne!(written_phase(&asked), Some("Ready"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_namespace_that_goes() {
+    let refusal = Reply::refusal_because(403, "because it is being terminated", "NamespaceTerminating");
+    let (context, asked) = context([none(), refusal]);
+    let error = reconcile(&context, at_the_third_try(new())).await.expect_err("silent");
+    assert!(error.is_of_a_namespace_that_goes() && asked.take().len() == 2);
+}
+
+/// A webhook holds the number of replicas: what is Ready then is not what was asked for.
+#[tokio::test(start_paused = true)]
+async fn ready_is_about_what_the_inference_service_asks_for() {
+    let held = || found(|it| it["spec"]["replicas"] = json!(3));
+    let (look, asked) = context([none(), service(), held(), written(), posted()]);
+    let done = reconcile(&look, new()).await.expect("told");
+    assert!(matches!(done.next, Next::Refused(Error::ReplicasOverridden { asked: 1, found: 3, .. })), "{done:?}");
+    assert!(line(&asked.take(), STATUS).contains("ReplicasOverridden"));
+    // Also where only the spec has changed.
+    let (unread, asked) = context([held(), written(), posted()]);
+    reconcile(&unread, task(Reasons::SPEC)).await.expect("told");
+    assert_eq!(written_phase(&asked.take()), Some("Degraded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_fought_over_says_with_whom_until_that_is_over() {
+    let edited = || {
+        found(|it| {
+            it["metadata"]["generation"] = json!(2);
+            it["metadata"]["managedFields"] =
+                json!([{"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale"}]);
+        })
+    };
+    let repaired = || found(|it| it["metadata"]["resourceVersion"] = json!("52"));
+    let contested = |repairs| Task { repairs, ..task(Reasons::PROGRESS) };
+    let (fourth, asked) = context([edited(), object(|_| {}), repaired(), written()]);
+    let done = reconcile(&fourth, contested(3)).await.expect("done");
+    assert!(done.repaired && !line(&asked.take(), STATUS).contains("Contested"));
+    let (fifth, asked) = context([edited(), object(|_| {}), repaired(), written(), posted()]);
+    let done = reconcile(&fifth, contested(4)).await.expect("done");
+    let asked = asked.take();
+    assert!(done.repaired && line(&asked, STATUS).contains("HorizontalPodAutoscaler"), "{asked:?}");
+    let (between, asked) = context([as_it_was()]);
+    let done = reconcile(&between, contested(5)).await.expect("done");
+    assert!(done.written.is_none() && asked.take().len() == 1, "it stays said");
+}
+
+/// What was restarted or set otherwise meanwhile does not matter: the status has the time.
+#[tokio::test(start_paused = true)]
+async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_due_before() {
+    let missing = || {
+        found(|it| {
+            it["spec"]["replicas"] = json!(1);
+            it["status"]["availableReplicas"] = json!(0);
+            it["status"]["readyReplicas"] = json!(0);
+            it["status"]["conditions"] =
+                json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
+        })
+    };
+    let impatient = |replies: Vec<Reply>| {
+        let (mut context, asked) = context(replies);
+        context.settings.server.load_seconds = 10;
+        (context, asked)
+    };
+    let (first, _) = impatient(vec![missing(), written()]);
+    let said = reconcile(&first, task(Reasons::STATUS)).await.expect("done").summary.expect("a summary");
+    assert_eq!((said.phase, said.abnormal_since), (Phase::Progressing, 1000));
+    for (since, reasons, expected, is_due) in [
+        (995, Reasons::PROGRESS, None, true),
+        (990, Reasons::DUE, Some("Degraded"), false),
+        (990, Reasons::SPEC | Reasons::DEPLOYMENT, Some("Degraded"), false),
+        (990, Reasons::STATUS, Some("Progressing"), true),
+        (2000, Reasons::DUE, None, true),
+    ] {
+        let mut replies = vec![missing()];
+        if reasons.contains(Reasons::SPEC) {
+            replies.push(missing());
+        }
+        replies.extend([written(), posted()]);
+        let (context, asked) = impatient(replies);
+        let said = Summary { abnormal_since: since, ..said };
+        let done = reconcile(&context, Task { summary: Some(said), ..task(reasons) }).await.expect("done");
+        let asked = asked.take();
+        assert_eq!(written_phase(&asked), expected, "{since} {reasons:?}: {asked:?}");
+        assert_eq!(matches!(done.next, Next::Due), is_due, "{since} {reasons:?}: {done:?}");
+    }
+}
