@@ -296,6 +296,9 @@ pub struct Managers {
     /// changed. While it stays the same, every field has the value that was applied: whoever else changes one takes
     /// it out of this list. 0: not known.
     pub applied: u32,
+    /// Somebody else has written since, or at the same time: without, whatever has changed was changed in this
+    /// operator's name.
+    pub touched: bool,
     /// Who else wrote last, and through which subresource: "kube-controller-manager (scale)".
     pub other: Option<String>,
 }

@@ -8,24 +8,25 @@ pub mod deployment;
 pub mod plan;
 pub mod service;
 pub mod status;
+mod task;
 pub mod validate;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::api::{InferenceServiceSpec, Phase};
+use crate::api::Phase;
 use crate::controller::reasons::Reasons;
 use crate::error::{Error, Remedy};
 use crate::projection::{Deployment, InferenceService, Service, WholeService};
 use crate::settings::Settings;
 use crate::telemetry::events;
-use crate::uid::Uid;
 use apply::Known;
 use children::{Child, Children};
 pub use configuration::configuration;
 use plan::{CONTESTED_AFTER, Plan, Step};
-use status::{Assessment, Patience, Stamps, Subject, Summary};
+use status::{Assessment, Patience, Subject, Summary};
+pub use task::{Done, Next, Spec, Task, outcome};
 
 /// What every reconcile is handed.
 pub struct Context {
@@ -43,57 +44,6 @@ impl Context {
         let events = events::Limit::default();
         Arc::new(Context { client, configuration: configuration(&settings), settings, now, events })
     }
-}
-
-/// A spec, or why it cannot be understood.
-pub type Spec = Result<InferenceServiceSpec, String>;
-
-/// What the fleet knows about one InferenceService when work on it begins.
-#[derive(Clone, Debug)]
-pub struct Task {
-    pub namespace: String,
-    pub name: String,
-    pub uid: Uid,
-    pub generation: u32,
-    pub reasons: Reasons,
-    /// Attempts that have failed in a row.
-    pub failures: u8,
-    /// Repairs of late.
-    pub repairs: u8,
-    pub stamps: Stamps,
-    /// What the status says; None: nothing that can be relied on.
-    pub summary: Option<Summary>,
-    /// The spec, where the fleet still has it.
-    pub spec: Option<Spec>,
-}
-
-/// What was done, for the fleet to remember.
-#[derive(Debug)]
-pub struct Done {
-    /// The generation of the spec that was acted on.
-    pub generation: u32,
-    pub stamps: Stamps,
-    pub summary: Option<Summary>,
-    /// The answer to the status write, where there was one.
-    pub written: Option<Box<InferenceService>>,
-    /// What somebody else had changed was changed back.
-    pub repaired: bool,
-    pub next: Next,
-}
-
-#[derive(Debug)]
-pub enum Next {
-    /// Nothing is left to do until something changes.
-    Settled,
-    /// The Deployment controller is about to change the Deployment: look then, and write the
-    /// status once and not twice.
-    Look,
-    /// Only the number of ready replicas in the status lags: see `status::can_wait`.
-    Count,
-    /// Look when the time is over that a model has to load: no watch will tell.
-    Due,
-    /// The error is in the status; try again as its remedy says.
-    Refused(Error),
 }
 
 /// Brings one InferenceService to its spec. An error is one that time mends and that the status
@@ -115,14 +65,19 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     if apply_unread(context, task, children).await? {
         return conclude(context, task, children).await;
     }
+    let desired = service::desired(&task.namespace, &task.name, task.uid, &context.settings.server);
+    let mut service = None;
+    if plan::is_of_service_alone(task) {
+        service = read_service(context, task, children).await?;
+        if matches!(plan::service_step(task, service.as_ref(), &desired), Ok(Step::Leave)) {
+            return Ok(Done { stamps: children.stamps(task, false), ..Done::unchanged(task) });
+        }
+    }
     children.deployment = apply::get::<Deployment>(&context.client, task).await?.into();
     // One after the other: both at once would need twice the connections.
-    let mut service = None;
-    if task.reasons.contains(Reasons::SERVICE) && !plan::is_new(task) {
-        service = apply::get::<WholeService>(&context.client, task).await?;
-        children.service = service.as_ref().map(|child| child.identity.clone()).into();
+    if task.reasons.contains(Reasons::SERVICE) && !plan::is_new(task) && service.is_none() {
+        service = read_service(context, task, children).await?;
     }
-    let desired = service::desired(&task.namespace, &task.name, task.uid, &context.settings.server);
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
     if !plan.is_idle() {
         let spec = spec(context, task, plan.reads_spec).await?;
@@ -137,6 +92,12 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         require_replicas(task, children, valid.replicas)?;
     }
     conclude(context, task, children).await
+}
+
+async fn read_service(context: &Context, task: &Task, children: &mut Children) -> Result<Option<WholeService>, Error> {
+    let service = apply::get::<WholeService>(&context.client, task).await?;
+    children.service = service.as_ref().map(|child| child.identity.clone()).into();
+    Ok(service)
 }
 
 /// Where only the spec has changed, the watches have shown the children as they are: the Deployment is
@@ -218,7 +179,7 @@ async fn apply_service(
     }
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
     let applied: Service = apply::apply(client, task, desired.clone(), known).await?;
-    plan::require_owned("Service", task, Some(&applied.identity))?;
+    plan::require_controlled("Service", task, &applied.identity)?;
     children.note("Service", task, step, &applied.identity, found.map(|child| child.managers));
     children.service = Child::Found(applied.identity);
     Ok(())
@@ -233,7 +194,7 @@ async fn apply_deployment(
 ) -> Result<(), Error> {
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
     let applied: Deployment = apply::apply(&context.client, task, desired, known).await?;
-    plan::require_owned("Deployment", task, Some(&applied.identity))?;
+    plan::require_controlled("Deployment", task, &applied.identity)?;
     let is_seen = applied.identity.labels.managed;
     let managers = children.deployment.found().map(|child| child.managers.clone());
     children.note("Deployment", task, step, &applied.identity, managers);
@@ -277,11 +238,16 @@ async fn conclude(context: &Context, task: &Task, children: &Children) -> Result
             let who = repair.managers.as_ref().and_then(|managers| managers.other.as_deref());
             status::contested(repair.kind, repair.managers.as_ref().map(|_| who), &subject)
         }
-        // It is said who it was until it has been over for a while.
-        None if is_contested => return Ok(done),
+        // It is said who it was until that has been over for a while.
+        None if is_contested && task.reasons != Reasons::COUNT => {
+            done.next = Next::Count;
+            return Ok(done);
+        }
         _ => status::assess(deployment, patience, &subject),
     };
-    if assessment.phase == Phase::Progressing && status::misses_replicas(deployment) {
+    if children.repair.is_some() && is_contested {
+        done.next = Next::Count;
+    } else if assessment.phase == Phase::Progressing && status::misses_replicas(deployment) {
         done.next = Next::Due;
     }
     let ready = deployment.status.ready_replicas;
@@ -323,20 +289,6 @@ fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<
     }
 }
 
-impl Done {
-    /// Nothing was written, and nothing is to come.
-    fn unchanged(task: &Task) -> Done {
-        Done {
-            generation: task.generation,
-            stamps: task.stamps,
-            summary: task.summary,
-            written: None,
-            repaired: false,
-            next: Next::Settled,
-        }
-    }
-}
-
 /// Writes the status, unless it says so already or can wait. `is_forced`: a child was written just now. Then the status
 /// is written even where it says the same, because of its stamps: a restart would otherwise take the child for one that
 /// somebody else has changed.
@@ -362,7 +314,9 @@ async fn write(
     }
     if is_forced || before.is_none_or(|before| before.checksum != summary.checksum) {
         let written = apply::write_status(&context.client, task, &status).await?;
-        report(context, task, &alarm).await;
+        if task.summary.is_none_or(|before| before.checksum != summary.checksum) {
+            report(context, task, &alarm).await;
+        }
         done.written = Some(Box::new(written));
     }
     done.summary = Some(summary);
@@ -380,16 +334,6 @@ async fn report(context: &Context, task: &Task, assessment: &Assessment) {
         events::warn(context, task, assessment).await;
     } else {
         tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
-    }
-}
-
-/// The values of controller-runtime's label `result`.
-pub fn outcome(result: &Result<Done, Error>) -> &'static str {
-    match result {
-        Ok(Done { next: Next::Settled, .. }) => "success",
-        Ok(Done { next: Next::Look | Next::Count | Next::Due, .. }) => "requeue_after",
-        Ok(Done { next: Next::Refused(error), .. }) if error.remedy() == Remedy::User => "success",
-        Ok(Done { next: Next::Refused(_), .. }) | Err(_) => "error",
     }
 }
 

@@ -217,7 +217,7 @@ impl Fleet {
     /// Time passes: of what was repaired lately, so many repairs each are forgotten.
     pub fn forget_repairs(&mut self, count: u8) {
         for record in self.records.iter_mut().flatten() {
-            record.forget_repairs(count);
+            record.repairs = record.repairs.saturating_sub(count);
         }
     }
 

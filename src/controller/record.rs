@@ -7,7 +7,6 @@ use crate::controller::reasons::Reasons;
 pub use crate::controller::state::{ChildKind, State};
 use crate::error::{Remedy, TOLD};
 use crate::projection::{Identity, InferenceService};
-use crate::reconcile::plan::CONTESTED_AFTER;
 use crate::reconcile::status::{self, Reading, Stamps, Summary};
 use crate::reconcile::{Done, Next, Spec, Task};
 use crate::uid::Uid;
@@ -323,17 +322,6 @@ impl Record {
         }
         self.stamps.deployment_revision = done.stamps.deployment_revision;
         self.stamps.deployment_fields = done.stamps.deployment_fields;
-    }
-
-    /// Time passes: so many repairs are no longer of late. Returns whether it was contested and is no longer.
-    pub fn forget_repairs(&mut self, count: u8) -> bool {
-        let before = self.repairs;
-        self.repairs = before.saturating_sub(count);
-        let is_over = before >= CONTESTED_AFTER && self.repairs < CONTESTED_AFTER;
-        if is_over {
-            self.reasons |= Reasons::STATUS;
-        }
-        is_over
     }
 
     /// Work failed: its reasons are still there.

@@ -85,15 +85,21 @@ fn whose_the_fields_of_a_child_are_survives_the_filter() {
     let later = entry("inference-operator", r#""operation": "Apply", "time": "2026-01-01T00:00:01Z""#, "f:a");
     let fewer = entry("inference-operator", r#""operation": "Apply", "time": "2026-01-01T00:00:00Z""#, "f:b");
     let made = entry("inference-operator", r#""operation": "Update", "time": "2026-01-09T00:00:00Z""#, "f:a");
-    let edit = entry("kubectl-edit", r#""operation": "Update", "time": "2026-01-03T00:00:00Z""#, "f:c");
+    let edit_at = |time| entry("kubectl-edit", &format!(r#""operation": "Update", "time": "{time}""#), "f:c");
+    let edit = edit_at("2026-01-03T00:00:00Z");
     let scale = entry("hpa", r#""operation": "Update", "subresource": "scale", "time": "2026-01-04T00:00:00Z""#, "f:c");
     let status =
         entry("kcm", r#""operation": "Update", "subresource": "status", "time": "2026-01-05T00:00:00Z""#, "f:c");
     let left = managers(&ours, one);
-    assert!(left.applied != 0 && left.other.is_none());
+    assert!(left.applied != 0 && left.other.is_none() && !left.touched);
     let all = managers(&[edit.clone(), ours.clone(), scale, status.clone(), made.clone()].join(","), one);
-    assert_eq!(all, Managers { applied: left.applied, other: Some("hpa (scale)".into()) });
-    assert_eq!(managers(&[edit, status].join(","), one), Managers { applied: 0, other: Some("kubectl-edit".into()) });
+    assert_eq!(all, Managers { applied: left.applied, touched: true, other: Some("hpa (scale)".into()) });
+    assert_eq!(
+        managers(&[edit, status].join(","), one),
+        Managers { applied: 0, touched: true, other: Some("kubectl-edit".into()) }
+    );
+    let before = edit_at("2025-12-31T00:00:00Z");
+    assert!(!managers(&[before, ours.clone()].join(","), one).touched, "what was there before");
     for changed in [later, fewer, made] {
         assert_ne!(managers(&changed, one).applied, left.applied);
     }

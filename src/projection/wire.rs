@@ -154,11 +154,12 @@ impl WireMetadata<'_> {
     /// Of the child with this uid: one that is made anew has fields of its own.
     fn managers(&self) -> Managers {
         let mut managers = Managers::default();
-        let mut latest = "";
+        let (mut own, mut latest) = ("", "");
         for entry in self.managed_fields.iter().flatten() {
             if entry.manager == MANAGED_BY {
                 // What a POST of its own left is an Update.
                 if entry.operation == "Apply" {
+                    own = &entry.time;
                     managers.applied = entry.hash(self.uid);
                 }
             } else if entry.subresource != "status" && *entry.time >= *latest {
@@ -168,6 +169,7 @@ impl WireMetadata<'_> {
                 managers.other = Some(format!("{}{through}", entry.manager));
             }
         }
+        managers.touched = managers.other.is_some() && latest >= own;
         managers
     }
 }

@@ -8,7 +8,7 @@ use super::apply::Known;
 use super::status::{self, Stamps, Summary};
 use crate::controller::reasons::Reasons;
 use crate::error::Error;
-use crate::projection::{Deployment, Identity, WholeService};
+use crate::projection::{Deployment, Identity, Managers, WholeService};
 
 /// So many repairs of late are no accident.
 pub const CONTESTED_AFTER: u8 = 5;
@@ -63,7 +63,7 @@ fn deployment_step(task: &Task, found: Option<&Deployment>) -> Result<Step, Erro
 }
 
 /// Its fields depend on the name alone, and so on nothing that has to be read.
-fn service_step(task: &Task, found: Option<&WholeService>, desired: &Value) -> Result<Step, Error> {
+pub fn service_step(task: &Task, found: Option<&WholeService>, desired: &Value) -> Result<Step, Error> {
     if !task.reasons.contains(Reasons::SERVICE) {
         return Ok(Step::Leave);
     }
@@ -71,7 +71,7 @@ fn service_step(task: &Task, found: Option<&WholeService>, desired: &Value) -> R
         return Ok(Step::Create);
     }
     let step = require_owned("Service", task, found.map(|child| &child.identity))?;
-    let is_right = found.is_some_and(|child| child.identity.labels.complete && covers(&child.spec, &desired["spec"]));
+    let is_right = found.is_some_and(|child| child.identity.labels.complete && is_built(&child.spec, &desired["spec"]));
     Ok(if is_right && matches!(step, Step::Apply(_)) { Step::Leave } else { step })
 }
 
@@ -92,7 +92,8 @@ pub fn shown_by_watch(task: &Task) -> Option<u64> {
 /// generation too; then the API server's own account of the fields tells.
 pub fn is_as_left(stamps: &Stamps, deployment: &Deployment) -> bool {
     let identity = &deployment.identity;
-    let same_fields = stamps.deployment_fields != 0 && stamps.deployment_fields == deployment.managers.applied;
+    let Managers { applied, touched, .. } = deployment.managers;
+    let same_fields = touched && stamps.deployment_fields != 0 && stamps.deployment_fields == applied;
     let same_revision = identity.revision() == stamps.deployment_revision && identity.labels.complete;
     identity.labels.managed && !identity.deleting && (same_fields || same_revision)
 }
@@ -109,6 +110,22 @@ pub fn can_wait(task: &Task, after: &Summary) -> bool {
     task.summary.is_some_and(|before| {
         before.is_current && before.checksum != after.checksum && status::can_wait(&before, after)
     })
+}
+
+/// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed.
+pub fn is_of_service_alone(task: &Task) -> bool {
+    task.reasons == Reasons::SERVICE && !is_new(task)
+}
+
+/// What was written is ours, unless something on the way has made it nobody's.
+pub fn require_controlled(kind: &'static str, task: &Task, child: &Identity) -> Result<(), Error> {
+    match require_owned(kind, task, Some(child))? {
+        Step::Adopt(_) => {
+            let (namespace, name) = (task.namespace.clone(), task.name.clone());
+            Err(Error::NameTaken { kind, namespace, name, owner: "has no controller".into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What may be written of a child that was looked for: this InferenceService controls it, or it is not there, or it is
@@ -135,6 +152,11 @@ pub fn require_owned(kind: &'static str, task: &Task, child: Option<&Identity>) 
             Err(Error::NameTaken { kind, namespace, name, owner })
         }
     }
+}
+
+/// A selector is one value to the API server: what is added to it selects less.
+fn is_built(found: &Value, desired: &Value) -> bool {
+    found["selector"] == desired["selector"] && covers(found, desired)
 }
 
 /// Has `found` all that `desired` says? What `desired` does not name may be anything, and an array may have more: the

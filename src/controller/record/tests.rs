@@ -6,7 +6,6 @@ use super::*;
 use crate::controller::names::Names;
 use crate::controller::samples::{CONFIGURATION, OTHER_UID, STAMPS, UID, child, done, object, ready, status_of};
 use crate::error::Error;
-use crate::reconcile::plan::CONTESTED_AFTER;
 
 fn record(object: &InferenceService) -> Record {
     let name = Names::default().add("demo").expect("a name");
@@ -233,12 +232,6 @@ fn only_what_somebody_else_changed_counts_as_a_repair() {
         record.land(&departed, &done, CONFIGURATION);
         assert_eq!(record.repairs, expected);
     }
-    // When the last of many fades, the status is written as it would be without them.
-    let mut record = settled();
-    record.repairs = CONTESTED_AFTER + 1;
-    assert!(!record.forget_repairs(1) && record.is_settled());
-    assert!(record.forget_repairs(1) && record.reasons == Reasons::STATUS);
-    assert!(!record.forget_repairs(1) && record.repairs == CONTESTED_AFTER - 2);
 }
 
 #[test]

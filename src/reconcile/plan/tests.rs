@@ -63,9 +63,25 @@ fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
             Phase::Ready,
             |it| {
                 it["metadata"]["generation"] = json!(2);
-                it["metadata"]["managedFields"] = json!([{"manager": "inference-operator", "operation": "Apply"}]);
+                it["metadata"]["managedFields"] = json!([
+                    {"manager": "inference-operator", "operation": "Apply", "time": "2026-01-01T00:00:00Z"},
+                    {"manager": "kubectl-annotate", "operation": "Update", "time": "2026-01-01T00:00:00Z"}
+                ]);
             },
             Step::Leave,
+        ),
+        (
+            "another instance with other settings",
+            Reasons::PROGRESS,
+            Phase::Ready,
+            |it| {
+                it["metadata"]["generation"] = json!(2);
+                it["metadata"]["managedFields"] = json!([
+                    {"manager": "inference-operator", "operation": "Apply", "time": "2026-01-01T00:00:00Z"},
+                    {"manager": "kubectl-annotate", "operation": "Update", "time": "2025-12-31T00:00:00Z"}
+                ]);
+            },
+            at(51),
         ),
     ] {
         let found = deployment(change);
@@ -93,6 +109,11 @@ fn a_service_is_applied_where_one_of_our_fields_is_another() {
             Step::Leave,
         ),
         ("another port", |it| it["spec"]["ports"] = json!([{"port": 9}]), Step::Apply(Known::ResourceVersion(51))),
+        (
+            "a narrower selector",
+            |it| it["spec"]["selector"] = json!({"a": "b", "c": "d"}),
+            Step::Apply(Known::ResourceVersion(51)),
+        ),
         ("no selector", |it| it["spec"]["selector"] = json!({}), Step::Apply(Known::ResourceVersion(51))),
         (
             "a label",

@@ -62,6 +62,16 @@ async fn a_child_that_goes_is_told_and_that_of_a_predecessor_too() {
     }
 }
 
+/// A policy takes out our owner reference: nothing says that it is ours then.
+#[tokio::test(start_paused = true)]
+async fn what_is_nobodys_as_soon_as_it_is_written_is_told() {
+    let stripped = || found(|it| it["metadata"]["ownerReferences"] = json!([]));
+    let (context, asked) = context([none(), service(), stripped(), written(), posted()]);
+    let done = reconcile(&context, new()).await.expect("told");
+    assert!(matches!(done.next, Next::Refused(Error::NameTaken { .. })), "{done:?}");
+    assert_eq!(written_phase(&asked.take()), Some("Failed"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_is_told_of_a_namespace_that_goes() {
     let refusal = Reply::refusal_because(403, "because it is being terminated", "NamespaceTerminating");
@@ -102,9 +112,13 @@ async fn one_that_is_fought_over_says_with_whom_until_that_is_over() {
     let done = reconcile(&fifth, contested(4)).await.expect("done");
     let asked = asked.take();
     assert!(done.repaired && line(&asked, STATUS).contains("HorizontalPodAutoscaler"), "{asked:?}");
+    assert!(matches!(done.next, Next::Count), "and looked at when that may be over");
     let (between, asked) = context([as_it_was()]);
     let done = reconcile(&between, contested(5)).await.expect("done");
-    assert!(done.written.is_none() && asked.take().len() == 1, "it stays said");
+    assert!(done.written.is_none() && asked.take().len() == 1 && matches!(done.next, Next::Count), "it stays said");
+    let (after, asked) = context([as_it_was(), written()]);
+    reconcile(&after, Task { reasons: Reasons::COUNT, ..contested(5) }).await.expect("done");
+    assert_eq!(written_phase(&asked.take()), Some("Ready"));
 }
 
 /// What was restarted or set otherwise meanwhile does not matter: the status has the time.
