@@ -15,6 +15,7 @@ mod hostile;
 mod identity;
 mod lifecycle;
 mod manifests;
+mod moving;
 mod namespaces;
 mod quiet;
 mod rights;
