@@ -13,6 +13,7 @@ mod faults;
 mod foreign;
 mod hostile;
 mod identity;
+mod lasting;
 mod lifecycle;
 mod manifests;
 mod moving;
