@@ -5,6 +5,7 @@
 
 mod support;
 
+mod adoption;
 mod bad_input;
 mod drift;
 mod dry_run;

