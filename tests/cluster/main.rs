@@ -7,6 +7,7 @@ mod support;
 
 mod adoption;
 mod bad_input;
+mod bounded;
 mod drift;
 mod dry_run;
 mod escalation;
