@@ -20,6 +20,7 @@ mod lifecycle;
 mod manifests;
 mod moving;
 mod namespaces;
+mod older_crd;
 mod quiet;
 mod rights;
 mod telemetry;
