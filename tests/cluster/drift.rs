@@ -53,6 +53,11 @@ const DRIFTS: &[Drift] = &[
             r#"{"spec":{"selector":{"ai.example.com/inferenceservice":"other"}}}"#,
         ],
     },
+    // A selector is one value: who adds to it changes it.
+    Drift {
+        name: "service-selector-narrowed",
+        kubectl: &["patch", "service/demo", "--type=merge", "-p", r#"{"spec":{"selector":{"app":"other"}}}"#],
+    },
 ];
 
 /// What the operator has an opinion on, in both children.

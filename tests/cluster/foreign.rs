@@ -101,51 +101,6 @@ async fn a_foreign_service_is_never_touched_and_healed_when_it_goes() {
     fixture.clean_up().await;
 }
 
-#[tokio::test]
-async fn a_child_that_loses_its_owner_is_let_go() {
-    let fixture = Fixture::new("released").await;
-    let _operator = Operator::start("released", &[]).await;
-    fixture.create("demo", 0).await;
-    fixture.until("demo", Phase::Ready).await;
-    let patch = r#"{"metadata":{"ownerReferences":null}}"#;
-    kubectl(&["-n", &fixture.namespace, "patch", "deployment/demo", "--type=merge", "-p", patch]);
-    let released = fixture.deployments.get("demo").await.expect("there");
-    let object = fixture.until("demo", Phase::Failed).await;
-    assert_eq!(ready(&object).1, "NameTaken");
-    until_looked_at("deployments", &fixture.namespace, 2).await;
-    let now = fixture.deployments.get("demo").await.expect("there");
-    assert_eq!(now.metadata.resource_version, released.metadata.resource_version);
-    fixture.deployments.delete("demo", &DeleteParams::default()).await.expect("deleted");
-    fixture.until("demo", Phase::Ready).await;
-    fixture.clean_up().await;
-}
-
-#[tokio::test]
-async fn what_a_predecessor_left_behind_is_never_touched() {
-    let fixture = Fixture::new("orphan").await;
-    let _operator = Operator::start("orphan", &[]).await;
-    fixture.create("demo", 0).await;
-    fixture.until("demo", Phase::Ready).await;
-    kubectl(&["-n", &fixture.namespace, "delete", "isvc/demo", "--cascade=orphan"]);
-    let left = (
-        fixture.deployments.get("demo").await.expect("left").metadata.resource_version,
-        fixture.services.get("demo").await.expect("left").metadata.resource_version,
-    );
-    fixture.create("demo", 0).await;
-    let object = fixture.until("demo", Phase::Failed).await;
-    assert_eq!(ready(&object).1, "NameTaken");
-    until_looked_at("deployments", &fixture.namespace, 2).await;
-    let now = (
-        fixture.deployments.get("demo").await.expect("there").metadata.resource_version,
-        fixture.services.get("demo").await.expect("there").metadata.resource_version,
-    );
-    assert_eq!(now, left);
-    fixture.deployments.delete("demo", &DeleteParams::default()).await.expect("deleted");
-    fixture.services.delete("demo", &DeleteParams::default()).await.expect("deleted");
-    fixture.until("demo", Phase::Ready).await;
-    fixture.clean_up().await;
-}
-
 /// The moment between the operator's look and its write cannot be met from outside, so its own
 /// write is sent while it believes that the name is free.
 #[tokio::test]

@@ -5,7 +5,9 @@
 
 mod support;
 
+mod adoption;
 mod bad_input;
+mod bounded;
 mod drift;
 mod dry_run;
 mod escalation;
@@ -13,9 +15,12 @@ mod faults;
 mod foreign;
 mod hostile;
 mod identity;
+mod lasting;
 mod lifecycle;
 mod manifests;
+mod moving;
 mod namespaces;
+mod older_crd;
 mod quiet;
 mod rights;
 mod telemetry;

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::shell::variable;
+use super::wait::eventually;
 
 const OPERATOR: &str = "system:serviceaccount:inference-operator:inference-operator";
 
@@ -47,6 +49,22 @@ pub fn since(mark: Mark) -> Vec<Request> {
     // The last line may still be on its way.
     let events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
     events.filter(|event| event.user.username == OPERATOR).filter_map(Event::into_request).collect()
+}
+
+/// What was asked for since that is about this one InferenceService: itself and the children of its name.
+pub fn about(name: &str, mark: Mark) -> Vec<Request> {
+    since(mark).into_iter().filter(|request| request.name == name).collect()
+}
+
+/// Nothing is asked for any more, once what happened has been looked at: on a slow machine that may take a while.
+pub async fn is_quiet() {
+    eventually("two seconds without a request", || async {
+        let mark = mark();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let requests = since(mark);
+        if requests.iter().all(|request| request.verb == "watch") { Ok(()) } else { Err(format!("{requests:?}")) }
+    })
+    .await;
 }
 
 #[derive(Deserialize)]

@@ -118,6 +118,23 @@ impl Fixture {
         .await;
     }
 
+    /// Waits until the condition Ready gives this reason, in words that hold these.
+    pub async fn until_said(&self, name: &str, phase: Phase, reason: &str, words: &str) -> InferenceService {
+        eventually(&format!("{name} says {reason}: {words}"), || async {
+            let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
+            let Some(status) = &object.status else { return Err("no status".into()) };
+            if status.conditions.is_empty() {
+                return Err("no condition".into());
+            }
+            let (_, said, message) = ready(&object);
+            if status.phase == phase && said == reason && message.contains(words) {
+                return Ok(object);
+            }
+            Err(format!("{:?} {said}: {message}", status.phase))
+        })
+        .await
+    }
+
     /// Waits until the Deployment is as `right` wants it.
     pub async fn until_deployment(
         &self,

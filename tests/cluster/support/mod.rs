@@ -2,7 +2,10 @@
 
 pub mod audit;
 pub mod fixture;
+pub mod kstatus;
+pub mod obstacle;
 pub mod operator;
+pub mod recorder;
 pub mod shell;
 pub mod temporary;
 pub mod vigil;
@@ -11,6 +14,7 @@ pub mod wait;
 pub use audit::Request;
 pub use fixture::Fixture;
 pub use operator::Operator;
+pub use recorder::Recorder;
 pub use shell::{kubectl, kubectl_fails};
 pub use temporary::Temporary;
 pub use vigil::Vigil;
