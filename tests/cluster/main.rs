@@ -5,6 +5,7 @@
 
 mod support;
 
+mod audience;
 mod bad_input;
 mod drift;
 mod dry_run;
