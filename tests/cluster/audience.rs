@@ -14,7 +14,6 @@ async fn the_token_of_the_manifest_is_taken_as_it_is() {
     let text = kubectl(&["apply", "-f", manifest, "--dry-run=server", "-o", "json"]);
     let deployment: Value = serde_json::from_str(&text).expect("JSON");
     let token = &deployment["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
-    let seconds = token["expirationSeconds"].as_u64().expect("a time");
     let duration = format!("--duration={}s", token["expirationSeconds"].as_u64().expect("a time"));
     let audience = token["audience"].as_str().map(|audience| format!("--audience={audience}"));
     let mut create = vec!["create", "token", "-n", "inference-operator", "inference-operator", &duration];

@@ -12,6 +12,7 @@ mod dry_run;
 mod escalation;
 mod faults;
 mod foreign;
+mod gpus;
 mod hostile;
 mod identity;
 mod lifecycle;
