@@ -7,6 +7,7 @@ mod support;
 
 mod audience;
 mod bad_input;
+mod docs;
 mod drift;
 mod dry_run;
 mod escalation;
