@@ -70,6 +70,12 @@ async fn models() -> (Fixture, Operator, Reader) {
     (fixture, operator, reader)
 }
 
+/// Other tests have a namespace of that name too.
+async fn close(fixture: &Fixture) {
+    fixture.clean_up().await;
+    kubectl(&["wait", "--for=delete", "namespace/models", "--timeout=60s"]);
+}
+
 async fn generations(fixture: &Fixture) -> (Option<i64>, Option<i64>) {
     let object = fixture.inference_services.get("phi-4").await.expect("there");
     (object.metadata.generation, object.status.map(|status| status.observed_generation))
@@ -100,7 +106,7 @@ async fn a_change_is_waited_for_and_a_number_of_replicas_set() {
     let row = told.lines().find(|line| line.contains("phi-4")).unwrap_or_default();
     assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["models", "phi-4", "Ready", "ReplicasReady"]);
     assert!(told.ends_with("\n2 of 2 replicas ready\n"), "{told}");
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 /// There is no metrics adapter here: what shows is that the autoscaler can scale, by its least number.
@@ -115,7 +121,7 @@ async fn an_autoscaler_scales_the_inference_service() {
     })
     .await;
     kubectl(&["-n", "models", "delete", "hpa/phi-4"]);
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 #[tokio::test]
@@ -126,7 +132,7 @@ async fn what_was_backed_up_is_restored() {
     reader.types("restore").await;
     let object = fixture.until("phi-4", Phase::Ready).await;
     assert_eq!((object.spec.model.as_str(), object.spec.replicas), ("microsoft/phi-4", 1));
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 #[tokio::test]
@@ -139,7 +145,7 @@ async fn an_inference_service_is_replaced_under_its_running_model() {
     assert_eq!(deployment.metadata.uid, before, "it was made anew");
     let owners = deployment.metadata.owner_references.unwrap_or_default();
     assert_eq!(owners.first().map(|owner| owner.uid.as_str()), object.metadata.uid.as_deref());
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 #[tokio::test]
@@ -149,7 +155,7 @@ async fn when_it_is_deleted_the_pods_are_waited_for() {
     assert!(pods().contains("phi-4"));
     reader.types("delete").await;
     assert_eq!(pods(), "");
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 #[tokio::test]
@@ -166,7 +172,7 @@ async fn what_a_namespace_does_to_a_model_s_pod_is_shown() {
     let links = reader.types("links").await;
     let mut rows = links.lines().skip(1);
     assert!(links.contains("phi-4") && rows.all(|row| row.trim_end().ends_with("false")), "{links}");
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 /// The API server of these tests listens on 127.0.0.1, and has no endpoint for that reason.
@@ -186,7 +192,7 @@ async fn a_port_of_the_api_server_is_looked_up_and_let_through() {
     let policy: Value = serde_saphyr::from_str(policy).expect("YAML");
     let ports = policy["spec"]["egress"][0]["ports"].as_array().expect("ports").iter();
     assert_eq!(ports.map(|port| port["port"].as_u64().unwrap_or(0)).collect::<Vec<_>>(), [443, 6443, 16443]);
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
 
 /// The admission plugin is not on here: what shows is that the right is the one that it asks for.
@@ -211,5 +217,5 @@ async fn the_right_to_adopt_is_given_and_taken_away() {
     until(true).await;
     reader.types("unguarded").await;
     until(false).await;
-    fixture.clean_up().await;
+    close(&fixture).await;
 }
