@@ -17,10 +17,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 RUN=${INFERENCE_OPERATOR_RUN:-${XDG_RUNTIME_DIR:-/tmp}/inference-operator-$(id -u)}
 # What a cluster is made of. Kept in its folder, for the calls after `up`.
-CHOICES=(DATASTORE FEATURE_GATES WITHOUT BENCH NODES ADDRESS)
+CHOICES=(DATASTORE FEATURE_GATES WITHOUT BENCH ISSUER NODES ADDRESS)
 PORTS=(DATASTORE_PORT PEER_PORT APISERVER_PORT CONTROLLER_MANAGER_PORT SCHEDULER_PORT KWOK_PORT)
 PROGRAMS=(KUBERNETES_BIN KUBECTL ETCD_BIN KINE_BIN KWOK_BIN)
-NAME=default DATASTORE=etcd FEATURE_GATES='' WITHOUT='' BENCH=no NODES=yes ADDRESS=''
+NAME=default DATASTORE=etcd FEATURE_GATES='' WITHOUT='' BENCH=no ISSUER='' NODES=yes ADDRESS=''
 KUBERNETES_BIN='' KUBECTL='' ETCD_BIN='' KINE_BIN='' KWOK_BIN=''
 
 usage() {
@@ -34,6 +34,7 @@ usage: scripts/cluster.sh COMMAND [--name NAME]
       --feature-gates GATES     of the API server, e.g. WatchList=false
       --without PARTS           leave out any of controller-manager,scheduler,kwok
       --bench                   lift the API server's limits on requests in flight
+      --issuer URL              what the API server calls itself in tokens, and its audience (default: as k3s has it)
       --no-nodes                no simulated nodes (nor are there any without kwok)
       --address ADDRESS         for pods: the API server listens on every address and is known by this one
                                 (node.sh does it, in a network of its own)
@@ -57,12 +58,13 @@ main() {
   local command='' part='' signal=TERM chosen=no
   while [ $# -gt 0 ]; do
     case $1 in
-      --name | --datastore | --feature-gates | --without | --address) [ $# -ge 2 ] || die "$1 expects a value (see --help)" ;;&
-      --datastore | --feature-gates | --without | --bench | --no-nodes | --address) chosen=yes ;;&
+      --name | --datastore | --feature-gates | --without | --issuer | --address) [ $# -ge 2 ] || die "$1 expects a value (see --help)" ;;&
+      --datastore | --feature-gates | --without | --bench | --issuer | --no-nodes | --address) chosen=yes ;;&
       --name) NAME=$2 && shift ;;
       --datastore) DATASTORE=$2 && shift ;;
       --feature-gates) FEATURE_GATES=$2 && shift ;;
       --without) WITHOUT=$2 && shift ;;
+      --issuer) ISSUER=$2 && shift ;;
       --bench) BENCH=yes ;;
       --no-nodes) NODES=no ;;
       --address) ADDRESS=$2 && shift ;;

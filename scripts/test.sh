@@ -31,7 +31,7 @@ usage: scripts/test.sh [--fast | --all | --with NAME | --lane NAME] [-- FILTER..
                   etcd    all but what quiet has, on the control plane as it comes
                   quiet   what mostly waits (the modules quiet and unlucky), on the same
                   kine    a part, on k3s's datastore (kine with SQLite)
-                  pages   a part, with the API server's WatchList feature off
+                  pages   a part, with the API server's WatchList feature off and an issuer of its own
                   faults  what goes wrong on the way to the API server, and servers that are none
                   budgets scripts/bench.sh --check: requests, writes and binary size
                 and, long:
@@ -228,7 +228,8 @@ lane() {
     etcd) filters=(--skip quiet:: --skip unlucky::) ;;
     quiet) filters=(quiet:: unlucky::) ;;
     kine) options=(--datastore kine) ;;
-    pages) options=(--feature-gates WatchList=false) filters+=(rights::) ;; # `list` is for such a server
+    # `list` is for such a server. And no API server of k3s': a token for that one's audience is not taken.
+    pages) options=(--feature-gates WatchList=false --issuer https://elsewhere.example) filters+=(rights:: audience::) ;;
     # Those that need the cluster wait for each other; the others mostly wait.
     faults) tests=faults threads=32 filters=() ;;
   esac

@@ -68,7 +68,7 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
     token.header().map_err(|error| ClientError(error.to_string()))?;
     let connect = tower::service_fn(move |address: Uri| {
         let connector = ca.connector();
-        Box::pin(async move { connector?.call(address).await })
+        Box::pin(async move { connector?.call(address).await.map_err(tls::in_words) })
     });
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())

@@ -15,7 +15,8 @@ pub struct GpuType {
 /// What NVIDIA's GPU feature discovery writes into `nvidia.com/gpu.product`: the name of the device
 /// as the driver tells it, blanks replaced by '-' (drivers before 470 tell it without "NVIDIA").
 /// Source: NVIDIA/k8s-device-plugin, docs/gpu-feature-discovery/README.md, and the product names in
-/// the driver's supported-GPU list.
+/// the driver's supported-GPU list. A slice of a MIG device, a GPU of another name that shares the chip
+/// (GH200, H800, H20, L40), and what somebody sets by hand are none of these types.
 const BUILT_IN: &[(&str, &[&str])] = &[
     (
         "A100",
@@ -24,6 +25,7 @@ const BUILT_IN: &[(&str, &[&str])] = &[
             "NVIDIA-A100-SXM4-80GB",
             "NVIDIA-A100-PCIE-40GB",
             "NVIDIA-A100-80GB-PCIe",
+            "NVIDIA-A100-SXM-64GB",
             "A100-SXM4-40GB",
             "A100-SXM4-80GB",
             "A100-SXM-80GB",
@@ -34,6 +36,7 @@ const BUILT_IN: &[(&str, &[&str])] = &[
     (
         "H100",
         &[
+            "NVIDIA-H100",
             "NVIDIA-H100-80GB-HBM3",
             "NVIDIA-H100-80GB-HBM2e",
             "NVIDIA-H100-PCIe",

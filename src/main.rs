@@ -21,7 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let environment = |name: &str| std::env::var(name).ok();
+    // What is not UTF-8 is no value of any flag: it is not to be passed over in silence.
+    let environment = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     match settings::parse(std::env::args_os().skip(1), environment) {
         Ok(Invocation::Run(settings)) => start(*settings),
         Ok(Invocation::Help) => {
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
 
 fn start(settings: Settings) -> ExitCode {
     telemetry::log::start(settings.log_level);
+    let variables: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    if let Some(names) = settings::unknown_variables(&variables) {
+        tracing::warn!("unknown environment variables: {names}; --help lists the flags that they are named after");
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -64,8 +69,9 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let metrics = Arc::new(Metrics::default());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Some(address) = settings.telemetry_address {
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| format!("telemetry address {address}: {error}"))?;
+        let listener = telemetry::listen::on(address, telemetry::listen::bind)
+            .and_then(TcpListener::from_std)
+            .map_err(|error| format!("telemetry address {address}: {error}"))?;
         tokio::spawn(telemetry::http::serve(listener, metrics.clone(), settings.resync));
     }
     let client = client::connect(&settings, metrics.clone()).await?;

@@ -1,10 +1,13 @@
 //! Flags and environment -> Settings, checked once at start-up. Called by main; everything else is handed
 //! the finished Settings. Nothing else reads the environment, but client.rs, for where the API server is.
 
-use std::net::SocketAddr;
+mod environment;
+
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::environment::is_service_link;
 use crate::gpu::Catalogue;
 
 /// What the operator is run with. The administrator decides all of it but `deadline`.
@@ -21,7 +24,7 @@ pub struct Settings {
     pub concurrency: usize,
     /// The time that one InferenceService may take.
     pub deadline: Duration,
-    /// Where /metrics, /livez and /readyz are served; None: nowhere.
+    /// Where /metrics, /livez and /readyz are served, `[::]` being every address, of IPv4 too; None: nowhere.
     pub telemetry_address: Option<SocketAddr>,
     pub log_level: tracing::level_filters::LevelFilter,
     /// The folder with token and ca.crt of the operator's ServiceAccount.
@@ -62,7 +65,7 @@ impl Default for Settings {
             resync: Duration::from_secs(30),
             concurrency: 8,
             deadline: Duration::from_secs(30),
-            telemetry_address: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
+            telemetry_address: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080))),
             log_level: tracing::level_filters::LevelFilter::INFO,
             service_account: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
             kubeconfig: None,
@@ -161,7 +164,8 @@ const FLAGS: &[Flag] = &[
     Flag {
         name: "telemetry-address",
         value: "ADDRESS",
-        help: "where /metrics, /livez and /readyz are served, or 'off' (default: 0.0.0.0:8080)",
+        help: "where /metrics, /livez and /readyz are served, or 'off'; [::] is every address, of IPv4 too (default: \
+               [::]:8080)",
         set: |settings, value| {
             settings.telemetry_address = match value {
                 "off" => None,
@@ -201,11 +205,9 @@ const FLAGS: &[Flag] = &[
     },
 ];
 
-const ENVIRONMENT_PREFIX: &str = "INFERENCE_OPERATOR_";
-
 impl Flag {
     fn variable(&self) -> String {
-        format!("{ENVIRONMENT_PREFIX}{}", self.name.to_uppercase().replace('-', "_"))
+        format!("{}{}", environment::PREFIX, self.name.to_uppercase().replace('-', "_"))
     }
 }
 
@@ -218,7 +220,7 @@ pub fn parse(
     let mut settings = Settings::default();
     for flag in FLAGS {
         let variable = flag.variable();
-        if let Some(value) = environment(&variable) {
+        if let Some(value) = environment(&variable).filter(|value| !is_service_link(&variable, value, &environment)) {
             (flag.set)(&mut settings, &value).map_err(|problem| format!("invalid {variable}={value:?}: {problem}"))?;
         }
     }
@@ -241,6 +243,12 @@ pub fn parse(
         }
     }
     Ok(Invocation::Run(Box::new(settings)))
+}
+
+/// Names the variables that look as if they were meant for this program and are not known to it; None: there are none.
+pub fn unknown_variables(variables: &[String]) -> Option<String> {
+    let known: Vec<String> = FLAGS.iter().map(Flag::variable).collect();
+    environment::unknown(variables, &known)
 }
 
 /// An argument that is no flag can hold anything, also what changes a terminal.

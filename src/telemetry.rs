@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod http;
+pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod process;

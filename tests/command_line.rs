@@ -45,3 +45,36 @@ fn help_and_version_are_printed() {
     let version = run(&["--version"], &[]);
     assert_eq!(version.stdout, format!("inference-operator {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
 }
+
+/// Without an API server it ends soon, and says why; what it says before is what is looked at.
+#[test]
+fn a_variable_that_is_not_known_is_one_warning() {
+    let typing_errors = [("INFERENCE_OPERATOR_GPU_TYPES", "T4=Tesla-T4"), ("INFERENCE_OPERATOR_MODELS", "a")];
+    let output = run(&["--telemetry-address=off", "--service-account=/"], &typing_errors);
+    let log = String::from_utf8_lossy(&output.stderr);
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    let expected = "unknown environment variables: INFERENCE_OPERATOR_GPU_TYPES (did you mean \
+                    INFERENCE_OPERATOR_GPU_TYPE?), INFERENCE_OPERATOR_MODELS; --help";
+    assert!(matches!(warnings[..], [warning] if warning.contains(expected)), "{log}");
+}
+
+/// A Service called inference-operator-server in the operator's namespace, with service links.
+#[test]
+fn a_service_of_a_similar_name_neither_stops_it_nor_is_warned_about() {
+    let links = [
+        ("INFERENCE_OPERATOR_SERVER_SERVICE_HOST", "10.0.0.1"),
+        ("INFERENCE_OPERATOR_SERVER_SERVICE_PORT", "80"),
+        ("INFERENCE_OPERATOR_SERVER_PORT", "tcp://10.0.0.1:80"),
+        ("INFERENCE_OPERATOR_SERVER_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("INFERENCE_OPERATOR_SERVER_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ];
+    let arguments = ["--telemetry-address=off", "--service-account=/"];
+    let output = run(&arguments, &links);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("KUBERNETES_SERVICE_HOST is not set"), "it got to the API server's address: {log}");
+    assert!(!log.contains(" WARN "), "{log}");
+
+    // The same text from a person is a wrong value.
+    let output = run(&arguments, &links[2..3]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}

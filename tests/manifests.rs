@@ -48,6 +48,19 @@ fn every_manifest_is_of_the_kustomization_and_of_the_release() {
     );
 }
 
+/// The request is what the scheduler takes from the models. Under a limit of less than 24Mi some releases of runc are
+/// killed on cgroup v2 before the program runs, and CRI-O takes none under 12Mi.
+#[test]
+fn the_memory_request_is_small_and_the_limit_lets_a_container_start() {
+    let deployment = object("k3s-manifests/operator.yaml", "Deployment");
+    let resources = &deployment["spec"]["template"]["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["requests"]["memory"], "4Mi");
+    assert_eq!(resources["limits"]["memory"], "32Mi");
+    for file in ["README.md", "docs/install-k3s.md", "ARCHITECTURE.md"] {
+        assert!(read(file).contains("32Mi"), "{file} has another limit");
+    }
+}
+
 #[test]
 fn the_image_is_of_this_version() {
     let deployment = object("k3s-manifests/operator.yaml", "Deployment");

@@ -53,7 +53,7 @@ END
 }
 
 start_apiserver() {
-  local options=()
+  local options=() issuer=${ISSUER:-https://kubernetes.default.svc.cluster.local}
   [ -z "$FEATURE_GATES" ] || options+=("--feature-gates=$FEATURE_GATES")
   [ "$BENCH" = no ] || options+=(--max-requests-inflight=0 --max-mutating-requests-inflight=0 --enable-priority-and-fairness=false)
   if [ -n "$ADDRESS" ]; then
@@ -65,13 +65,12 @@ start_apiserver() {
     options+=(--bind-address=127.0.0.1 --advertise-address=127.0.0.1 --endpoint-reconciler-type=none)
   fi
   audit_policy >"$DIR/audit-policy.yaml"
-  # Issuer and audiences as k3s has them.
+  # Issuer and audiences as k3s has them, where nothing else was chosen.
   start_process apiserver "$KUBERNETES_BIN/kube-apiserver" --secure-port="$APISERVER_PORT" \
     --etcd-servers="http://127.0.0.1:$DATASTORE_PORT" \
     --tls-cert-file="$DIR/pki/apiserver.crt" --tls-private-key-file="$DIR/pki/apiserver.key" --client-ca-file="$DIR/pki/ca.crt" \
     --authorization-mode=Node,RBAC --service-cluster-ip-range=10.0.0.0/12 --event-ttl=1h \
-    --service-account-issuer=https://kubernetes.default.svc.cluster.local \
-    --api-audiences=https://kubernetes.default.svc.cluster.local,k3s \
+    --service-account-issuer="$issuer" --api-audiences="${ISSUER:-$issuer,k3s}" \
     --service-account-signing-key-file="$DIR/pki/service-account.key" --service-account-key-file="$DIR/pki/service-account.pub" \
     --audit-policy-file="$DIR/audit-policy.yaml" --audit-log-path="$DIR/audit.log" --audit-log-format=json \
     --audit-log-mode=blocking --audit-log-maxsize=0 "${options[@]}"

@@ -1,22 +1,28 @@
 //! TLS as this client speaks it: version 1.3, by one CA, without a key of its own. Called by client.rs for each CA that
 //! it reads; must never trust anything else.
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, KeyProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible, RootCertStore};
 use tower::BoxError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A peer that vanished without a word is noticed after about a minute, without a wake-up of ours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// What ring verifies, for a person whose API server has less.
+const NEEDS: &str = "this operator needs TLS 1.3, and for the server and each CA above it a key of RSA (2048 to 8192 \
+                     bits; with SHA-256, SHA-384 or SHA-512), ECDSA (P-256 or P-384; with SHA-256 or SHA-384) or Ed25519";
 
 /// HTTPS by the cluster's own CA and no other; TLS 1.3, which every API server in support speaks. `ca`: PEM.
 pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
@@ -36,6 +42,51 @@ pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     tcp.set_keepalive_interval(Some(Duration::from_secs(10)));
     tcp.set_keepalive_retries(Some(3));
     Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(tcp))
+}
+
+/// The error of a connection, in words where rustls has none: it dumps lists of object identifiers.
+pub fn in_words(error: BoxError) -> BoxError {
+    match tls_error(&*error).and_then(lack) {
+        Some(lack) => format!("{lack}: {NEEDS}").into(),
+        None => error,
+    }
+}
+
+/// It is in an io::Error, which is in another.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
+
+/// What a server has too little of, as far as an error can tell.
+#[allow(deprecated)] // rustls still has an error for it that has no details
+fn lack(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible as Incompatible};
+    match error {
+        AlertReceived(AlertDescription::ProtocolVersion)
+        | Incompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        ) => Some("the server does not speak TLS 1.3"),
+        AlertReceived(AlertDescription::HandshakeFailure) | Incompatible(_) => {
+            Some("the server has no key, key exchange or cipher that this operator knows")
+        }
+        InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithm
+            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => Some("the server's certificate is signed with a key or hash that this operator does not know"),
+        // A key of RSA that is too small is no other error than a signature by another key.
+        InvalidCertificate(CertificateError::BadSignature) => Some(
+            "the server's signature or its certificate's is of another key than ca.crt says, or of a too small one",
+        ),
+        _ => None,
+    }
 }
 
 /// One certificate that cannot be read takes nothing from the others, as with Kubernetes' own clients.

@@ -3,16 +3,17 @@
 
 #![allow(clippy::expect_used)]
 
-mod support;
-
 mod adoption;
+mod audience;
 mod bad_input;
 mod bounded;
+mod docs;
 mod drift;
 mod dry_run;
 mod escalation;
 mod faults;
 mod foreign;
+mod gpus;
 mod hostile;
 mod identity;
 mod lasting;
@@ -23,5 +24,7 @@ mod namespaces;
 mod older_crd;
 mod quiet;
 mod rights;
+mod support;
 mod telemetry;
 mod unlucky;
+

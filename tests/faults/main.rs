@@ -36,3 +36,4 @@ mod hostile;
 mod kills;
 mod outages;
 mod rotation;
+mod weak_tls;

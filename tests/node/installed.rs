@@ -11,8 +11,11 @@ const DEPLOYMENT: &str = "deployment/inference-operator";
 /// Of an operator that serves an image which is on this node.
 const SETTINGS: [&str; 2] = ["INFERENCE_OPERATOR_SERVER_IMAGE=model-server:1", "INFERENCE_OPERATOR_SERVER_COMMAND=[]"];
 
+/// What the program promises to live within. The manifest's own limit leaves room for what starts a container.
+pub const LIMIT: &str = "8Mi";
+
 /// Applies the manifests, with these settings in them from the start: an operator without them would build other
-/// children of the InferenceServices that are there.
+/// children of the InferenceServices that are there. And with the program's own limit.
 pub fn install() {
     for file in ["namespace", "crd", "rbac", "networkpolicy"] {
         kubectl(&["apply", "-f", &format!("{MANIFESTS}/{file}.yaml")]);
@@ -21,7 +24,10 @@ pub fn install() {
     let operator = format!("{MANIFESTS}/operator.yaml");
     let mut arguments = vec!["set", "env", "--local", "-o", "yaml", "-f", &operator];
     arguments.extend(SETTINGS);
-    kubectl(&["apply", "-f", Temporary::new(&kubectl(&arguments)).path()]);
+    let configured = Temporary::new(&kubectl(&arguments));
+    let limit = format!("--limits=memory={LIMIT}");
+    let limited = kubectl(&["set", "resources", "--local", "-o", "yaml", "-f", configured.path(), &limit]);
+    kubectl(&["apply", "-f", Temporary::new(&limited).path()]);
     roll_out();
 }
 

@@ -25,7 +25,9 @@ async fn five_thousand_fit_into_eight_mebibytes_and_what_four_do_is_recorded() {
     until_all_are_ready(&client).await;
     let pod = installed::pod();
     let (working_set, resident) = installed::memory().await;
-    println!("{COUNT} under a limit of 8Mi: working set {working_set}, resident {resident} bytes");
+    let limit = &pod["spec"]["containers"][0]["resources"]["limits"]["memory"];
+    assert_eq!(limit, installed::LIMIT);
+    println!("{COUNT} under a limit of {limit}: working set {working_set}, resident {resident} bytes");
     assert_eq!(installed::restarts(&pod), 0, "{pod}");
 
     // Started again, with all of them there.
@@ -40,7 +42,7 @@ async fn five_thousand_fit_into_eight_mebibytes_and_what_four_do_is_recorded() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let pod = installed::pod();
     println!("under a limit of 4Mi, after a minute: {}", pod["status"]["containerStatuses"][0]);
-    installed::set_memory_limit("8Mi");
+    installed::set_memory_limit(installed::LIMIT);
     installed::roll_out();
 }
 

@@ -8,8 +8,8 @@ pub fn complaint(resource: &str, error: &kube::Error) -> String {
     let message = &status.message;
     match status.code {
         401 => format!(
-            "waiting for a token that the API server takes (is the audience in k3s-manifests/operator.yaml its own?): \
-             {message}"
+            "waiting for a token that the API server takes (an audience in the operator's manifest is to be its own, or \
+             left out): {message}"
         ),
         403 => format!("waiting for rights (apply k3s-manifests/rbac.yaml): {message}"),
         404 => format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)"),
@@ -32,7 +32,7 @@ mod tests {
             (refused(404, ""), "waiting for the CRD: the API server does not know a.b (apply k3s-manifests/crd.yaml)"),
             (
                 refused(401, "who?"),
-                "waiting for a token that the API server takes (is the audience in k3s-manifests/operator.yaml its own?): who?",
+                "waiting for a token that the API server takes (an audience in the operator's manifest is to be its own, or left out): who?",
             ),
             (refused(403, "no"), "waiting for rights (apply k3s-manifests/rbac.yaml): no"),
             (refused(500, "no"), "waiting for the API server: no (500)"),

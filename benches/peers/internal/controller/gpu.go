@@ -16,6 +16,7 @@ var catalogue = []gpuType{
 		"NVIDIA-A100-SXM4-80GB",
 		"NVIDIA-A100-PCIE-40GB",
 		"NVIDIA-A100-80GB-PCIe",
+		"NVIDIA-A100-SXM-64GB",
 		"A100-SXM4-40GB",
 		"A100-SXM4-80GB",
 		"A100-SXM-80GB",
@@ -23,6 +24,7 @@ var catalogue = []gpuType{
 		"A100-PCIE-80GB",
 	}},
 	{"H100", []string{
+		"NVIDIA-H100",
 		"NVIDIA-H100-80GB-HBM3",
 		"NVIDIA-H100-80GB-HBM2e",
 		"NVIDIA-H100-PCIe",

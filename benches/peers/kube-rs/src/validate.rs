@@ -17,6 +17,7 @@ const CATALOGUE: &[GpuType] = &[
             "NVIDIA-A100-SXM4-80GB",
             "NVIDIA-A100-PCIE-40GB",
             "NVIDIA-A100-80GB-PCIe",
+            "NVIDIA-A100-SXM-64GB",
             "A100-SXM4-40GB",
             "A100-SXM4-80GB",
             "A100-SXM-80GB",
@@ -27,6 +28,7 @@ const CATALOGUE: &[GpuType] = &[
     GpuType {
         name: "H100",
         products: &[
+            "NVIDIA-H100",
             "NVIDIA-H100-80GB-HBM3",
             "NVIDIA-H100-80GB-HBM2e",
             "NVIDIA-H100-PCIe",

@@ -1,0 +1,221 @@
+//! What the pages in docs/ tell people to type does what they say: each block that is marked `sh test=NAME` is run by a
+//! shell, as it stands, on the InferenceService that the pages speak of.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use inference_operator::api::Phase;
+use serde_json::{Value, json};
+
+use crate::support::fixture::spec;
+use crate::support::shell::{apply, variable};
+use crate::support::{Fixture, Operator, eventually, kubectl};
+
+const PAGES: [&str; 2] = ["operating", "status"];
+
+/// The blocks of all pages, by name.
+fn blocks() -> Vec<(String, String)> {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let read = |page| std::fs::read_to_string(format!("{root}/docs/{page}.md")).expect("a page");
+    let text: String = PAGES.map(read).concat();
+    let marked = text.split("\n```sh test=").skip(1).filter_map(|rest| rest.split_once('\n'));
+    marked.map(|(name, rest)| (name.to_owned(), rest.split("\n```").next().unwrap_or_default().to_owned())).collect()
+}
+
+/// Whoever follows the pages, in a folder with the manifests in it.
+struct Reader(PathBuf);
+
+impl Reader {
+    fn new() -> Reader {
+        let folder = std::env::temp_dir().join(format!("inference-operator-docs-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("bin")).expect("a folder");
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).expect("a link");
+        link(&variable("KUBECTL"), "bin/kubectl");
+        link(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests"), "k3s-manifests");
+        Reader(folder)
+    }
+
+    /// Types the block of this name; what it prints.
+    async fn types(&self, name: &str) -> String {
+        let block = blocks().into_iter().find(|block| block.0 == name).expect("a block of that name").1;
+        let path = format!("{}/bin:{}", self.0.display(), std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", &block]).current_dir(&self.0).env("PATH", path);
+        let output = tokio::task::spawn_blocking(move || shell.output()).await.expect("joined").expect("bash runs");
+        let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name}:\n{block}\n--- said\n{told}{problem}");
+        println!("{name}: {told}");
+        told.into_owned()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+        // The next test's namespace has the same name.
+        if std::thread::panicking() {
+            let _ = Command::new(variable("KUBECTL")).args(["delete", "namespace", "models", "--timeout=30s"]).output();
+        }
+    }
+}
+
+/// `phi-4` in `models`, Ready.
+async fn models() -> (Fixture, Operator, Reader) {
+    let fixture = Fixture::named("models").await;
+    let reader = Reader::new();
+    let operator = Operator::start("docs", &[]).await;
+    fixture.create_from("phi-4", spec("microsoft/phi-4", 1, "A100")).await;
+    fixture.until("phi-4", Phase::Ready).await;
+    (fixture, operator, reader)
+}
+
+/// Other tests have a namespace of that name too.
+async fn close(fixture: &Fixture) {
+    fixture.clean_up().await;
+    kubectl(&["wait", "--for=delete", "namespace/models", "--timeout=60s"]);
+}
+
+async fn generations(fixture: &Fixture) -> (Option<i64>, Option<i64>) {
+    let object = fixture.inference_services.get("phi-4").await.expect("there");
+    (object.metadata.generation, object.status.map(|status| status.observed_generation))
+}
+
+#[test]
+fn every_block_that_is_marked_is_run_by_one_of_these_tests() {
+    let source = include_str!("docs.rs");
+    let blocks = blocks();
+    assert!(blocks.len() > 10, "{blocks:?}");
+    for (name, _) in &blocks {
+        assert_eq!(source.matches(&format!(".types(\"{name}\")")).count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_waited_for_and_a_number_of_replicas_set() {
+    let (fixture, _operator, reader) = models().await;
+    reader.types("wait").await;
+    assert_eq!(generations(&fixture).await, (Some(2), Some(2)));
+    fixture.change("phi-4", json!({"maxBatchSize": 33})).await;
+    reader.types("generation").await;
+    assert_eq!(generations(&fixture).await, (Some(3), Some(3)));
+    reader.types("scale").await;
+    let status = fixture.inference_services.get("phi-4").await.expect("there").status.expect("a status");
+    assert_eq!((status.phase, status.ready_replicas), (Phase::Ready, 2));
+    let told = reader.types("reasons").await;
+    let row = told.lines().find(|line| line.contains("phi-4")).unwrap_or_default();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["models", "phi-4", "Ready", "ReplicasReady"]);
+    assert!(told.ends_with("\n2 of 2 replicas ready\n"), "{told}");
+    close(&fixture).await;
+}
+
+/// There is no metrics adapter here: what shows is that the autoscaler can scale, by its least number.
+#[tokio::test]
+async fn an_autoscaler_scales_the_inference_service() {
+    let (fixture, _operator, reader) = models().await;
+    reader.types("autoscaler").await;
+    eventually("three replicas are asked for, and there", || async {
+        let object = fixture.inference_services.get("phi-4").await.map_err(|error| error.to_string())?;
+        let ready = object.status.map_or(0, |status| status.ready_replicas);
+        if (object.spec.replicas, ready) == (3, 3) { Ok(()) } else { Err(format!("{} {ready}", object.spec.replicas)) }
+    })
+    .await;
+    kubectl(&["-n", "models", "delete", "hpa/phi-4"]);
+    close(&fixture).await;
+}
+
+#[tokio::test]
+async fn what_was_backed_up_is_restored() {
+    let (fixture, _operator, reader) = models().await;
+    reader.types("backup").await;
+    kubectl(&["-n", "models", "delete", "isvc", "--all"]);
+    reader.types("restore").await;
+    let object = fixture.until("phi-4", Phase::Ready).await;
+    assert_eq!((object.spec.model.as_str(), object.spec.replicas), ("microsoft/phi-4", 1));
+    close(&fixture).await;
+}
+
+#[tokio::test]
+async fn an_inference_service_is_replaced_under_its_running_model() {
+    let (fixture, _operator, reader) = models().await;
+    let before = fixture.deployments.get("phi-4").await.expect("there").metadata.uid;
+    reader.types("adopt").await;
+    let object = fixture.until("phi-4", Phase::Ready).await;
+    let deployment = fixture.deployments.get("phi-4").await.expect("there");
+    assert_eq!(deployment.metadata.uid, before, "it was made anew");
+    let owners = deployment.metadata.owner_references.unwrap_or_default();
+    assert_eq!(owners.first().map(|owner| owner.uid.as_str()), object.metadata.uid.as_deref());
+    close(&fixture).await;
+}
+
+#[tokio::test]
+async fn when_it_is_deleted_the_pods_are_waited_for() {
+    let (fixture, _operator, reader) = models().await;
+    let pods = || kubectl(&["-n", "models", "get", "pods", "-o", "name"]);
+    assert!(pods().contains("phi-4"));
+    reader.types("delete").await;
+    assert_eq!(pods(), "");
+    close(&fixture).await;
+}
+
+#[tokio::test]
+async fn what_a_namespace_does_to_a_model_s_pod_is_shown() {
+    let (fixture, _operator, reader) = models().await;
+    apply(&[json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small", "namespace": "models"},
+        "spec": {"limits": [{"type": "Container", "default": {"memory": "512Mi"}}]}
+    })]);
+    kubectl(&["-n", "models", "rollout", "restart", "deployment/phi-4"]);
+    kubectl(&["-n", "models", "rollout", "status", "deployment/phi-4", "--timeout=60s"]);
+    let limits = reader.types("limits").await;
+    assert!(limits.contains("memory:512Mi"), "{limits}");
+    let links = reader.types("links").await;
+    let mut rows = links.lines().skip(1);
+    assert!(links.contains("phi-4") && rows.all(|row| row.trim_end().ends_with("false")), "{links}");
+    close(&fixture).await;
+}
+
+/// The API server of these tests listens on 127.0.0.1, and has no endpoint for that reason.
+#[tokio::test]
+async fn a_port_of_the_api_server_is_looked_up_and_let_through() {
+    let (fixture, _operator, reader) = models().await;
+    apply(&[json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "docs", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "endpoints": [{"addresses": ["192.0.2.1"]}], "ports": [{"name": "https", "port": 16443, "protocol": "TCP"}]
+    })]);
+    assert_eq!(reader.types("endpoints").await, "16443\n");
+    kubectl(&["-n", "default", "delete", "endpointslice/docs"]);
+    reader.types("ports").await;
+    let text = std::fs::read_to_string(reader.0.join("operator.yaml")).expect("written");
+    let policy = text.split("\n---\n").find(|text| text.contains("kind: NetworkPolicy")).expect("a policy");
+    let policy: Value = serde_saphyr::from_str(policy).expect("YAML");
+    let ports = policy["spec"]["egress"][0]["ports"].as_array().expect("ports").iter();
+    assert_eq!(ports.map(|port| port["port"].as_u64().unwrap_or(0)).collect::<Vec<_>>(), [443, 6443, 16443]);
+    close(&fixture).await;
+}
+
+/// The admission plugin is not on here: what shows is that the right is the one that it asks for.
+#[tokio::test]
+async fn the_right_to_adopt_is_given_and_taken_away() {
+    let (fixture, _operator, reader) = models().await;
+    let may = |resource: &str| {
+        let user = "--as=system:serviceaccount:inference-operator:inference-operator";
+        let asked = ["-n", "models", "auth", "can-i", "delete", resource, user];
+        let output = Command::new(variable("KUBECTL")).args(asked).output().expect("kubectl runs");
+        String::from_utf8_lossy(&output.stdout).trim() == "yes"
+    };
+    let until = async |right: bool| {
+        eventually("the right has changed", || async {
+            let all = ["deployments.apps", "services"].map(may);
+            if all == [right; 2] { Ok(()) } else { Err(format!("{all:?}")) }
+        })
+        .await;
+    };
+    until(false).await;
+    reader.types("guarded").await;
+    until(true).await;
+    reader.types("unguarded").await;
+    until(false).await;
+    close(&fixture).await;
+}
