@@ -193,6 +193,10 @@ impl<K: Kind> Watch<K> {
         let piece = match tokio::time::timeout_at(self.deadline, answer.next()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => return Err(self.broke_off(error)),
+            Err(_) if matches!(self.phase, Phase::Watching { .. }) => {
+                self.resume_or_list(Instant::now());
+                return Ok(None);
+            }
             Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
         };
         self.metrics.heard(self.number);
@@ -377,7 +381,7 @@ impl<K: Kind> Watch<K> {
             self.phase = Phase::Listed(resource_version);
             return;
         }
-        tracing::debug!(resource = K::resource(), "listing again");
+        tracing::debug!(resource = K::resource(), "nothing heard for too long, or a day is over; listing again");
         self.phase = Phase::Begin;
     }
 

@@ -52,6 +52,16 @@ async fn a_watch_at_a_version_from_the_future_lists_again() {
     assert_eq!(began.elapsed(), minutes(3), "counted from what was heard last, not from when it was opened");
 }
 
+/// It is taken for well when it says something, and not because it was open for three minutes.
+#[tokio::test(start_paused = true)]
+async fn silence_is_no_sign_that_a_watch_is_well_again() {
+    let (heard, _guard) = listen();
+    let broken = || Reply::parts([Broken]);
+    let (mut watch, _) = watching([Broken], [broken(), broken(), listed([Pause(hours(10))]), listed([])]).await;
+    assert_eq!(events(&mut watch).await, ["begin", "end", "begin", "end"]);
+    assert_eq!(heard.take(), ["WARN waiting for the API server: connection reset by peer"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn silence_that_lists_do_not_end_is_borne_with_ever_fewer_of_them() {
     let silent_list = || listed([Pause(hours(10))]);
