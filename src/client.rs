@@ -224,7 +224,8 @@ mod tests {
         let serving = tokio::spawn(async move {
             for headers in [headers, String::new()] {
                 let (mut stream, _) = listener.accept().await.expect("a client");
-                stream.read(&mut [0; 4096]).await.expect("a request");
+                let count = stream.read(&mut [0; 4096]).await.expect("a request");
+                assert_ne!(count, 0, "a request");
                 let answer = format!("HTTP/1.1 200 OK\r\n{headers}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
                 // It may hang up in the middle of it.
                 let _ = stream.write_all(answer.as_bytes()).await;
