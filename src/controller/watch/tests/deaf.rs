@@ -169,8 +169,9 @@ async fn a_streaming_list_that_fails_twice_is_read_in_pages_until_the_day_is_ove
     ] {
         let watch_of_a_day = Reply::parts(bookmarks(1500));
         let (mut watch, asked) = watch([failing(), failing(), page(), watch_of_a_day, listed(bookmarks(1500))]);
-        let (requests, _) = within(&mut watch, &asked, hours(17)).await;
+        let (requests, _) = within(&mut watch, &asked, minutes(11)).await;
         assert_eq!(requests, ["list", "list", "page ", "watch 9"], "{what}");
+        assert_eq!(within(&mut watch, &asked, hours(17)).await.0, [] as [&str; 0], "{what}");
         assert_eq!(within(&mut watch, &asked, hours(8)).await.0, ["list"], "{what}");
     }
 }
