@@ -211,3 +211,30 @@ async fn a_server_that_cuts_at_once_is_not_called_without_a_pause() {
     // The waits double from a quarter of a second to ten seconds.
     assert!((60..=130).contains(&requests.len()), "{}", requests.len());
 }
+
+/// Or the waits of such a network would grow with each failure in between, for days.
+#[tokio::test(start_paused = true)]
+async fn failures_are_forgotten_when_a_watch_was_open_for_a_while() {
+    let cut_after = |time| Reply::parts([seconds(time), Broken]);
+    let replies = [cut_after(0), cut_after(20), cut_after(0), Reply::parts([added("a", 10)])];
+    let (mut watch, _) = watching([Broken], replies).await;
+    let began = Instant::now();
+    assert_eq!(next(&mut watch).await, "applied a");
+    // Half a second at the most, a second, and half a second again.
+    let waited = began.elapsed() - Duration::from_secs(20);
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_watch_hears_is_noted() {
+    let (client, _) = fake_server::client([listed(bookmarks(10))]);
+    let metrics = Arc::new(Metrics::default());
+    let mut watch = Watch::<Service>::new(client, None, "", 1, metrics.clone());
+    let line = |seconds: u64| format!("last_heard_seconds{{resource=\"services\"}} {seconds}\n");
+    tokio::time::advance(minutes(1)).await;
+    assert!(metrics.text().contains(&line(60)), "{}", metrics.text());
+    assert_eq!(events(&mut watch).await, ["begin", "end"]);
+    assert!(metrics.text().contains(&line(0)));
+    assert!(tokio::time::timeout(minutes(9) + Duration::from_secs(7), watch.next()).await.is_err());
+    assert!(metrics.text().contains(&line(7)), "{}", metrics.text());
+}
