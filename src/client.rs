@@ -24,7 +24,8 @@ use self::token::Token;
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
-/// The smallest buffer that hyper takes: what arrives is read at once.
+/// The smallest buffer that hyper takes: what arrives is read at once. Longer heads are refused, and those of more than
+/// 100 headers, which is hyper's own limit. An API server sends at most 4,096 characters of warnings.
 const READ_BUFFER: usize = 8192;
 
 /// Idle connections other than the watches' are closed after this time.
@@ -70,17 +71,23 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
         let connector = ca.connector();
         Box::pin(async move { connector?.call(address).await.map_err(tls::in_words) })
     });
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .http1_read_buf_exact_size(READ_BUFFER)
-        .build(connect);
-    let server = Arc::new(Server { authority, token, http, metrics });
+    let server = Arc::new(Server { authority, token, http: http(connect), metrics });
     let service = tower::service_fn(move |request| {
         let server = server.clone();
         async move { server.send(request).await }
     });
     Ok(kube::Client::new(service, "default"))
+}
+
+/// Not with kube's own Body: hyper would have to print its error, and that links a YAML parser.
+type Http<C> = hyper_util::client::legacy::Client<C, Full<Bytes>>;
+
+fn http<C: Connect + Clone>(connect: C) -> Http<C> {
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .http1_read_buf_exact_size(READ_BUFFER)
+        .build(connect)
 }
 
 fn api_server() -> Result<Authority, ClientError> {
@@ -132,8 +139,7 @@ impl Ca {
 struct Server<C> {
     authority: Authority,
     token: Token,
-    /// Not with kube's own Body: hyper would have to print its error, and that links a YAML parser.
-    http: hyper_util::client::legacy::Client<C, Full<Bytes>>,
+    http: Http<C>,
     metrics: Arc<Metrics>,
 }
 
@@ -148,13 +154,28 @@ impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
         head.headers.insert(header::AUTHORIZATION, self.token.header()?);
         head.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         let mut counted = Counted { metrics: &self.metrics, method: head.method.clone(), code: None };
-        let answer = self.http.request(Request::from_parts(head, Full::new(body))).await?;
+        let answer = self.http.request(Request::from_parts(head, Full::new(body))).await.map_err(explained)?;
         counted.code = Some(answer.status());
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.token.forget();
         }
         Ok(answer)
     }
+}
+
+/// hyper says of a head that is too large neither how large one may be nor whose fault that is.
+fn explained(error: hyper_util::client::legacy::Error) -> BoxError {
+    let mut cause = Some(&error as &dyn std::error::Error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return format!(
+                "{inner}: more than {READ_BUFFER} bytes or 100 headers; an admission webhook with many warnings, or a proxy?"
+            )
+            .into();
+        }
+        cause = inner.source();
+    }
+    error.into()
 }
 
 /// Counts a request when it is over, be it because nobody waits for its answer any more.
@@ -174,6 +195,9 @@ const USER_AGENT: &str = concat!("inference-operator/", env!("CARGO_PKG_VERSION"
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     const CERTIFICATE: &str = include_str!("../fuzz/corpus/credentials/ca");
@@ -191,5 +215,52 @@ mod tests {
         write(&format!("{CERTIFICATE}{CERTIFICATE}"));
         ca.connector().expect("the old and the new one");
         std::fs::remove_file(file).expect("removed");
+    }
+
+    /// A server that sends so many headers with its first answer, and none with the next.
+    async fn asked_twice(headers: String) -> [Result<u16, String>; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let authority = listener.local_addr().expect("an address").to_string().parse().expect("an authority");
+        let serving = tokio::spawn(async move {
+            for headers in [headers, String::new()] {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let count = stream.read(&mut [0; 4096]).await.expect("a request");
+                assert_ne!(count, 0, "a request");
+                let answer = format!("HTTP/1.1 200 OK\r\n{headers}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
+                // It may hang up in the middle of it.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let file = std::env::temp_dir().join(format!("inference-operator-token-{}-{authority}", std::process::id()));
+        std::fs::write(&file, "secret").expect("written");
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let server = Server { authority, token: Token::new(file.clone()), http: http(tcp), metrics: Arc::default() };
+        let ask = || async {
+            let request = Request::get("/version").body(Body::from(Vec::new())).expect("a request");
+            let answer = server.send(request).await.map_err(|error| error.to_string())?;
+            let code = answer.status().as_u16();
+            answer.into_body().collect().await.map_err(|error| error.to_string()).map(|_| code)
+        };
+        let answers = [ask().await, ask().await];
+        std::fs::remove_file(file).expect("removed");
+        serving.await.expect("served");
+        answers
+    }
+
+    #[tokio::test]
+    async fn answers_with_many_warnings_are_read_or_refused_in_clear_words_and_the_next_is_well() {
+        let warnings =
+            |count: usize, length: usize| format!("warning: 299 - \"{}\"\r\n", "x".repeat(length)).repeat(count);
+        for (count, length) in [(0, 0), (80, 51), (16, 256)] {
+            assert_eq!(asked_twice(warnings(count, length)).await, [Ok(200), Ok(200)], "{count} of {length}");
+        }
+        // As only somebody else than an API server sends them: hundreds, and 100 kB.
+        for (count, length) in [(300, 1), (400, 256)] {
+            let [refused, next] = asked_twice(warnings(count, length)).await;
+            let refused = refused.expect_err("too many");
+            assert!(refused.contains("more than 8192 bytes or 100 headers"), "{refused}");
+            assert_eq!(next, Ok(200), "{count} of {length}");
+        }
     }
 }

@@ -115,9 +115,9 @@ pub async fn run(
     let namespace = context.settings.namespace.as_deref();
     let labels = format!("app.kubernetes.io%2Fmanaged-by%3D{MANAGED_BY}");
     let client = || context.client.clone();
-    let mut inference_services = Watch::<InferenceService>::new(client(), namespace, "", seed ^ 1);
-    let mut deployments = Watch::<DeploymentMetadata>::new(client(), namespace, &labels, seed ^ 2);
-    let mut services = Watch::<Service>::new(client(), namespace, &labels, seed ^ 3);
+    let mut inference_services = Watch::<InferenceService>::new(client(), namespace, "", seed ^ 1, metrics.clone());
+    let mut deployments = Watch::<DeploymentMetadata>::new(client(), namespace, &labels, seed ^ 2, metrics.clone());
+    let mut services = Watch::<Service>::new(client(), namespace, &labels, seed ^ 3, metrics.clone());
     let mut controller = Controller::new(context.clone(), metrics, seed);
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval_at(Instant::now() + context.settings.resync, context.settings.resync);

@@ -67,17 +67,27 @@ impl Asked {
 }
 
 pub fn client(replies: impl IntoIterator<Item = Reply>) -> (kube::Client, Asked) {
-    let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::new(Mutex::new(replies.into_iter().collect()));
+    let replies: Mutex<VecDeque<Reply>> = Mutex::new(replies.into_iter().collect());
+    client_that(move |_| replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front())
+}
+
+/// What it answers, it answers by what it is asked: a line as `Asked` has them.
+pub fn client_of(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> (kube::Client, Asked) {
+    client_that(move |line| Some(reply(line)))
+}
+
+fn client_that(reply: impl Fn(&str) -> Option<Reply> + Send + Sync + 'static) -> (kube::Client, Asked) {
+    let reply = Arc::new(reply);
     let asked = Asked::default();
     let asked_here = asked.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (replies, asked) = (replies.clone(), asked_here.clone());
+        let (reply, asked) = (reply.clone(), asked_here.clone());
         async move {
             let (parts, body) = request.into_parts();
             let body = String::from_utf8_lossy(&body.collect_bytes().await?).into_owned();
             let line = format!("{} {} {body}", parts.method, parts.uri).trim_end().to_owned();
+            let reply = reply(&line);
             asked.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            let reply = replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             match reply {
                 Some(reply) => Ok(answer(reply)),
                 None => std::future::pending::<Result<_, BoxError>>().await,

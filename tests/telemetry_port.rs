@@ -21,9 +21,13 @@ const LONGEST_LIFE: Duration = Duration::from_secs(11);
 
 /// The clock of these tests is paused: it goes on when nobody has anything to do.
 async fn start() -> SocketAddr {
+    start_with(Arc::default()).await
+}
+
+async fn start_with(metrics: Arc<Metrics>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(serve(listener, Arc::new(Metrics::default()), Duration::from_secs(3600)));
+    tokio::spawn(serve(listener, metrics, Duration::from_secs(3600)));
     address
 }
 
@@ -187,4 +191,24 @@ async fn what_is_no_request_is_refused_in_http() {
         assert!(answer.starts_with(expected), "{request:.60?}: {answer:.80?}");
     }
     probe(address).await;
+}
+
+/// A restart brings no API server back.
+#[tokio::test(start_paused = true)]
+async fn an_operator_whose_watches_hear_nothing_is_alive_and_not_ready() {
+    let metrics = Arc::new(Metrics::default());
+    let address = start_with(metrics.clone()).await;
+    let ready = || async { read(send(address, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await).await };
+    assert!(ready().await.ends_with("not all watches are in sync yet\n"));
+    metrics.turned(true, 0, &[0; 5]);
+    assert!(ready().await.starts_with("HTTP/1.1 200 OK\r\n"));
+    tokio::time::advance(Duration::from_secs(301)).await;
+    metrics.heard(0);
+    metrics.heard(2);
+    let answer = ready().await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\n\r\nthe watch of deployments.apps has heard nothing for 301 s\n"), "{answer}");
+    probe(address).await;
+    metrics.heard(1);
+    assert!(ready().await.starts_with("HTTP/1.1 200 OK\r\n"));
 }

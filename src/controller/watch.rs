@@ -7,44 +7,37 @@
 
 mod complaint;
 pub mod line;
+mod progress;
+mod request;
 
-use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Request, header};
-use kube::core::Status;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::answer::{self, Answer};
-use crate::controller::queue::{Jitter, backoff};
+use crate::controller::queue::Jitter;
 use crate::error::patience;
 use crate::projection::Kind;
-use crate::pruning::{Fields, Piece};
+use crate::pruning::Piece;
+use crate::telemetry::metrics::{self, Metrics};
 use complaint::complaint;
 use line::{Line, Unclear};
-
-/// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
-const PAGE_SIZE: u32 = 500;
-
-/// An operator that waits for its CRD or its rights should not keep people waiting for it.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+use progress::{Progress, SILENCE};
+use request::{List, ListMetadata, Opened};
 
 /// A list that pauses for so long is given up.
 const LIST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A watch that is silent for so long is opened again where it was. API servers send a bookmark
-/// every minute, and end a watch by themselves after 30 to 60.
-const WATCH_PAUSE: Duration = Duration::from_secs(600);
+/// And a streaming list that has no end: in a store that cannot tell how far it is, changes go on and on.
+const LONGEST_STREAM: Duration = Duration::from_secs(300);
 
-/// A watch that ends sooner is not opened again at once.
-const SHORTEST_WATCH: Duration = Duration::from_secs(1);
-
-/// A watch that breaks off so many times in a row: somebody needs to act.
-const UNLUCKY: u8 = 3;
+/// A watch that was open for so long was well, however it ends: it is opened again at once. Many a network cuts what is
+/// idle for 20 s.
+const SHORTEST_WATCH: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub enum Event<K> {
@@ -61,16 +54,17 @@ pub struct Watch<K> {
     namespace: Option<String>,
     /// `&labelSelector=...`, or nothing.
     selector: String,
-    /// False: the server does not have streaming lists.
-    streams_lists: bool,
     phase: Phase,
+    progress: Progress,
     /// When the answer that is being read is given up.
     deadline: Instant,
-    failures: u8,
     /// Nothing is done before.
     resume: Instant,
     complaint: Option<String>,
     jitter: Jitter,
+    /// Where it is noted that something was heard, and as which watch.
+    metrics: Arc<Metrics>,
+    number: usize,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -79,8 +73,8 @@ enum Phase {
     Begin,
     /// Held, because a request that is dropped halfway would be sent again and again.
     Opening(BoxFuture<'static, Result<Answer, kube::Error>>, Opened),
-    /// A list as the beginning of a watch.
-    StreamingList(Answer),
+    /// A list as the beginning of a watch, and when it is given up.
+    StreamingList(Answer, Instant),
     Page(Answer),
     /// The watch has to be opened at this resourceVersion.
     Listed(u64),
@@ -91,15 +85,6 @@ enum Phase {
     },
 }
 
-/// What it is that is being opened.
-#[derive(Clone, Copy)]
-enum Opened {
-    StreamingList,
-    FirstPage,
-    NextPage,
-    Watch(u64),
-}
-
 /// Why something has to be begun again.
 #[derive(Debug)]
 enum Interruption {
@@ -107,24 +92,34 @@ enum Interruption {
     Refused(kube::Error),
     /// An open watch broke off: it goes on where it was.
     Cut(String),
-    /// What came between is lost: a new list tells.
-    Expired,
+    /// An open watch says that something is wrong.
+    Failed(String),
+    /// Only a new list tells what there is, for this reason.
+    Lost(&'static str),
 }
 
 impl<K: Kind> Watch<K> {
     /// `namespace` None: all of them. `selector`: a label selector, encoded for a URL, "" for none.
-    pub fn new(client: kube::Client, namespace: Option<&str>, selector: &str, seed: u64) -> Watch<K> {
+    /// `seed` decides all jitter. `metrics`: are told when something was heard.
+    pub fn new(
+        client: kube::Client,
+        namespace: Option<&str>,
+        selector: &str,
+        seed: u64,
+        metrics: Arc<Metrics>,
+    ) -> Watch<K> {
         Watch {
             client,
             namespace: namespace.map(str::to_owned),
             selector: if selector.is_empty() { String::new() } else { format!("&labelSelector={selector}") },
-            streams_lists: true,
             phase: Phase::Begin,
+            progress: Progress::new(Instant::now()),
             deadline: Instant::now(),
-            failures: 0,
             resume: Instant::now(),
             complaint: None,
             jitter: Jitter::new(seed),
+            metrics,
+            number: metrics::watch(&K::resource()),
             kind: PhantomData,
         }
     }
@@ -144,7 +139,7 @@ impl<K: Kind> Watch<K> {
     async fn step(&mut self) -> Result<Option<Event<K>>, Interruption> {
         match &mut self.phase {
             Phase::Begin => {
-                let opened = if self.streams_lists { Opened::StreamingList } else { Opened::FirstPage };
+                let opened = if self.progress.streams_lists() { Opened::StreamingList } else { Opened::FirstPage };
                 self.phase = Phase::Opening(self.open(opened, ""), opened);
                 Ok(None)
             }
@@ -157,40 +152,55 @@ impl<K: Kind> Watch<K> {
                 let (answer, opened) = (opening.await, *opened);
                 Ok(self.opened(answer.map_err(Interruption::Refused)?, opened))
             }
-            Phase::StreamingList(_) | Phase::Page(_) | Phase::Watching { .. } => self.read().await,
+            Phase::StreamingList(..) | Phase::Page(_) | Phase::Watching { .. } => self.read().await,
         }
     }
 
     fn opened(&mut self, answer: Answer, opened: Opened) -> Option<Event<K>> {
+        self.metrics.heard(self.number);
         let now = Instant::now();
         self.deadline = now + LIST_PAUSE;
         match opened {
-            Opened::StreamingList => self.phase = Phase::StreamingList(answer),
-            Opened::FirstPage | Opened::NextPage => self.phase = Phase::Page(answer),
-            Opened::Watch(resource_version) => {
-                self.deadline = now + WATCH_PAUSE;
-                self.phase = Phase::Watching { answer, resource_version, since: now };
+            Opened::StreamingList => self.phase = Phase::StreamingList(answer, now + LONGEST_STREAM),
+            Opened::FirstPage => {
+                if self.progress.reads_pages() {
+                    tracing::info!(resource = K::resource(), "no streaming lists here: reading pages");
+                }
+                self.phase = Phase::Page(answer);
             }
+            Opened::NextPage => self.phase = Phase::Page(answer),
+            Opened::Watch(resource_version) => self.watching(answer, resource_version),
         }
         matches!(opened, Opened::StreamingList | Opened::FirstPage).then_some(Event::Init)
     }
 
+    fn watching(&mut self, answer: Answer, resource_version: u64) {
+        let since = Instant::now();
+        self.deadline = self.watch_deadline(since);
+        self.phase = Phase::Watching { answer, resource_version, since };
+    }
+
+    fn watch_deadline(&self, now: Instant) -> Instant {
+        self.progress.list_due().min(now + SILENCE)
+    }
+
     /// Reads on in the answer that is open.
     async fn read(&mut self) -> Result<Option<Event<K>>, Interruption> {
-        let (Phase::StreamingList(answer) | Phase::Page(answer) | Phase::Watching { answer, .. }) = &mut self.phase
+        let (Phase::StreamingList(answer, _) | Phase::Page(answer) | Phase::Watching { answer, .. }) = &mut self.phase
         else {
             return Ok(None);
         };
         let piece = match tokio::time::timeout_at(self.deadline, answer.next()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => return Err(self.broke_off(error)),
+            Err(_) if matches!(self.phase, Phase::Watching { .. }) => {
+                self.resume_or_list(Instant::now());
+                return Ok(None);
+            }
             Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
         };
+        self.metrics.heard(self.number);
         match (&mut self.phase, piece) {
-            (Phase::Watching { since, .. }, None) if since.elapsed() >= SHORTEST_WATCH => {
-                self.relist_or_resume();
-                Ok(None)
-            }
             (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
             (Phase::Page(answer), Some(Piece::Item)) => {
                 self.deadline = Instant::now() + LIST_PAUSE;
@@ -213,59 +223,72 @@ impl<K: Kind> Watch<K> {
             return None;
         }
         self.phase = Phase::Listed(list.resource_version);
-        self.is_well();
-        Some(Event::InitDone)
+        Some(self.listed())
     }
 
     /// One event of a watch, which may still be on its way through its list.
     fn take_in(&mut self) -> Result<Option<Event<K>>, Interruption> {
-        let is_list = matches!(self.phase, Phase::StreamingList(_));
-        self.deadline = Instant::now() + if is_list { LIST_PAUSE } else { WATCH_PAUSE };
-        let (Phase::StreamingList(answer) | Phase::Watching { answer, .. }) = &self.phase else { return Ok(None) };
-        let (is_gone, object) = match line::read::<K>(answer.kept()) {
-            Ok(Line::Applied(object)) => (false, object),
-            Ok(Line::Deleted(object)) => (true, object),
-            Ok(Line::Bookmark { resource_version, ends_list }) => return Ok(self.bookmark(resource_version, ends_list)),
-            Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Expired),
-            Ok(Line::Error(status)) => return Err(self.broke_off(kube::Error::Api(status))),
+        let now = Instant::now();
+        let (answer, version) = match &self.phase {
+            Phase::StreamingList(answer, until) => {
+                self.deadline = *until.min(&(now + LIST_PAUSE));
+                (answer, None)
+            }
+            Phase::Watching { answer, resource_version, .. } => (answer, Some(*resource_version)),
+            _ => return Ok(None),
+        };
+        let (event, seen) = match line::read::<K>(answer.kept()) {
+            Ok(Line::Applied(object)) => {
+                let seen = object.identity().resource_version;
+                (Some(if version.is_none() { Event::InitApply(object) } else { Event::Apply(object) }), seen)
+            }
+            Ok(Line::Deleted(object)) => {
+                let seen = object.identity().resource_version;
+                (Some(Event::Delete(object)), seen)
+            }
+            Ok(Line::Bookmark { resource_version, ends_list: true }) if version.is_none() => {
+                return Ok(self.list_ends(resource_version));
+            }
+            Ok(Line::Bookmark { resource_version, .. }) => (None, resource_version),
+            Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Lost("it fell behind")),
+            Ok(Line::Error(status)) => return Err(self.failed(kube::Error::Api(status))),
             Err(unclear @ Unclear::Object(_)) => {
                 warn::<K>(&unclear);
-                return Ok(None);
+                (None, version.unwrap_or_default())
             }
-            Err(unclear @ Unclear::Line(_)) => return Err(self.broke_off(kube::Error::Service(unclear.into()))),
+            Err(unclear @ Unclear::Line(_)) => return Err(self.failed(kube::Error::Service(unclear.into()))),
         };
+        if version.is_some_and(|version| seen < version) {
+            // The datastore was put back to an earlier copy, and what has happened since has these versions too.
+            tracing::info!(resource = K::resource(), "the API server has gone back in time");
+            return Err(Interruption::Lost("an event from the past"));
+        }
         if let Phase::Watching { resource_version, .. } = &mut self.phase {
-            *resource_version = object.identity().resource_version;
+            *resource_version = seen;
+            self.progress.told(now);
+            self.deadline = self.watch_deadline(now);
             self.is_well();
         }
-        Ok(Some(match (is_gone, is_list) {
-            (true, _) => Event::Delete(object),
-            (false, true) => Event::InitApply(object),
-            (false, false) => Event::Apply(object),
-        }))
+        Ok(event)
     }
 
-    fn bookmark(&mut self, version: u64, ends_list: bool) -> Option<Event<K>> {
-        if let Phase::Watching { resource_version, .. } = &mut self.phase {
-            *resource_version = version;
+    /// What was a list goes on as a watch.
+    fn list_ends(&mut self, version: u64) -> Option<Event<K>> {
+        let Phase::StreamingList(answer, _) = std::mem::replace(&mut self.phase, Phase::Begin) else { return None };
+        self.progress.try_streams();
+        let event = self.listed();
+        self.watching(answer, version);
+        Some(event)
+    }
+
+    fn listed(&mut self) -> Event<K> {
+        if self.progress.listed(Instant::now(), self.jitter.draw()) {
             self.is_well();
-            return None;
         }
-        if !ends_list {
-            return None;
-        }
-        // What was a list goes on as a watch.
-        if let Phase::StreamingList(answer) = std::mem::replace(&mut self.phase, Phase::Begin) {
-            let now = Instant::now();
-            self.deadline = now + WATCH_PAUSE;
-            self.phase = Phase::Watching { answer, resource_version: version, since: now };
-        }
-        self.is_well();
-        Some(Event::InitDone)
+        Event::InitDone
     }
 
     fn is_well(&mut self) {
-        self.failures = 0;
         if self.complaint.take().is_some() {
             tracing::info!(resource = K::resource(), "watching");
         }
@@ -274,22 +297,7 @@ impl<K: Kind> Watch<K> {
     // === requests ===
 
     fn open(&self, what: Opened, token: &str) -> BoxFuture<'static, Result<Answer, kube::Error>> {
-        // resourceVersion 0: whatever the API server has in memory. It may be a little behind; the
-        // watch that follows tells the rest, and every write has a precondition.
-        let (query, accept, fields): (Cow<str>, &str, Fields) = match what {
-            Opened::StreamingList => (
-                "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".into(),
-                K::ACCEPT,
-                K::EVENT,
-            ),
-            Opened::Watch(version) => {
-                (format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}").into(), K::ACCEPT, K::EVENT)
-            }
-            Opened::FirstPage => (format!("limit={PAGE_SIZE}").into(), K::ACCEPT_LIST, K::LIST),
-            Opened::NextPage => (format!("limit={PAGE_SIZE}&continue={token}").into(), K::ACCEPT_LIST, K::LIST),
-        };
-        let path = format!("{}?{query}{}", K::path(self.namespace.as_deref()), self.selector);
-        let request = Request::get(path).header(header::ACCEPT, HeaderValue::from_static(accept)).body(Vec::new());
+        let (request, fields) = request::request::<K>(what, self.namespace.as_deref(), &self.selector, token);
         let client = self.client.clone();
         async move { answer::send(&client, request.map_err(kube::Error::HttpError)?, fields).await }.boxed()
     }
@@ -303,56 +311,78 @@ impl<K: Kind> Watch<K> {
         }
     }
 
-    /// A watch goes on where it was; a list that was cut begins anew.
-    fn relist_or_resume(&mut self) {
-        self.phase = match self.phase {
-            Phase::Watching { resource_version, .. }
-            | Phase::Listed(resource_version)
-            | Phase::Opening(_, Opened::Watch(resource_version)) => Phase::Listed(resource_version),
-            _ => Phase::Begin,
-        };
+    fn failed(&self, error: kube::Error) -> Interruption {
+        match &self.phase {
+            Phase::Watching { .. } => Interruption::Failed(crate::error::describe(&error)),
+            _ => Interruption::Refused(error),
+        }
     }
 
     fn interrupted(&mut self, interruption: Interruption) {
-        if let Interruption::Refused(kube::Error::Api(status)) = &interruption
-            && self.lacks_streaming_lists(status)
-        {
-            tracing::info!(resource = K::resource(), "the API server has no streaming lists: reading pages");
-            self.streams_lists = false;
-            self.phase = Phase::Begin;
-            return;
-        }
-        self.failures = self.failures.saturating_add(1);
-        let asked = if let Interruption::Refused(error) = &interruption { patience(error) } else { Duration::ZERO };
-        self.resume = Instant::now() + backoff(self.failures, LONGEST_WAIT, self.jitter.draw()).max(asked);
-        match interruption {
-            Interruption::Cut(why) => {
+        let now = Instant::now();
+        match (&self.phase, &interruption) {
+            (Phase::Opening(_, Opened::StreamingList), Interruption::Refused(kube::Error::Api(status)))
+                if matches!(status.code, 400 | 422) =>
+            {
+                // It may not have them (the feature WatchList is off): pages tell whether that is why.
+                self.progress.stream_refused();
+                self.phase = Phase::Begin;
+                return;
+            }
+            (Phase::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
+            (Phase::StreamingList(..), _) => self.progress.stream_failed(),
+            (Phase::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
                 tracing::debug!(resource = K::resource(), why, "watching again");
-                self.relist_or_resume();
-                if self.failures >= UNLUCKY {
+                self.progress.lived();
+                self.is_well();
+                self.resume_or_list(now);
+                return;
+            }
+            _ => {}
+        }
+        let asked = if let Interruption::Refused(error) = &interruption { patience(error) } else { Duration::ZERO };
+        self.resume = now + self.progress.failed(self.jitter.draw()).max(asked);
+        match interruption {
+            Interruption::Cut(why) | Interruption::Failed(why) => {
+                tracing::debug!(resource = K::resource(), why, "watching again");
+                if self.progress.is_unlucky() {
                     self.complain(format!("waiting for the API server: {why}"));
                 }
+                self.resume_or_list(now);
             }
-            Interruption::Expired => {
-                tracing::debug!(resource = K::resource(), "fell behind; listing again");
+            Interruption::Lost(why) => {
+                tracing::debug!(resource = K::resource(), why, "listing again");
                 self.phase = Phase::Begin;
             }
             Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.phase = Phase::Begin,
             Interruption::Refused(error) => {
-                self.relist_or_resume();
-                // Where the CRD is gone, so is all that there was of it.
-                if matches!(&error, kube::Error::Api(status) if status.code == 404) {
-                    self.phase = Phase::Begin;
-                }
                 self.complain(complaint(&K::resource(), &error));
+                match self.phase {
+                    // It is there, and only has too much to do: a list would be more of it.
+                    Phase::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.resume_or_list(now),
+                    // Whatever it is that was away, it may come back with another history; and where a version is
+                    // refused, it may be for ever. Where the CRD is gone, so is all that there was of it.
+                    _ => self.phase = Phase::Begin,
+                }
             }
         }
     }
 
-    /// Servers answer the request for a streaming list with 422 (or an old 400) where the feature
-    /// WatchList is off.
-    fn lacks_streaming_lists(&self, status: &Status) -> bool {
-        matches!(self.phase, Phase::Opening(_, Opened::StreamingList)) && matches!(status.code, 400 | 422)
+    /// A watch goes on where it was, as long as that can be relied on.
+    fn resume_or_list(&mut self, now: Instant) {
+        let (Phase::Watching { resource_version, .. } | Phase::Opening(_, Opened::Watch(resource_version))) =
+            self.phase
+        else {
+            return;
+        };
+        if self.progress.is_relist(now) {
+            self.progress.try_streams();
+        } else if now < self.progress.list_due() && !self.progress.is_unlucky() {
+            self.phase = Phase::Listed(resource_version);
+            return;
+        }
+        tracing::debug!(resource = K::resource(), "nothing heard for too long, or a day is over; listing again");
+        self.phase = Phase::Begin;
     }
 
     /// Once, and not again where only a time in it has moved.
@@ -365,22 +395,13 @@ impl<K: Kind> Watch<K> {
     }
 }
 
+fn is_busy(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 429)
+}
+
 /// An error of one object, for whoever has to mend it.
 fn warn<K: Kind>(unclear: &Unclear) {
     tracing::warn!(resource = K::resource(), "{unclear}");
-}
-
-#[derive(Deserialize)]
-struct List {
-    metadata: ListMetadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListMetadata {
-    r#continue: Option<String>,
-    #[serde(deserialize_with = "crate::projection::resource_version")]
-    resource_version: u64,
 }
 
 #[cfg(test)]

@@ -82,9 +82,25 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> R
         "/metrics" => text(StatusCode::OK, metrics.text()),
         "/livez" if metrics.since_last_turn() <= resync * PERIODS_TO_LIVE => text(StatusCode::OK, "ok\n"),
         "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "the controller's loop stands still\n"),
-        "/readyz" if metrics.in_sync() => text(StatusCode::OK, "ok\n"),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not all watches are in sync yet\n"),
+        "/readyz" => readiness(metrics),
         _ => text(StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n"),
+    }
+}
+
+/// Ready: all lists were read, and each watch hears the API server. An outage of the API server for longer than five
+/// minutes makes this fail, until the watches hear it again: nobody sends requests here that could go elsewhere, and
+/// whoever looks at the pod should see that it is of no use just now. Liveness has nothing to do with it: a restart
+/// brings no API server back, and loses what is in memory.
+fn readiness(metrics: &Metrics) -> Response<Full<Bytes>> {
+    if !metrics.in_sync() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "not all watches are in sync yet\n");
+    }
+    match metrics.is_deaf() {
+        None => text(StatusCode::OK, "ok\n"),
+        Some((resource, since)) => {
+            let problem = format!("the watch of {resource} has heard nothing for {} s\n", since.as_secs());
+            text(StatusCode::SERVICE_UNAVAILABLE, problem)
+        }
     }
 }
 

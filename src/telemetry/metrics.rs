@@ -25,6 +25,15 @@ const OTHER: usize = CODES.len();
 /// client-go's word for a request without an answer.
 const NO_ANSWER: usize = CODES.len() + 1;
 
+/// The watches, in the order of `Metrics::heard`.
+const WATCHES: [&str; 3] = ["inferenceservices.ai.example.com", "deployments.apps", "services"];
+
+const HEARD: &str = "inference_operator_watch_last_heard_seconds";
+
+/// A watch that has heard nothing for so long is no help. It is opened again after three minutes of silence, and tries
+/// that every few seconds where nobody answers.
+const HEALTHY: Duration = Duration::from_secs(300);
+
 pub struct Metrics {
     started: Instant,
     results: [AtomicU64; RESULTS.len()],
@@ -34,6 +43,8 @@ pub struct Metrics {
     queue_depth: AtomicU32,
     phases: [AtomicU32; Phase::ALL.len()],
     in_sync: AtomicBool,
+    /// Milliseconds from the start to the latest thing that each watch heard.
+    heard: [AtomicU64; WATCHES.len()],
     /// Milliseconds from the start to the latest turn of the controller's loop.
     last_turn: AtomicU64,
 }
@@ -49,6 +60,7 @@ impl Default for Metrics {
             queue_depth: AtomicU32::default(),
             phases: Default::default(),
             in_sync: AtomicBool::default(),
+            heard: Default::default(),
             last_turn: AtomicU64::default(),
         }
     }
@@ -85,6 +97,22 @@ impl Metrics {
         for (gauge, count) in self.phases.iter().zip(phases) {
             gauge.store(*count, Relaxed);
         }
+    }
+
+    /// A watch heard something: that it is open, a line, a page. `watch`: as `watch()` says.
+    pub fn heard(&self, watch: usize) {
+        self.heard[watch].store(self.age(), Relaxed);
+    }
+
+    /// How long ago each watch heard something; since the start where it never did.
+    fn unheard(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
+        let since = |heard: &AtomicU64| Duration::from_millis(self.age().saturating_sub(heard.load(Relaxed)));
+        WATCHES.into_iter().zip(self.heard.iter().map(since))
+    }
+
+    /// The watch that has heard nothing for the longest time, where that is too long.
+    pub fn is_deaf(&self) -> Option<(&'static str, Duration)> {
+        self.unheard().filter(|(_, since)| *since > HEALTHY).max_by_key(|(_, since)| *since)
     }
 
     pub fn in_sync(&self) -> bool {
@@ -139,6 +167,10 @@ impl Metrics {
                 line(out, format_args!("rest_client_requests_total{{method=\"{method}\",code=\"{code}\"}} {count}"));
             }
         }
+        family(out, HEARD, "gauge", "Time since each watch last heard from the API server.");
+        for (resource, since) in self.unheard() {
+            line(out, format_args!("{HEARD}{{resource=\"{resource}\"}} {}", since.as_secs()));
+        }
         family(out, "inference_operator_inferenceservices", "gauge", "InferenceServices by phase.");
         for (phase, count) in Phase::ALL.iter().zip(&self.phases) {
             line(
@@ -176,6 +208,11 @@ impl Metrics {
         );
         line(out, format_args!("{NAME}_count{{controller=\"inferenceservice\"}} {count}"));
     }
+}
+
+/// Which of the watches this is.
+pub fn watch(resource: &str) -> usize {
+    WATCHES.iter().position(|known| *known == resource).unwrap_or(0)
 }
 
 /// The two comment lines before a family's samples.
@@ -216,10 +253,37 @@ mod tests {
             "rest_client_requests_total{method=\"GET\",code=\"other\"} 1",
             "rest_client_requests_total{method=\"PATCH\",code=\"<error>\"} 1",
             "workqueue_depth{name=\"inferenceservice\"} 7",
+            "inference_operator_watch_last_heard_seconds{resource=\"deployments.apps\"} 0",
             "inference_operator_inferenceservices{phase=\"Failed\"} 4",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
         }
         assert!(text.contains("\nprocess_resident_memory_bytes "));
+    }
+
+    /// Or one would be taken for another.
+    #[test]
+    fn each_watch_has_a_name() {
+        use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
+        let names = [InferenceService::resource(), DeploymentMetadata::resource(), Service::resource()];
+        assert_eq!(names.map(|name| watch(&name)), [0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_has_heard_nothing_for_five_minutes_is_named() {
+        let metrics = Metrics::default();
+        tokio::time::advance(HEALTHY).await;
+        assert_eq!(metrics.is_deaf(), None);
+        metrics.heard(0);
+        metrics.heard(2);
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(metrics.is_deaf(), Some(("deployments.apps", Duration::from_secs(307))));
+        let text = metrics.text();
+        for (resource, seconds) in [("deployments.apps", 307), ("services", 7)] {
+            let line = format!("\ninference_operator_watch_last_heard_seconds{{resource=\"{resource}\"}} {seconds}\n");
+            assert!(text.contains(&line), "{text}");
+        }
+        metrics.heard(1);
+        assert_eq!(metrics.is_deaf(), None);
     }
 }

@@ -8,10 +8,8 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
-use crate::listener::Listener;
+use crate::listener::{Listener, Stream};
 
 /// An answer as it goes over the line: all of it, and then what comes after.
 #[derive(Clone, Debug)]
@@ -76,7 +74,7 @@ impl Impostor {
 }
 
 /// One request a connection.
-async fn serve(state: &State, mut stream: TlsStream<TcpStream>) -> std::io::Result<()> {
+async fn serve(state: &State, mut stream: Stream) -> std::io::Result<()> {
     let head = read_head(&mut stream).await?;
     let line = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
     let has_token = head.to_ascii_lowercase().contains("\r\nauthorization: bearer ");
@@ -101,7 +99,7 @@ async fn serve(state: &State, mut stream: TlsStream<TcpStream>) -> std::io::Resu
 }
 
 /// The head of a request, with its body read and forgotten.
-async fn read_head(stream: &mut TlsStream<TcpStream>) -> std::io::Result<String> {
+async fn read_head(stream: &mut Stream) -> std::io::Result<String> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         let count = stream.read(&mut buffer).await?;

@@ -1,16 +1,31 @@
-//! A port that speaks TLS, whose certificate can be changed and whose connections can be cut. Used by the proxy and
-//! the impostor; knows nothing of HTTP.
+//! A port that speaks TLS, whose certificate can be changed and whose connections can be cut, also by themselves when
+//! nothing has moved on them for a while. Used by the proxy and the impostor; knows nothing of HTTP.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::line::{Line, Moved};
+
+/// What comes and goes over one connection.
+pub type Stream = TlsStream<Line>;
+
+/// What a load balancer does of itself with a connection on which nothing moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleCut {
+    /// RST.
+    Reset(Duration),
+    /// FIN, and no close_notify of TLS before it.
+    Close(Duration),
+}
 
 pub struct Listener {
     pub port: String,
@@ -24,12 +39,14 @@ struct Shared {
     /// Moves when all connections are to end.
     cuts: watch::Sender<u32>,
     connections: AtomicUsize,
+    idle: Mutex<Option<IdleCut>>,
+    idle_cuts: AtomicUsize,
 }
 
 impl Listener {
     pub async fn start<F: Future<Output = ()> + Send + 'static>(
         certificate: Arc<ServerConfig>,
-        serve: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+        serve: impl Fn(Stream) -> F + Send + Sync + 'static,
     ) -> Listener {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = socket.local_addr().expect("an address").port().to_string();
@@ -38,6 +55,8 @@ impl Listener {
             is_open: AtomicBool::new(true),
             cuts: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
+            idle: Mutex::new(None),
+            idle_cuts: AtomicUsize::new(0),
         });
         let task = tokio::spawn(accept(socket, shared.clone(), serve));
         Listener { port, shared, task }
@@ -46,6 +65,16 @@ impl Listener {
     /// For the connections that are made from now on.
     pub fn present(&self, certificate: Arc<ServerConfig>) {
         *self.shared.certificate.lock().unwrap_or_else(PoisonError::into_inner) = certificate;
+    }
+
+    /// For the connections that are made from now on.
+    pub fn cut_idle(&self, how: IdleCut) {
+        *self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
+    }
+
+    /// How many were cut because nothing moved.
+    pub fn idle_cuts(&self) -> usize {
+        self.shared.idle_cuts.load(Ordering::Relaxed)
     }
 
     /// Ends all connections.
@@ -74,7 +103,7 @@ impl Drop for Listener {
 async fn accept<F: Future<Output = ()> + Send + 'static>(
     socket: TcpListener,
     shared: Arc<Shared>,
-    serve: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+    serve: impl Fn(Stream) -> F + Send + Sync + 'static,
 ) {
     let serve = Arc::new(serve);
     while let Ok((stream, _)) = socket.accept().await {
@@ -84,6 +113,9 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
         }
         let certificate = shared.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut cuts, serve) = (shared.cuts.subscribe(), serve.clone());
+        let idle = *shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stream, moved) = Line::new(stream);
+        let shared = shared.clone();
         tokio::spawn(async move {
             let served = async {
                 // A client that does not like the certificate says so in its own log.
@@ -93,8 +125,25 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
             };
             tokio::select! {
                 _ = cuts.changed() => {}
+                () = is_idle(idle, &moved) => {
+                    shared.idle_cuts.fetch_add(1, Ordering::Relaxed);
+                    if matches!(idle, Some(IdleCut::Reset(_))) {
+                        moved.reset();
+                    }
+                }
                 () = served => {}
             }
         });
+    }
+}
+
+async fn is_idle(how: Option<IdleCut>, moved: &Moved) {
+    let Some(IdleCut::Reset(longest) | IdleCut::Close(longest)) = how else { return std::future::pending().await };
+    loop {
+        let idle = moved.last().elapsed();
+        if idle >= longest {
+            return;
+        }
+        tokio::time::sleep(longest.saturating_sub(idle)).await;
     }
 }

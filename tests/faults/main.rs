@@ -22,6 +22,7 @@ mod budget;
 mod certificates;
 mod deeds;
 mod impostor;
+mod line;
 mod lines;
 mod listener;
 mod log;
@@ -32,8 +33,10 @@ mod side;
 mod snapshot;
 
 mod chaos;
+mod deaf;
 mod hostile;
 mod kills;
 mod outages;
+mod restored;
 mod rotation;
 mod weak_tls;

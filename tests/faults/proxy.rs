@@ -21,16 +21,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio_rustls::server::TlsStream;
 use tower::BoxError;
 
 use crate::certificates::Authority;
 use crate::chance::Chance;
 use crate::faults::{Fate, Faults};
 use crate::lines::{self, FASTER};
-use crate::listener::Listener;
+use crate::listener::{Listener, Stream};
 use crate::log::{Asked, Entry};
 use crate::past::Past;
 use crate::question;
@@ -52,10 +50,22 @@ pub struct State {
     requests: Mutex<Faults>,
     pub lines: Mutex<Faults>,
     past: Mutex<Past>,
+    illness: Mutex<Option<Illness>>,
     pub log: Mutex<Vec<Entry>>,
     trap: Mutex<Option<Trap>>,
     /// How often the operator was told that it fell behind.
     pub expired: AtomicU64,
+}
+
+/// What a server may do to every watch at a version, or to every streaming list, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Illness {
+    /// 504: its version is none yet.
+    WatchesRefused,
+    /// 200, and a line that says 500.
+    WatchesFail,
+    /// The same, as where the datastore cannot tell how far it is.
+    StreamsFail,
 }
 
 /// Springs after so many writes more.
@@ -76,6 +86,7 @@ impl Proxy {
             requests: Mutex::new(faults(seed, rate)),
             lines: Mutex::new(faults(!seed, rate / LINES_ARE_SAFER)),
             past: Mutex::default(),
+            illness: Mutex::default(),
             log: Mutex::default(),
             trap: Mutex::default(),
             expired: AtomicU64::new(0),
@@ -99,6 +110,11 @@ impl Proxy {
     /// As with the feature WatchList off; and pages are small.
     pub fn refuse_streaming_lists(&self) {
         lock(&self.state.requests).streams_lists = false;
+    }
+
+    /// From here on watches or lists are answered in this manner.
+    pub fn fall_ill(&self, illness: Illness) {
+        *lock(&self.state.illness) = Some(illness);
     }
 
     /// Ends all connections, with whatever is under way.
@@ -183,7 +199,7 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(https)
 }
 
-async fn serve(state: Arc<State>, stream: TlsStream<TcpStream>) {
+async fn serve(state: Arc<State>, stream: Stream) {
     let service = hyper::service::service_fn(move |request| {
         let state = state.clone();
         // Apart, so that what is done is written down even where nobody waits for it any more.
@@ -215,6 +231,11 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         state.note(Asked { code: Some(422), ..asked });
         return Ok(refusal(422));
     };
+    let illness = *lock(&state.illness);
+    if let Some(answer) = illness.filter(|_| is_watch).and_then(|illness| ill(illness, &path)) {
+        state.note(Asked { code: Some(answer.status().as_u16()), ..asked });
+        return Ok(answer);
+    }
     let answer = state.client.request(forwarded(parts, &path, body)).await;
     let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
     if state.note(Asked { code, ..asked }) {
@@ -249,6 +270,23 @@ fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     request.headers_mut().remove(header::HOST);
     request
 }
+
+/// What becomes of this watch. None: it is spared.
+fn ill(illness: Illness, path: &str) -> Option<Response<Body>> {
+    let is_list = path.contains("sendInitialEvents=true");
+    match illness {
+        Illness::WatchesRefused if !is_list => Some(refusal(504)),
+        Illness::WatchesFail if !is_list => Some(Response::new(whole(FAILURE.into()))),
+        Illness::StreamsFail if is_list => Some(Response::new(whole(FAILURE.into()))),
+        _ => None,
+    }
+}
+
+const FAILURE: &str = concat!(
+    r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"#,
+    r#""reason":"InternalError","message":"a fault of the tests"}}"#,
+    "\n"
+);
 
 /// As the API server says no.
 fn refusal(code: u16) -> Response<Body> {

@@ -1,0 +1,139 @@
+//! Watches that are cut, refused or fail for ever, and streaming lists that do: what happens is seen all the same, soon,
+//! without a restart.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use inference_operator::api::InferenceService;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, Client};
+
+use crate::budget;
+use crate::certificates::Authority;
+use crate::impostor::{Answer, Impostor, Scope, Then, http};
+use crate::listener::IdleCut;
+use crate::proxy::Illness;
+use crate::side::Side;
+use crate::support::wait::within;
+use crate::support::{Fixture, Operator, eventually};
+
+/// What is made for one whose watches are cut is seen within this: a second, and the time of a busy machine.
+const SEEN_WITHIN: Duration = Duration::from_millis(1500);
+
+/// The waits after failures grow to ten seconds.
+const HEALED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Three minutes of silence are a sign.
+const HEARS_WITHIN: Duration = Duration::from_secs(200);
+
+enum Trouble {
+    /// So many of each watch, before something happens.
+    Cut(IdleCut, usize),
+    Ill(Illness),
+}
+
+const TROUBLES: [(&str, Trouble); 5] = [
+    ("cut-by-rst", Trouble::Cut(IdleCut::Reset(Duration::from_secs(20)), 5)),
+    ("cut-by-fin", Trouble::Cut(IdleCut::Close(Duration::from_secs(35)), 3)),
+    ("refused", Trouble::Ill(Illness::WatchesRefused)),
+    ("fails", Trouble::Ill(Illness::WatchesFail)),
+    ("streams-fail", Trouble::Ill(Illness::StreamsFail)),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_is_seen_whatever_becomes_of_the_watches() {
+    let fixture = Fixture::new("deaf").await;
+    // Each apart: what one cannot bear hides nothing of the others.
+    let tasks = TROUBLES.map(|(name, trouble)| tokio::spawn(bears(fixture.client.clone(), name, trouble)));
+    let (sides, lost): (Vec<_>, Vec<_>) = join_all(tasks).await.into_iter().partition(Result::is_ok);
+    join_all(sides.into_iter().flatten().map(Side::clean_up)).await;
+    assert!(lost.is_empty(), "{} of {} have missed something", lost.len(), TROUBLES.len());
+    fixture.clean_up().await;
+}
+
+async fn bears(client: Client, name: &str, trouble: Trouble) -> Side {
+    let mut side = Side::new(&client, &format!("deaf-{name}"), 0, 0).await;
+    match trouble {
+        Trouble::Cut(how, times) => {
+            side.proxy.listener.cut_idle(how);
+            side.start_operator();
+            side.operator().ready().await;
+            for round in 1..=2 {
+                let cuts = side.proxy.listener.idle_cuts();
+                let all = 3 * if round == 1 { times } else { 1 };
+                // Right after one of them.
+                within(Duration::from_secs(300), "its watches are cut", || async {
+                    let more = side.proxy.listener.idle_cuts() - cuts;
+                    if more >= all { Ok(()) } else { Err(format!("{more} of {all} cuts")) }
+                })
+                .await;
+                let took = is_seen(&side, &format!("demo-{round}")).await;
+                println!("{name}: seen after {} ms", took.as_millis());
+                assert!(took <= SEEN_WITHIN, "{name}: seen after {took:?}:\n{}", side.operator().log());
+            }
+            assert_eq!(side.operator().lines_with("WARN"), 0, "{name}:\n{}", side.operator().log());
+            assert_eq!(lists(&side), 3, "{name}: {} lists", lists(&side));
+        }
+        Trouble::Ill(Illness::StreamsFail) => {
+            side.proxy.fall_ill(Illness::StreamsFail);
+            side.start_operator();
+            side.operator().ready().await;
+            is_seen(&side, "demo").await;
+            assert_eq!(side.operator().lines_with("reading pages"), 3, "{name}:\n{}", side.operator().log());
+        }
+        Trouble::Ill(illness) => {
+            side.start_operator();
+            side.operator().ready().await;
+            side.proxy.fall_ill(illness);
+            side.proxy.cut();
+            let took = is_seen(&side, "demo").await;
+            println!("{name}: seen after {} ms", took.as_millis());
+            assert!(took <= HEALED_WITHIN, "{name}: seen after {took:?}:\n{}", side.operator().log());
+        }
+    }
+    side
+}
+
+/// Makes an InferenceService; how long it took until its Deployment was there.
+async fn is_seen(side: &Side, name: &str) -> Duration {
+    let deployments = Api::<Deployment>::namespaced(side.client.clone(), &side.namespace);
+    let began = Instant::now();
+    Side::create(&side.api as &Api<InferenceService>, name).await;
+    eventually(&format!("{name} of {} is seen", side.namespace), || async {
+        match deployments.get_opt(name).await {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}:\n{}", side.operator().log())),
+        }
+    })
+    .await;
+    began.elapsed()
+}
+
+fn lists(side: &Side) -> usize {
+    budget::asked(&side.proxy.log()).filter(|asked| asked.line.contains("sendInitialEvents")).count()
+}
+
+/// As an API server does at a version that it does not have: it takes the watch, and says nothing.
+#[tokio::test]
+async fn a_watch_that_stays_silent_lists_again_and_is_ready_meanwhile() {
+    let authority = Authority::new();
+    let silent = Answer { text: http("200 OK", "application/json", ""), then: Then::Silence };
+    let impostor = Impostor::start(authority.server(), Scope::Watches, silent).await;
+    let operator = Operator::spawn_at("deaf-silent", "secret", &impostor.listener.port, &authority.pem, &[]);
+    operator.ready().await;
+    let count = |what: &str| impostor.asked().iter().filter(|(line, _)| line.contains(what)).count();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    impostor.listener.cut();
+    eventually("all watches are opened again", || async {
+        let opened = count("resourceVersion=2");
+        if opened == 3 { Ok(()) } else { Err(format!("{opened} are")) }
+    })
+    .await;
+    assert_eq!(count("sendInitialEvents"), 3);
+    within(HEARS_WITHIN, "all three list again", || async {
+        let lists = count("sendInitialEvents");
+        if lists == 6 { Ok(()) } else { Err(format!("{lists} lists:\n{}", operator.log())) }
+    })
+    .await;
+    assert_eq!(operator.get("/readyz").await.expect("served").0, 200);
+}
