@@ -27,4 +27,3 @@ mod rights;
 mod support;
 mod telemetry;
 mod unlucky;
-
