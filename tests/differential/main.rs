@@ -69,6 +69,8 @@ mod watching;
 mod answer;
 mod deed;
 mod reading;
+mod refusals;
+mod rollouts;
 mod side;
 
 use answer::Told;
