@@ -1,7 +1,7 @@
 //! One request, by the operator, a user or a stranger, as both API servers can be asked it. Drawn from the seed.
 
 use crate::chance::Chance;
-use crate::store::Kind;
+use crate::store::{Kind, Propagation};
 
 #[derive(Clone, Debug)]
 pub enum Deed {
@@ -14,6 +14,13 @@ pub enum Deed {
     /// The label that the operator's watches select by is another one now.
     Relabel(Kind, Name),
     Delete(Kind, Name),
+    /// By somebody who wants its dependents to go first, or to stay.
+    DeleteAs(Kind, Name, Propagation),
+    Annotate(Kind, Name),
+    /// A finalizer keeps it.
+    Hold(Kind, Name),
+    /// No finalizer does any more, not even the garbage collector's, which is stopped.
+    LetGo(Kind, Name),
     /// The operator's.
     Get(Kind, Name),
     CreateService(Name),
@@ -53,6 +60,8 @@ pub enum From {
     AList,
     /// What the API server has forgotten long since.
     LongAgo,
+    /// At a version that is not there yet.
+    TheFuture,
 }
 
 pub type Name = &'static str;
@@ -74,7 +83,7 @@ impl Deed {
         let name = chance.pick(&NAMES).copied().unwrap_or_default();
         let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
         let replicas = i32::try_from(chance.below(3)).unwrap_or(0);
-        match chance.below(22) {
+        match chance.below(30) {
             0 | 1 => Deed::Make(name),
             2 => Deed::Remove(name),
             3 => Deed::Take(child, name),
@@ -92,14 +101,28 @@ impl Deed {
                 }
             }
             13 | 14 => {
-                let all =
-                    [From::WhereItWas, From::WhereItWas, From::WhereItWas, From::AList, From::AList, From::LongAgo];
+                let all = [
+                    From::WhereItWas,
+                    From::WhereItWas,
+                    From::WhereItWas,
+                    From::AList,
+                    From::AList,
+                    From::LongAgo,
+                    From::TheFuture,
+                ];
                 let from = chance.pick(&all).copied().unwrap_or(From::AList);
                 // Of the others the API server may know all that has ever been.
                 let kind = if from == From::LongAgo { Kind::InferenceService } else { any_kind(chance) };
                 Deed::Watch { kind, managed_only: chance.per_mille(700), from }
             }
             15 => Deed::Relabel(child, name),
+            22 => {
+                let propagation = chance.pick(&[Propagation::Foreground, Propagation::Orphan]).copied();
+                Deed::DeleteAs(any_kind(chance), name, propagation.unwrap_or(Propagation::Orphan))
+            }
+            23 | 24 => Deed::Annotate(any_kind(chance), name),
+            25 | 26 => Deed::Hold(any_kind(chance), name),
+            27..=29 => Deed::LetGo(any_kind(chance), name),
             _ => {
                 let batch = chance.per_mille(500).then_some(8);
                 let all = [

@@ -4,10 +4,15 @@
 
 #![allow(clippy::expect_used)]
 
+// The simulation uses all of each of them.
 #[path = "../simulation/chance.rs"]
+#[allow(dead_code)]
 mod chance;
+#[path = "../simulation/clock.rs"]
+#[allow(dead_code)]
+mod clock;
 #[path = "../simulation/cluster.rs"]
-#[allow(dead_code)] // the simulation uses all of them
+#[allow(dead_code)]
 mod cluster;
 #[path = "../simulation/excuses.rs"]
 #[allow(dead_code)]
@@ -16,22 +21,56 @@ mod excuses;
 #[allow(dead_code)]
 mod faults;
 #[path = "../simulation/guard.rs"]
+#[allow(dead_code)]
 mod guard;
+#[path = "../simulation/judge.rs"]
+#[allow(dead_code)]
+mod judge;
+#[path = "../simulation/kstatus.rs"]
+#[allow(dead_code)]
+mod kstatus;
+#[path = "../simulation/lasting.rs"]
+#[allow(dead_code)]
+mod lasting;
 #[path = "../simulation/listing.rs"]
+#[allow(dead_code)]
 mod listing;
+#[path = "../simulation/moments.rs"]
+#[allow(dead_code)]
+mod moments;
+#[path = "../simulation/oracle.rs"]
+#[allow(dead_code)]
+mod oracle;
+#[path = "../simulation/pods.rs"]
+#[allow(dead_code)]
+mod pods;
 #[path = "../simulation/question.rs"]
+#[allow(dead_code)]
 mod question;
+#[path = "../simulation/rollout.rs"]
+#[allow(dead_code)]
+mod rollout;
 #[path = "../simulation/server.rs"]
+#[allow(dead_code)]
 mod server;
+#[path = "../simulation/setup.rs"]
+#[allow(dead_code)]
+mod setup;
 #[path = "../simulation/store.rs"]
 #[allow(dead_code)]
 mod store;
+#[path = "../simulation/violation.rs"]
+#[allow(dead_code)]
+mod violation;
 #[path = "../simulation/watching.rs"]
+#[allow(dead_code)]
 mod watching;
 
 mod answer;
 mod deed;
 mod reading;
+mod refusals;
+mod rollouts;
 mod side;
 
 use answer::Told;

@@ -17,6 +17,9 @@ use crate::store::Kind;
 /// What is asked for is there already; this only keeps a test that is wrong from hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Long enough for what would be heard at once.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Which objects.
 pub struct Selection<'a> {
     pub kind: Kind,
@@ -140,6 +143,20 @@ pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, las
     tokio::time::timeout(PATIENCE, read).await.expect("the line that was waited for")
 }
 
+/// A watch of which nothing is heard, though something has happened: not even an end or an error.
+pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) -> Answer {
+    let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
+    let read = async {
+        let mut answer = match answer::send(client, request, selection.event()).await {
+            Ok(answer) => answer,
+            Err(error) => return refused(error),
+        };
+        let heard = answer.next().await.map(|line| line.is_some());
+        Ok(Told::Read(vec![json!(format!("{heard:?}"))]))
+    };
+    tokio::time::timeout(SILENCE, read).await.unwrap_or(Ok(Told::Read(vec![json!("silence")])))
+}
+
 /// What the operator keeps of an answer to a request for one object.
 pub fn kept(object: &Value) -> Value {
     let fields = match object["kind"].as_str() {
@@ -158,7 +175,8 @@ fn alike(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
-                let is_own = matches!(name.as_str(), "uid" | "resourceVersion" | "continue") && !is_empty(field);
+                let is_own = matches!(name.as_str(), "uid" | "resourceVersion" | "continue" | "deletionTimestamp")
+                    && !is_empty(field);
                 *field = if is_own { json!("one of its own") } else { alike(field.take()) };
             }
             fields.retain(|_, field| !is_empty(field));

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, Shared};
 use crate::deed::{Deed, From, Known, Name};
 use crate::faults::Faults;
 use crate::reading::{self, Last, Selection};
-use crate::store::{Key, Kind, Refusal};
+use crate::store::{Key, Kind, Propagation, Refusal, is_deleting};
 use crate::{chance, server};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -32,7 +32,7 @@ pub trait Side {
     /// What users and strangers do, who are not simulated over HTTP.
     async fn make(&mut self, key: &Key, object: Value) -> Answer;
     async fn edit(&mut self, key: &Key, patch: &Value) -> Answer;
-    async fn delete(&mut self, key: &Key);
+    async fn delete_as(&mut self, key: &Key, propagation: Propagation);
     async fn read(&self, key: &Key) -> Option<Value>;
 
     async fn act(&mut self, deed: &Deed) -> Answer {
@@ -58,6 +58,30 @@ pub trait Side {
             }
             Deed::Remove(name) => self.remove(&key(Kind::InferenceService, name)).await,
             Deed::Delete(kind, name) => self.remove(&key(kind, name)).await,
+            Deed::DeleteAs(kind, name, propagation) => {
+                self.delete_as(&key(kind, name), propagation).await;
+                // What is left of it.
+                let request = Request::get(path(&key(kind, name), true)).body(Vec::new());
+                self.ask(&key(kind, name), request).await
+            }
+            Deed::Annotate(kind, name) => {
+                self.edit(&key(kind, name), &json!({"metadata": {"annotations": {"x": "y"}}})).await
+            }
+            Deed::Hold(kind, name) => {
+                let key = key(kind, name);
+                // Else it is too late.
+                if self.read(&key).await.is_some_and(|object| is_deleting(&object)) {
+                    return Ok(Told::Object { object: Value::Null, wrote: false });
+                }
+                self.edit(&key, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).await
+            }
+            Deed::LetGo(kind, name) => {
+                let key = key(kind, name);
+                let answer = self.edit(&key, &json!({"metadata": {"finalizers": null}})).await;
+                // Of what is gone by this only that it is gone is told.
+                let is_gone = self.read(&key).await.is_none();
+                if is_gone && answer.is_ok() { Ok(Told::Object { object: Value::Null, wrote: true }) } else { answer }
+            }
             Deed::Take(kind, name) => self.make(&key(kind, name), strangers(kind, name)).await,
             Deed::Edit(kind, name) => {
                 let patch = match kind {
@@ -101,6 +125,10 @@ pub trait Side {
         }
     }
 
+    async fn delete(&mut self, key: &Key) {
+        self.delete_as(key, Propagation::Background).await;
+    }
+
     async fn remove(&mut self, key: &Key) -> Answer {
         self.delete(key).await;
         Ok(Told::Object { object: Value::Null, wrote: true })
@@ -118,6 +146,11 @@ pub trait Side {
         };
         let query = match from {
             From::LongAgo => "resourceVersion=1".to_owned(),
+            From::TheFuture => {
+                let silent = reading::is_silent(self.client(), selection, "resourceVersion=900000000").await;
+                self.delete(&key).await;
+                return silent;
+            }
             From::AList => {
                 // A streaming list is read from the server's memory. After a list that must not be from the past that
                 // memory is not behind.
@@ -190,6 +223,10 @@ pub fn built(deed: &Deed) -> Value {
         Deed::Apply { kind, .. }
         | Deed::Get(kind, _)
         | Deed::Edit(kind, _)
+        | Deed::Annotate(kind, _)
+        | Deed::Hold(kind, _)
+        | Deed::LetGo(kind, _)
+        | Deed::DeleteAs(kind, ..)
         | Deed::Relabel(kind, _)
         | Deed::Take(kind, _)
             if kind != Kind::InferenceService =>
@@ -280,9 +317,9 @@ impl Side for Real {
             .await
     }
 
-    async fn delete(&mut self, key: &Key) {
+    async fn delete_as(&mut self, key: &Key, propagation: Propagation) {
         let request = Request::delete(path(key, true)).header("content-type", "application/json");
-        let options = json!({"propagationPolicy": "Background"}).to_string();
+        let options = json!({"propagationPolicy": format!("{propagation:?}")}).to_string();
         let _ = self.client.request::<Value>(request.body(options.into()).expect("a request")).await;
     }
 
@@ -343,8 +380,8 @@ impl Side for Simulated {
         Ok(Told::Object { object: edited, wrote })
     }
 
-    async fn delete(&mut self, key: &Key) {
-        self.cluster.with(|inner| inner.store.delete(key));
+    async fn delete_as(&mut self, key: &Key, propagation: Propagation) {
+        self.cluster.with(|inner| inner.store.delete_as(key, propagation));
     }
 
     async fn read(&self, key: &Key) -> Option<Value> {
@@ -353,7 +390,7 @@ impl Side for Simulated {
 }
 
 /// RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;

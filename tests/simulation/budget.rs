@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Deed, Inner, Request};
 use crate::store::Kind;
+use crate::users::NOISE;
 
 /// Each child is written once for what happened, and the status follows the replicas as they come.
 const CHILD_WRITES: u64 = 1;
@@ -24,7 +25,7 @@ struct Count {
 /// Empty: all is within the budget.
 pub fn complaints(inner: &Inner) -> Vec<String> {
     let mut deeds: BTreeMap<(&str, &str), Count> = BTreeMap::new();
-    for Deed { what, key, .. } in &inner.deeds {
+    for Deed { what, key, .. } in inner.deeds.iter().filter(|deed| !NOISE.contains(&deed.what)) {
         let count = deeds.entry((&key.namespace, &key.name)).or_default();
         // It depends on the name alone.
         count.services += match key.kind {

@@ -1,15 +1,21 @@
 //! What all parts of one simulated cluster share: the datastore, the faults, and what the operator asked
 //! for. Everything runs on one thread; the lock is never held across an await.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::excuses::Excuses;
 use crate::faults::Faults;
+use crate::moments::Moments;
+use crate::pods::Nodes;
+use crate::rollout::Rollout;
 use crate::store::{Key, Store};
+use crate::violation::{Name, Violation};
 
 pub type Shared = Arc<Cluster>;
 
@@ -29,8 +35,14 @@ pub struct Inner {
     /// What users and strangers did, where that changed anything.
     pub deeds: Vec<Deed>,
     pub excuses: Excuses,
+    pub nodes: Nodes,
+    /// What stands behind each Deployment, by its uid.
+    pub rollouts: BTreeMap<String, Rollout>,
+    pub moments: Moments,
+    /// How all ends is known: nobody looks at every moment any more.
+    pub is_over: bool,
     /// What must never happen and did.
-    pub violations: Vec<String>,
+    pub violations: Vec<Violation>,
 }
 
 /// One thing that a user or a stranger did.
@@ -65,6 +77,10 @@ impl fmt::Display for Request {
 }
 
 impl Inner {
+    pub fn complain(&mut self, name: Name, what: impl Into<String>) {
+        self.violations.push(Violation { name, at: clock::elapsed(Instant::now()), what: what.into() });
+    }
+
     /// Whether something goes wrong that is about this object, or about all of them.
     pub fn draw<T>(&mut self, about: Option<&Key>, draw: impl FnOnce(&mut Faults) -> T) -> T {
         let before = self.faults.count;
@@ -85,6 +101,10 @@ impl Cluster {
             log: Vec::new(),
             deeds: Vec::new(),
             excuses: Excuses::default(),
+            nodes: Nodes::default(),
+            rollouts: BTreeMap::new(),
+            moments: Moments::default(),
+            is_over: false,
             violations: Vec::new(),
         };
         Arc::new(Cluster { inner: Mutex::new(inner), changed: Notify::new() })
@@ -105,6 +125,11 @@ impl Cluster {
             self.changed.notify_waiters();
         }
         result
+    }
+
+    /// Tells all who wait that something is otherwise, be it in the datastore or not.
+    pub fn wake(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Returns after the next change.

@@ -1,29 +1,68 @@
-//! The cluster's own controllers that InferenceServices depend on: the Deployment controller, which makes
-//! replicas ready step by step, and the garbage collector. They work as long as the simulation runs.
+//! The cluster's own controllers that InferenceServices depend on: the Deployment controller with what makes pods, the
+//! garbage collector, and the namespace controller. They work as long as the simulation runs.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::time::Instant;
 
-use crate::cluster::Shared;
-use crate::store::{Key, Kind, Store, controller_uid};
+use crate::chance::Chance;
+use crate::clock;
+use crate::cluster::{Inner, Shared};
+use crate::pods::ReplicaSet;
+use crate::rollout::Rollout;
+use crate::store::{Key, Kind, Propagation, Store, controller_uid, finalizers, is_deleting};
 
+const QUICK_STEP: Duration = Duration::from_millis(50);
 const SLOWEST_STEP: Duration = Duration::from_secs(3);
 
-/// Never ends.
-pub async fn run(cluster: Shared) {
+/// Never ends. All chance that the controllers have is their own.
+pub async fn run(cluster: Shared, mut chance: Chance) {
     loop {
-        let wait = cluster.lock().faults.chance.up_to(SLOWEST_STEP);
-        tokio::time::sleep(wait).await;
-        let did_something = cluster.with(|inner| collect_garbage(&mut inner.store) | move_on(&mut inner.store));
-        if !did_something {
-            cluster.changed().await;
+        let slowest = if chance.per_mille(700) { QUICK_STEP } else { SLOWEST_STEP };
+        tokio::time::sleep(chance.up_to(slowest)).await;
+        let did_something = cluster.with(|inner| {
+            let collected = collect_garbage(inner);
+            empty_namespaces(&mut inner.store, &mut chance) | collected | move_on(inner, &mut chance)
+        });
+        if did_something {
+            continue;
+        }
+        let wake = wakes_at(&cluster.lock());
+        tokio::select! {
+            biased;
+            () = cluster.changed() => {}
+            () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
     }
 }
 
-/// Children whose InferenceService is gone.
-fn collect_garbage(store: &mut Store) -> bool {
+/// When something is due that nobody's write announces.
+fn wakes_at(inner: &Inner) -> Option<Instant> {
+    let now = Instant::now();
+    let pods = inner.rollouts.values().flat_map(|rollout| rollout.sets.iter().filter_map(ReplicaSet::wakes_at));
+    let deadlines = inner.store.of_kind(Kind::Deployment).filter_map(|(_, deployment)| {
+        let seconds = Rollout::deadline(deployment)?.saturating_sub(u64::from(clock::now()));
+        Some(now + Duration::from_secs(seconds.max(1)))
+    });
+    pods.chain(deadlines).chain(inner.nodes.wakes_at(now)).min()
+}
+
+// === the garbage collector ===
+
+fn collect_garbage(inner: &mut Inner) -> bool {
+    let before = inner.store.version;
+    let deleting: Vec<(Key, Value)> = inner
+        .store
+        .objects
+        .iter()
+        .filter(|(_, object)| is_deleting(object))
+        .map(|(k, o)| (k.clone(), o.clone()))
+        .collect();
+    for (key, object) in deleting {
+        finish(inner, &key, &object);
+    }
+    let store = &mut inner.store;
     let living: Vec<String> = store
         .of_kind(Kind::InferenceService)
         .filter_map(|(_, object)| object["metadata"]["uid"].as_str().map(str::to_owned))
@@ -33,54 +72,103 @@ fn collect_garbage(store: &mut Store) -> bool {
         .iter()
         .filter(|(key, object)| {
             let owner = controller_uid(object);
-            key.kind != Kind::InferenceService && owner.is_some_and(|owner| !living.iter().any(|uid| uid == owner))
+            key.kind != Kind::InferenceService
+                && !is_deleting(object)
+                && owner.is_some_and(|owner| !living.iter().any(|uid| uid == owner))
         })
         .map(|(key, _)| key.clone())
         .collect();
     for key in &orphans {
         store.delete(key);
     }
-    !orphans.is_empty()
+    store.version != before
 }
 
-/// One step for each Deployment that is not where its spec wants it.
-fn move_on(store: &mut Store) -> bool {
+/// What the garbage collector does for an object that waits for it.
+fn finish(inner: &mut Inner, key: &Key, object: &Value) {
+    let waits_for = |finalizer: &str| finalizers(object).any(|found| found == finalizer);
+    let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    if waits_for("orphan") {
+        let dependents: Vec<Key> = inner
+            .store
+            .objects
+            .iter()
+            .filter(|(_, object)| controller_uid(object) == Some(&uid))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for dependent in dependents {
+            inner.store.update(&dependent, |object| remove(object, "/metadata", "ownerReferences"));
+        }
+    } else if waits_for("foregroundDeletion") {
+        // Nobody blocks its owner's deletion here: what depends on it goes once it is gone. Pods go at once.
+        inner.rollouts.remove(&uid);
+    } else {
+        return;
+    }
+    inner.store.update(key, |object| drop_finalizers(object, &["orphan", "foregroundDeletion"]));
+}
+
+pub fn drop_finalizers(object: &mut Value, names: &[&str]) {
+    let Some(finalizers) = object.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut) else { return };
+    finalizers.retain(|found| !names.iter().any(|name| found == name));
+    if finalizers.is_empty() {
+        remove(object, "/metadata", "finalizers");
+    }
+}
+
+/// Takes a field away; what is not there stays so, and is not null.
+pub fn remove(object: &mut Value, path: &str, field: &str) {
+    if let Some(object) = object.pointer_mut(path).and_then(Value::as_object_mut) {
+        object.remove(field);
+    }
+}
+
+// === the namespace controller ===
+
+/// One object of each namespace that goes away, and at last the namespace.
+fn empty_namespaces(store: &mut Store, chance: &mut Chance) -> bool {
     let before = store.version;
-    let all: Vec<Key> = store.of_kind(Kind::Deployment).map(|(key, _)| key.clone()).collect();
-    for key in all {
-        store.update(&key, |deployment| {
-            if let Some(status) = next_status(deployment) {
-                deployment["status"] = status;
-            }
-        });
+    for namespace in store.terminating.clone() {
+        let left: Vec<Key> = store.objects.keys().filter(|key| key.namespace == namespace).cloned().collect();
+        if let Some(key) = chance.pick(&left) {
+            store.delete_as(key, Propagation::Background);
+        } else {
+            store.terminating.remove(&namespace);
+            store.gone.insert(namespace);
+        }
     }
     store.version != before
 }
 
-fn next_status(deployment: &Value) -> Option<Value> {
-    let number = |value: &Value| value.as_i64().unwrap_or(0);
-    let (generation, status) = (number(&deployment["metadata"]["generation"]), &deployment["status"]);
-    let desired = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
-    if number(&status["observedGeneration"]) != generation {
-        // It has looked, and made or taken away pods; none of the new ones is ready yet.
-        let ready = number(&status["readyReplicas"]).min(desired);
-        return Some(counts(generation, desired, 0, ready, "ReplicaSetUpdated"));
+// === the Deployment controller ===
+
+/// One step for each Deployment that is not where its spec wants it.
+fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
+    let (before, now) = (inner.store.version, Instant::now());
+    let all: Vec<(Key, String)> = inner
+        .store
+        .of_kind(Kind::Deployment)
+        .map(|(key, object)| (key.clone(), object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    inner.rollouts.retain(|uid, _| all.iter().any(|(_, living)| living == uid));
+    let mut moved = false;
+    for (key, uid) in all {
+        let rollout = inner.rollouts.entry(uid).or_default();
+        let Some(deployment) = inner.store.objects.get(&key) else { continue };
+        let (scaled, status) = rollout.sync(deployment);
+        moved |= scaled;
+        inner.store.update(&key, |deployment| deployment["status"] = status);
+        for set in &mut rollout.sets {
+            moved |= set.step(&inner.nodes, chance, now);
+        }
     }
-    let ready = number(&status["readyReplicas"]);
-    if number(&status["updatedReplicas"]) != desired {
-        return Some(counts(generation, desired, desired, ready, "ReplicaSetUpdated"));
-    }
-    if ready < desired {
-        return Some(counts(generation, desired, desired, ready + 1, "ReplicaSetUpdated"));
-    }
-    let is_told = status["conditions"][0]["reason"] == json!("NewReplicaSetAvailable");
-    (!is_told).then(|| counts(generation, desired, desired, desired, "NewReplicaSetAvailable"))
+    moved || inner.store.version != before
 }
 
-fn counts(generation: i64, replicas: i64, updated: i64, ready: i64, reason: &str) -> Value {
-    json!({
-        "observedGeneration": generation, "replicas": replicas, "updatedReplicas": updated,
-        "readyReplicas": ready, "availableReplicas": ready,
-        "conditions": [{"type": "Progressing", "status": "True", "reason": reason, "message": "simulated"}]
-    })
+/// One of the pods that serve is gone.
+pub fn lose_a_pod(inner: &mut Inner, key: &Key) -> bool {
+    let uid = inner.store.get(key).and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default();
+    let Some(rollout) = inner.rollouts.get_mut(uid) else { return false };
+    rollout.sets.iter_mut().for_each(ReplicaSet::lose_one);
+    true
 }

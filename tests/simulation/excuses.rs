@@ -3,10 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use crate::store::Key;
 
 #[derive(Default)]
 pub struct Excuses {
+    /// When the last of them was: of this one, and of all.
+    last: BTreeMap<(String, String), Instant>,
+    last_shared: Option<Instant>,
     /// By namespace and name.
     own: BTreeMap<(String, String), u64>,
     /// Lists, watches and starts of the operator are about all of them.
@@ -16,10 +21,20 @@ pub struct Excuses {
 impl Excuses {
     /// Something went wrong with a request about this object, or with one about all of them.
     pub fn add(&mut self, about: Option<&Key>) {
-        match about {
-            Some(key) => *self.own.entry((key.namespace.clone(), key.name.clone())).or_default() += 1,
-            None => self.shared += 1,
+        let now = Instant::now();
+        if let Some(key) = about {
+            let place = (key.namespace.clone(), key.name.clone());
+            *self.own.entry(place.clone()).or_default() += 1;
+            self.last.insert(place, now);
+        } else {
+            self.shared += 1;
+            self.last_shared = Some(now);
         }
+    }
+
+    /// Since when nothing by chance went wrong with this one. None: nothing ever did.
+    pub fn last(&self, namespace: &str, name: &str) -> Option<Instant> {
+        self.last.get(&(namespace.to_owned(), name.to_owned())).copied().max(self.last_shared)
     }
 
     pub fn of(&self, namespace: &str, name: &str) -> u64 {

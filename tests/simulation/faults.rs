@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::lasting::Lasting;
+use crate::store::Kind;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,14 @@ pub enum Kill {
     AfterTheAnswer,
 }
 
+/// How a watch is refused from one version on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poison {
+    pub version: u64,
+    /// 200, and then a line that says the error; else 504.
+    pub inside: bool,
+}
+
 pub struct Faults {
     pub chance: Chance,
     pub on: bool,
@@ -53,6 +63,12 @@ pub struct Faults {
     pub kills: u64,
     /// False: the server refuses streaming lists, as with the feature WatchList off.
     pub streams_lists: bool,
+    /// True: a streaming list begins well and then fails, inside the stream.
+    pub breaks_streams: bool,
+    /// What is refused for the time being.
+    pub lasting: Option<Lasting>,
+    /// A watch of this kind from here on is refused, until a list is asked for: as an error, or inside the stream.
+    pub poisoned: BTreeMap<Kind, Poison>,
     /// How many there were.
     pub count: u64,
     /// Of each kind.
@@ -64,7 +80,18 @@ const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
 impl Faults {
     /// Nothing goes wrong until somebody says so.
     pub fn none(chance: Chance) -> Faults {
-        Faults { chance, on: false, rate: 0, kills: 0, streams_lists: true, count: 0, kinds: BTreeMap::new() }
+        Faults {
+            chance,
+            on: false,
+            rate: 0,
+            kills: 0,
+            streams_lists: true,
+            breaks_streams: false,
+            lasting: None,
+            poisoned: BTreeMap::new(),
+            count: 0,
+            kinds: BTreeMap::new(),
+        }
     }
 
     pub fn kill(&mut self) -> Option<Kill> {

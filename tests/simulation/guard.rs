@@ -1,9 +1,16 @@
 //! What must never happen, looked at each time that the operator has written. Called by the server, whatever the
 //! operator believes; pure.
 
+use std::time::Duration;
+
+use inference_operator::reconcile::deployment::{MANAGED_BY, SELECTOR_LABEL};
 use serde_json::{Value, json};
 
-use crate::store::{Change, Key, Kind, Store, controller_uid, controllers};
+use crate::store::{Change, Key, Kind, Store, controller_uid, controllers, is_deleting};
+
+const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The longest that a request is late.
+const ON_ITS_WAY: Duration = Duration::from_secs(45);
 
 /// None: the operator may do that.
 pub fn complaint(store: &Store, change: &Change) -> Option<String> {
@@ -26,7 +33,8 @@ fn differ_in_status_alone(before: &Value, after: &Value) -> bool {
 
 fn child(store: &Store, key: &Key, before: Option<&Value>, after: &Value) -> Option<&'static str> {
     let owner = controller_uid(after);
-    if before.is_some_and(|before| controller_uid(before) != owner && !is_left(before, &key.name)) {
+    let adopts = |before: &Value| is_adoptable(key, before) && owner.is_some_and(|owner| is_alive(store, key, owner));
+    if before.is_some_and(|before| controller_uid(before) != owner && !adopts(before)) {
         return Some("the operator has changed what is somebody else's:");
     }
     if controllers(after) != 1 || !owner.is_some_and(|owner| has_existed(store, key, owner)) {
@@ -58,20 +66,32 @@ fn is_end_of(change: &Change, child: &Key, owner: &str) -> bool {
 
 /// Was there an InferenceService of this name and uid?
 fn has_existed(store: &Store, child: &Key, uid: &str) -> bool {
-    store.history.iter().any(|change| {
-        change.key == owner_key(child)
-            && change.after.as_ref().is_some_and(|object| object["metadata"]["uid"] == json!(uid))
-    })
+    store.existed.contains(&(owner_key(child), uid.to_owned()))
+}
+
+/// What may be adopted, as Kubernetes' own controllers adopt: it has both labels of this name, no controller, and stays.
+pub fn is_adoptable(key: &Key, object: &Value) -> bool {
+    let labels = &object["metadata"]["labels"];
+    key.kind != Kind::InferenceService
+        && labels[MANAGED_BY_LABEL] == MANAGED_BY
+        && labels[SELECTOR_LABEL] == json!(key.name)
+        && controllers(object) == 0
+        && !is_deleting(object)
+}
+
+/// Is or was it there of late, as one that stays? A request may be on its way for a while.
+fn is_alive(store: &Store, child: &Key, uid: &str) -> bool {
+    let lives = |object: &Value| object["metadata"]["uid"] == json!(uid) && !is_deleting(object);
+    let owner = owner_key(child);
+    store.get(&owner).is_some_and(lives)
+        || store
+            .history
+            .iter()
+            .rev()
+            .take_while(|change| change.at.elapsed() < ON_ITS_WAY)
+            .any(|change| change.key == owner && change.before.as_ref().is_some_and(lives))
 }
 
 fn owner_key(child: &Key) -> Key {
     Key { kind: Kind::InferenceService, ..child.clone() }
-}
-
-/// It has our labels and no controller: Kubernetes' own controllers take such a one over.
-fn is_left(object: &Value, name: &str) -> bool {
-    let labels = &object["metadata"]["labels"];
-    controller_uid(object).is_none()
-        && labels["app.kubernetes.io/managed-by"] == json!("inference-operator")
-        && labels["ai.example.com/inferenceservice"] == json!(name)
 }

@@ -7,14 +7,23 @@ use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
 use serde_json::Value;
 
-use crate::store::{Key, Kind, Store, controller_uid};
+use crate::guard::is_adoptable;
+use crate::setup::SETTINGS;
+use crate::store::{Key, Kind, Store, controller_uid, is_deleting};
+use crate::violation::Name;
 
 /// What is not as it must be; empty: all is well.
-pub fn complaints(store: &Store, settings: &Settings) -> Vec<String> {
+pub fn complaints(store: &Store) -> Vec<(Name, String)> {
+    let settings: &Settings = &SETTINGS;
     let mut complaints = Vec::new();
     for (key, object) in store.of_kind(Kind::InferenceService) {
         if let Err(problem) = check(store, settings, key, object) {
-            complaints.push(format!("{}/{}: {problem}\n{object}", key.namespace, key.name));
+            let is_left = Kind::CHILDREN.iter().any(|kind| {
+                let child = Key { kind: *kind, ..key.clone() };
+                store.get(&child).is_some_and(|found| is_adoptable(&child, found))
+            });
+            let name = if is_left { Name::NotAdopted } else { Name::NotSettled };
+            complaints.push((name, format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
         }
     }
     complaints
@@ -34,6 +43,9 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     };
     child(store, key, Kind::Deployment, &valid, &deployment::build(&valid, &settings.server))?;
     child(store, key, Kind::Service, &valid, &service::build(&valid, &settings.server))?;
+    if is_deleting(object) {
+        return Err("it is being deleted still".into());
+    }
     if phase != "Ready" || status["readyReplicas"] != object["spec"]["replicas"] {
         return Err(format!("it is {phase} with {} ready", status["readyReplicas"]));
     }
@@ -55,7 +67,7 @@ fn child(store: &Store, key: &Key, kind: Kind, valid: &Valid, desired: &Value) -
 }
 
 /// The first path at which `found` is not as `desired` says; what `desired` does not name may be anything.
-fn missing(found: &Value, desired: &Value, path: &str) -> Option<String> {
+pub fn missing(found: &Value, desired: &Value, path: &str) -> Option<String> {
     match (found, desired) {
         (Value::Object(found), Value::Object(desired)) => desired.iter().find_map(|(name, value)| {
             let path = format!("{path}.{name}");

@@ -25,11 +25,27 @@ pub enum Question {
         uid: Value,
         status: Value,
     },
-    /// A Kubernetes Event: taken and forgotten.
-    Event,
+    /// A Kubernetes Event.
+    Event {
+        namespace: String,
+        event: Value,
+    },
 }
 
 impl Question {
+    /// As a log of requests calls it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Question::Watch(_) => "watch",
+            Question::List(_) => "list",
+            Question::Get(_) => "get",
+            Question::Create { .. } => "create",
+            Question::Apply { .. } => "apply",
+            Question::Status { .. } => "status",
+            Question::Event { .. } => "event",
+        }
+    }
+
     /// None: it is about more than one object.
     pub fn about(&self) -> Option<&Key> {
         match self {
@@ -37,7 +53,7 @@ impl Question {
             | Question::Create { key, .. }
             | Question::Apply { key, .. }
             | Question::Status { key, .. } => Some(key),
-            Question::Watch(_) | Question::List(_) | Question::Event => None,
+            Question::Watch(_) | Question::List(_) | Question::Event { .. } => None,
         }
     }
 }
@@ -71,8 +87,9 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
     let (kind, rest) = match path.as_slice() {
-        ["apis", "events.k8s.io", "v1", "namespaces", _, "events"] if parts.method == Method::POST => {
-            return Ok(Question::Event);
+        ["apis", "events.k8s.io", "v1", "namespaces", namespace, "events"] if parts.method == Method::POST => {
+            let event = serde_json::from_slice(body).map_err(|error| format!("{}: {error}", parts.uri))?;
+            return Ok(Question::Event { namespace: (*namespace).to_owned(), event });
         }
         ["apis", "ai.example.com", "v1", rest @ ..] => (Kind::InferenceService, rest),
         ["apis", "apps", "v1", rest @ ..] => (Kind::Deployment, rest),

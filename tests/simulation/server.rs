@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,8 +20,12 @@ use tower::BoxError;
 use crate::cluster::{Inner, Request, Shared};
 use crate::faults::{Fate, Faults, Kill};
 use crate::question::{Question, parse};
-use crate::store::{Refusal, refusal};
-use crate::{guard, listing, watching};
+use crate::store::{Kind, Refusal, refusal};
+use crate::violation::Name;
+use crate::{guard, listing, moments, watching};
+
+/// So slowly is served what asks at full speed: the simulated time goes on by it.
+const STORM_PACE: Duration = Duration::from_secs(10);
 
 pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -57,7 +62,17 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
     let question = parse(&parts, &body);
-    let fate = cluster.lock().draw(question.as_ref().ok().and_then(Question::about), Faults::fate);
+    if moments::is_storm(&mut cluster.lock()) {
+        // A real one would not be quicker.
+        tokio::time::sleep(STORM_PACE).await;
+    }
+    let fate = {
+        let mut inner = cluster.lock();
+        if let Ok(question) = &question {
+            moments::arrives(&mut inner, question);
+        }
+        inner.draw(question.as_ref().ok().and_then(Question::about), Faults::fate)
+    };
     match fate {
         Fate::Unheard => return Err("connection refused".into()),
         Fate::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
@@ -66,10 +81,17 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
     }
     let answered = match question {
         Err(problem) => {
-            cluster.lock().violations.push(problem.clone());
+            cluster.lock().complain(Name::UnknownRequest, problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
-        Ok(Question::Watch(watch)) => watching::open(&cluster, watch),
+        Ok(Question::Watch(watch)) => {
+            let question = Question::Watch(watch);
+            let refused = cluster.lock().faults.lasting.and_then(|lasting| lasting.refuses(&question));
+            match (refused, question) {
+                (None, Question::Watch(watch)) => watching::open(&cluster, watch),
+                (no, _) => Err(no.unwrap_or_else(|| refusal(500, "InternalError", "no watch"))),
+            }
+        }
         Ok(question) => {
             cluster.with(|inner| answer(inner, &parts.method, question)).map(|(code, object)| whole(code, &object))
         }
@@ -84,35 +106,44 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
 }
 
 fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16, Value), Refusal> {
-    let (verb, key, result, before) = match question {
-        Question::Watch(_) => return Err(refusal(500, "InternalError", "a watch is no answer")),
-        Question::List(list) => return listing::page(&inner.store, &list).map(|page| (200, page)),
-        Question::Event => return Ok((201, json!({}))),
-        Question::Get(key) => {
-            let found = inner.store.get(&key).cloned();
-            let result = found.ok_or_else(|| refusal(404, "NotFound", format!("{} not found", key.name)));
-            ("get", key, result, inner.store.version)
-        }
-        Question::Create { key, object } => {
-            let version = inner.store.version;
-            ("create", key.clone(), inner.store.post(&key, object), version)
-        }
-        Question::Apply { key, desired, force } => {
-            let version = inner.store.version;
-            ("apply", key.clone(), inner.store.apply(&key, desired, force), version)
-        }
-        Question::Status { key, uid, status } => {
-            let version = inner.store.version;
-            ("status", key.clone(), inner.store.set_status(&key, &uid, status), version)
-        }
-    };
+    let (version, verb, about) = (inner.store.version, question.verb(), question.about().cloned());
+    let refused = inner.faults.lasting.and_then(|lasting| lasting.refuses(&question));
+    let built = if let Question::Apply { desired, .. } = &question { Some(desired.clone()) } else { None };
+    let result = refused.map_or_else(|| act(inner, question), Err);
     let code = result.as_ref().map_or_else(|no| no.code, |_| if *method == Method::POST { 201 } else { 200 });
-    let wrote = inner.store.version != before;
+    let Some(key) = about else { return result.map(|object| (code, object)) };
+    let wrote = inner.store.version != version;
     if wrote && let Some(change) = inner.store.history.last() {
-        inner.violations.extend(guard::complaint(&inner.store, change));
+        if let Some(complaint) = guard::complaint(&inner.store, change) {
+            inner.complain(Name::ForeignWrite, complaint);
+        }
+        if let Some(built) = built.filter(|_| key.kind == Kind::Deployment) {
+            moments::applied(inner, &key, &built);
+        }
+        moments::look(inner);
     }
+    moments::answered(inner, verb, &key, result.as_ref().err());
     inner.log.push(Request { at: Instant::now(), verb, key, code, wrote });
     result.map(|object| (code, object))
+}
+
+fn act(inner: &mut Inner, question: Question) -> Result<Value, Refusal> {
+    match question {
+        Question::Watch(_) => Err(refusal(500, "InternalError", "a watch is no answer")),
+        Question::List(list) => {
+            // After a list a watch goes on from somewhere else.
+            inner.faults.poisoned.remove(&list.selection.kind);
+            listing::page(&inner.store, &list)
+        }
+        Question::Event { namespace, event } => inner.store.refuse_by_namespace(&namespace).map(|()| event),
+        Question::Get(key) => {
+            let found = inner.store.get(&key).cloned();
+            found.ok_or_else(|| refusal(404, "NotFound", format!("{} not found", key.name)))
+        }
+        Question::Create { key, object } => inner.store.post(&key, object),
+        Question::Apply { key, desired, force } => inner.store.apply(&key, desired, force),
+        Question::Status { key, uid, status } => inner.store.set_status(&key, &uid, status),
+    }
 }
 
 // === HTTP ===
@@ -125,8 +156,11 @@ fn whole(code: u16, object: &Value) -> Response<Answer> {
 }
 
 pub fn refuse(no: &Refusal) -> Response<Answer> {
-    let status =
+    let mut status =
         json!({"kind": "Status", "status": "Failure", "code": no.code, "reason": no.reason, "message": no.message});
+    if let Some(cause) = no.cause {
+        status["details"] = json!({"causes": [{"reason": cause, "message": no.message}]});
+    }
     let mut response = whole(no.code, &status);
     if no.code == 429 {
         response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));

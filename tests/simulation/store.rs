@@ -2,8 +2,20 @@
 //! happened to them. Used by the server and by whoever acts in the cluster; knows nothing of HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
+use inference_operator::api;
+use kube::CustomResourceExt;
 use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// What the CRD says of a status that is not there yet.
+static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
+    let crd = serde_json::to_value(api::InferenceService::crd()).unwrap_or_default();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["default"].clone()
+});
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -37,9 +49,18 @@ impl Key {
     }
 }
 
+/// What becomes of those that an object owns when it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
 /// One write.
 #[derive(Clone, Debug)]
 pub struct Change {
+    pub at: Instant,
     pub version: u64,
     pub key: Key,
     pub before: Option<Value>,
@@ -52,11 +73,16 @@ pub struct Refusal {
     pub code: u16,
     pub reason: &'static str,
     pub message: String,
+    /// The reason of the one in details.causes.
+    pub cause: Option<&'static str>,
 }
 
 pub fn refusal(code: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { code, reason, message: message.into() }
+    Refusal { code, reason, message: message.into(), cause: None }
 }
+
+/// In details.causes of a refusal to make anything in a namespace that goes away.
+pub const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
 #[derive(Default)]
 pub struct Store {
@@ -65,6 +91,14 @@ pub struct Store {
     pub history: Vec<Change>,
     /// What happened up to this resourceVersion is compacted.
     pub floor: u64,
+    /// Namespaces that are going away: nothing can be made in them.
+    pub terminating: BTreeSet<String>,
+    /// Namespaces that are not there.
+    pub gone: BTreeSet<String>,
+    /// How often it was put back to an earlier state. Watches do not outlive that.
+    pub restores: u64,
+    /// All that was ever made, by its uid.
+    pub existed: BTreeSet<(Key, String)>,
     made: u64,
     /// What the operator applied last, to take away what it does not apply any more.
     applied: BTreeMap<Key, Value>,
@@ -100,17 +134,35 @@ impl Store {
         if self.objects.contains_key(key) {
             return Err(refusal(409, "AlreadyExists", format!("{key:?} already exists")));
         }
+        self.refuse_by_namespace(&key.namespace)?;
         self.made += 1;
         let (api_version, kind) = key.kind.type_meta();
         object["apiVersion"] = json!(api_version);
         object["kind"] = json!(kind);
         object["metadata"]["name"] = json!(key.name);
         object["metadata"]["namespace"] = json!(key.namespace);
-        object["metadata"]["uid"] = json!(format!("00000000-0000-4000-8000-{:012x}", self.made));
+        let uid = format!("00000000-0000-4000-8000-{:012x}", self.made);
+        object["metadata"]["uid"] = json!(uid);
+        self.existed.insert((key.clone(), uid));
         if key.kind != Kind::Service {
             object["metadata"]["generation"] = json!(1);
         }
+        if key.kind == Kind::InferenceService && !DEFAULT_STATUS.is_null() {
+            object["status"] = DEFAULT_STATUS.clone();
+        }
         Ok(self.write(key, Some(object)).unwrap_or_default())
+    }
+
+    pub fn refuse_by_namespace(&self, namespace: &str) -> Result<(), Refusal> {
+        if self.terminating.contains(namespace) {
+            let message =
+                format!("unable to create new content in namespace {namespace} because it is being terminated");
+            return Err(Refusal { cause: Some(NAMESPACE_TERMINATING), ..refusal(403, "Forbidden", message) });
+        }
+        if self.gone.contains(namespace) {
+            return Err(refusal(404, "NotFound", format!("namespaces \"{namespace}\" not found")));
+        }
+        Ok(())
     }
 
     /// As the operator makes one.
@@ -128,18 +180,69 @@ impl Store {
         if after == before {
             return Some(before);
         }
-        if after["spec"] != before["spec"] && key.kind != Kind::Service {
-            after["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+        // The last finalizer is gone, and so is what it held.
+        if is_deleting(&before) && finalizers(&after).next().is_none() {
+            return self.remove(key, Some(after));
+        }
+        let annotated = after["metadata"]["annotations"] != before["metadata"]["annotations"];
+        let is_changed = after["spec"] != before["spec"] || key.kind == Kind::Deployment && annotated;
+        if is_changed && key.kind != Kind::Service {
+            raise_generation(&mut after);
         }
         self.write(key, Some(after))
     }
 
+    /// As controllers delete, and kubectl where nobody says otherwise.
     pub fn delete(&mut self, key: &Key) {
-        if self.objects.contains_key(key) {
-            self.applied.remove(key);
-            self.posted.remove(key);
-            self.write(key, None);
+        self.delete_as(key, Propagation::Background);
+    }
+
+    /// What has a finalizer, or is to wait for the garbage collector, stays for as long with a deletionTimestamp, which
+    /// raises the generation.
+    pub fn delete_as(&mut self, key: &Key, propagation: Propagation) {
+        let Some(before) = self.objects.get(key).cloned() else { return };
+        let of_collector = match propagation {
+            Propagation::Background => None,
+            Propagation::Foreground => Some("foregroundDeletion"),
+            Propagation::Orphan => Some("orphan"),
+        };
+        let others = finalizers(&before).filter(|name| !matches!(*name, "foregroundDeletion" | "orphan"));
+        let left: Vec<&str> = others.chain(of_collector).collect();
+        if left.is_empty() {
+            self.remove(key, None);
+            return;
         }
+        let mut after = before.clone();
+        after["metadata"]["finalizers"] = json!(left);
+        if !is_deleting(&before) {
+            after["metadata"]["deletionTimestamp"] = json!(clock::stamp());
+            if key.kind != Kind::Service {
+                raise_generation(&mut after);
+            }
+        }
+        if after != before {
+            self.write(key, Some(after));
+        }
+    }
+
+    fn remove(&mut self, key: &Key, last: Option<Value>) -> Option<Value> {
+        self.applied.remove(key);
+        self.posted.remove(key);
+        self.write(key, None);
+        last
+    }
+
+    /// Puts everything back to what it was, resourceVersions too. Uids are drawn anew, as always.
+    pub fn restore(&mut self, version: u64) {
+        let version = version.max(self.floor).min(self.version);
+        let kinds = [Kind::InferenceService, Kind::Deployment, Kind::Service];
+        self.objects = kinds.into_iter().flat_map(|kind| self.snapshot(kind, version)).collect();
+        self.history.retain(|change| change.version <= version);
+        let objects = &self.objects;
+        self.applied.retain(|key, _| objects.contains_key(key));
+        self.posted.retain(|key| objects.contains_key(key));
+        self.version = version;
+        self.restores += 1;
     }
 
     fn write(&mut self, key: &Key, mut after: Option<Value>) -> Option<Value> {
@@ -151,7 +254,8 @@ impl Store {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(key),
         };
-        self.history.push(Change { version: self.version, key: key.clone(), before, after: after.clone() });
+        let (at, version) = (Instant::now(), self.version);
+        self.history.push(Change { at, version, key: key.clone(), before, after: after.clone() });
         after
     }
 
@@ -214,6 +318,19 @@ impl Store {
         let after = self.update(key, |object| object["status"] = status);
         Ok(after.unwrap_or_default())
     }
+}
+
+fn raise_generation(object: &mut Value) {
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+    object["metadata"]["generation"] = json!(generation + 1);
+}
+
+pub fn is_deleting(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
+    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 pub fn controller_uid(object: &Value) -> Option<&str> {

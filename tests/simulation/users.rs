@@ -9,39 +9,100 @@ use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::cluster::{Deed, Inner, Shared};
-use crate::store::{Key, Kind, Store, controller_uid};
+use crate::controllers::{drop_finalizers, lose_a_pod, remove};
+use crate::faults::Poison;
+use crate::guard::is_adoptable;
+use crate::lasting::Lasting;
+use crate::moments;
+use crate::store::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const NAMESPACES: [&str; 2] = ["blue", "green"];
 const NAMES: [&str; 3] = ["one", "two", "three"];
+/// The labels that the operator sets.
+const LABELS: [&str; 5] =
+    ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", MANAGED_BY, SELECTOR_LABEL];
+/// Done to a child, and nothing that the operator has to answer with a write.
+pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
+const FINALIZER: &str = "example.com/hold";
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
+const LONGEST_CALM: Duration = Duration::from_secs(20 * 60);
+/// Of a shortage.
+const SHORT: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(30 * 60);
+/// What is found out by three silent minutes and a few tries.
+const HEARS_AGAIN_WITHIN: Duration = Duration::from_secs(600);
 
-/// Does so many deeds, with pauses.
-pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize) {
-    for _ in 0..deeds {
-        cluster.with(|inner| deed(inner, chance));
-        // Often several at once.
-        if chance.per_mille(700) {
-            tokio::time::sleep(chance.up_to(LONGEST_PAUSE)).await;
+/// Some runs have more than others, so that one that finds nothing in them still says something.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is drawn by itself
+pub struct Hazards {
+    /// The datastore is put back to an earlier state.
+    pub restores: bool,
+    /// Watches are refused from one version on.
+    pub poison: bool,
+    /// Requests are refused for minutes.
+    pub refusals: bool,
+    /// Namespaces go away, and come again.
+    pub namespaces: bool,
+}
+
+impl Hazards {
+    pub fn draw(chance: &mut Chance) -> Hazards {
+        Hazards {
+            restores: chance.per_mille(50),
+            poison: chance.per_mille(50),
+            refusals: chance.per_mille(200),
+            namespaces: chance.per_mille(150),
         }
     }
 }
 
-/// Takes away what belongs to nobody, so that no name stays taken.
-pub fn strangers_leave(inner: &mut Inner) {
-    let foreign: Vec<Key> = inner
-        .store
-        .objects
-        .iter()
-        .filter(|(key, object)| key.kind != Kind::InferenceService && controller_uid(object).is_none())
-        .map(|(key, _)| key.clone())
-        .collect();
-    for key in foreign {
-        inner.store.delete(&key);
-        inner.deeds.push(Deed { at: Instant::now(), what: "give back the name of", key });
+/// Does so many deeds, with pauses.
+pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize, hazards: Hazards) {
+    for _ in 0..deeds {
+        cluster.with(|inner| {
+            match chance.below(100) {
+                0..70 => deed(inner, chance),
+                70..91 => trouble(inner, chance),
+                _ => hazard(inner, chance, hazards),
+            }
+            moments::look(inner);
+        });
+        cluster.wake();
+        // Often several at once; and now and then nothing for long.
+        match chance.below(100) {
+            0..70 => tokio::time::sleep(chance.up_to(LONGEST_PAUSE)).await,
+            70..75 => tokio::time::sleep(chance.up_to(LONGEST_CALM)).await,
+            _ => {}
+        }
     }
 }
 
+/// Takes away what belongs to nobody, so that no name stays taken, and whatever else stands in the way.
+pub fn strangers_leave(inner: &mut Inner) {
+    let all: Vec<Key> = inner.store.objects.keys().cloned().collect();
+    for key in all {
+        let is_foreign = |object: &Value| {
+            key.kind != Kind::InferenceService && controller_uid(object).is_none() && !is_adoptable(&key, object)
+        };
+        if inner.store.get(&key).is_some_and(is_foreign) {
+            inner.store.delete(&key);
+            inner.deeds.push(Deed { at: Instant::now(), what: "give back the name of", key: key.clone() });
+        }
+        let before = inner.store.version;
+        inner.store.update(&key, |object| drop_finalizers(object, &[FINALIZER]));
+        inner.store.update(&key, |object| remove(object, "/spec", "paused"));
+        if inner.store.version != before {
+            inner.deeds.push(Deed { at: Instant::now(), what: "let go of", key });
+        }
+    }
+    inner.nodes.heal();
+    inner.faults.lasting = None;
+    inner.moments.refused.clear();
+}
+
+/// What users and strangers do with the objects.
 fn deed(inner: &mut Inner, chance: &mut Chance) {
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
@@ -49,7 +110,7 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
     let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
     let store = &mut inner.store;
     let before = (store.version, store.floor);
-    let (what, key) = match chance.below(16) {
+    let (what, key) = match chance.below(17) {
         0..=3 => {
             create(store, &inference_service, &spec(chance));
             ("create", inference_service)
@@ -58,52 +119,51 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
             store.update(&inference_service, |object| object["spec"] = spec(chance));
             ("change", inference_service)
         }
-        6 => {
+        6 | 7 => {
             store.update(&inference_service, |object| object["spec"]["replicas"] = json!(chance.below(4)));
             ("scale", inference_service)
         }
-        7 => {
+        8 => {
+            let earlier = earlier_spec(store, &inference_service, chance);
+            store.update(&inference_service, |object| object["spec"] = earlier.unwrap_or(object["spec"].clone()));
+            ("put back", inference_service)
+        }
+        9 => {
             store.delete(&inference_service);
             ("delete", inference_service)
         }
-        8 => {
+        10 => {
             store.delete(&inference_service);
             create(store, &inference_service, &spec(chance));
             ("delete and create", inference_service)
         }
-        9 => {
+        11 => {
             store.update(&inference_service, |object| object["metadata"]["labels"]["x"] = json!(chance.below(9)));
             ("label", inference_service)
         }
-        10 => {
+        12 => {
             store.delete(&child);
             ("delete", child)
         }
-        11 => {
+        13 => {
             store.update(&child, |object| edit(object, child.kind, chance));
             ("edit", child)
         }
-        12 => {
-            store.update(&child, |object| {
-                object["metadata"]["labels"][MANAGED_BY] = json!("somebody");
-            });
+        14 => {
+            store.update(&child, |object| object["metadata"]["labels"][MANAGED_BY] = json!("somebody"));
             ("relabel", child)
         }
-        13 => {
+        15 => {
             // Refused where the name is taken already.
             drop(store.create(&child, stranger(&child, chance)));
             ("take the name of", child)
         }
-        14 => {
+        _ => {
             let is_foreign = store.get(&child).is_some_and(|object| controller_uid(object).is_none());
             if is_foreign {
                 store.delete(&child);
             }
             ("give back the name of", child)
-        }
-        _ => {
-            store.compact(store.version.saturating_sub(chance.below(10)));
-            ("compact", inference_service)
         }
     };
     if before != (store.version, store.floor) {
@@ -111,7 +171,166 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
     }
 }
 
+/// What goes wrong, or is done in a roundabout way, with what is there.
+fn trouble(inner: &mut Inner, chance: &mut Chance) {
+    let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
+    let name = chance.pick(&NAMES).copied().unwrap_or_default();
+    let inference_service = Key::new(Kind::InferenceService, namespace, name);
+    let deployment = Key::new(Kind::Deployment, namespace, name);
+    let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
+    let store = &mut inner.store;
+    let before = store.version;
+    let (what, key) = match chance.below(14) {
+        0 => {
+            let is_paused = chance.per_mille(600);
+            store.update(&deployment, |object| object["spec"]["paused"] = json!(is_paused));
+            (if is_paused { "pause" } else { "resume" }, deployment)
+        }
+        1 => {
+            store.update(&deployment, |object| remove(object, "/spec", "paused"));
+            ("resume", deployment)
+        }
+        2 | 3 => {
+            store.update(&child, |object| object["metadata"]["annotations"]["x"] = json!(chance.below(99).to_string()));
+            (NOISE[0], child)
+        }
+        4 => {
+            store.update(&child, |object| object["metadata"]["labels"]["x"] = json!(chance.below(99).to_string()));
+            (NOISE[1], child)
+        }
+        5 => {
+            let label = chance.pick(&LABELS).copied().unwrap_or_default();
+            store.update(&child, |object| remove(object, "/metadata/labels", label));
+            ("take a label from", child)
+        }
+        6 => {
+            store.delete_as(&inference_service, Propagation::Orphan);
+            ("orphan the children of", inference_service)
+        }
+        7 => {
+            let propagation = chance.pick(&[Propagation::Foreground, Propagation::Background]).copied();
+            store.delete_as(&child, propagation.unwrap_or(Propagation::Foreground));
+            ("delete", child)
+        }
+        8 => {
+            store.update(&child, |object| {
+                if !is_deleting(object) {
+                    object["metadata"]["finalizers"] = json!([FINALIZER]);
+                }
+            });
+            ("hold", child)
+        }
+        9 => {
+            store.update(&child, |object| drop_finalizers(object, &[FINALIZER]));
+            ("let go of", child)
+        }
+        10 => {
+            restore_from_backup(store, &inference_service);
+            ("delete and create from a backup", inference_service)
+        }
+        11 => {
+            if lose_a_pod(inner, &deployment) {
+                inner.deeds.push(Deed { at: Instant::now(), what: "lose a pod of", key: deployment });
+            }
+            return;
+        }
+        _ => return shortage(inner, chance),
+    };
+    if inner.store.version != before {
+        inner.deeds.push(Deed { at: Instant::now(), what, key });
+    }
+}
+
+/// No node, or no more pods, for a while: most often a short one.
+fn shortage(inner: &mut Inner, chance: &mut Chance) {
+    let longest = chance.pick(&[SHORT, SHORT, SHORT, LONG]).copied().unwrap_or(SHORT);
+    let until = Some(Instant::now() + chance.up_to(longest));
+    let what = if chance.per_mille(600) {
+        inner.nodes.cordoned_until = until;
+        "cordon the nodes of"
+    } else {
+        inner.nodes.quota_until = until;
+        "use up the quota of"
+    };
+    for_all(inner, what);
+}
+
+/// What this run has, if anything.
+fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
+    let kinds = [Kind::InferenceService, Kind::Deployment, Kind::Service];
+    match chance.below(6) {
+        0 if hazards.restores => {
+            let back = 1 + chance.below(30);
+            inner.store.restore(inner.store.version.saturating_sub(back));
+            moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
+            for_all(inner, "put back the datastore of");
+        }
+        1 if hazards.poison => {
+            let poison = Poison { version: inner.store.version, inside: chance.per_mille(500) };
+            inner.faults.poisoned.insert(chance.pick(&kinds).copied().unwrap_or(Kind::Deployment), poison);
+            // All watches end.
+            inner.store.restores += 1;
+            moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
+        }
+        2 | 3 if hazards.refusals => {
+            inner.faults.lasting = match inner.faults.lasting {
+                None => chance.pick(&Lasting::ALL).copied(),
+                Some(_) => None,
+            };
+            inner.moments.refused.clear();
+            inner.excuses.add(None);
+        }
+        4 if hazards.namespaces => {
+            let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
+            let is_there = inner.store.objects.keys().any(|key| key.namespace == namespace);
+            if is_there && inner.store.terminating.insert(namespace.to_owned()) {
+                for_all(inner, "take away the namespace of");
+            }
+        }
+        _ => inner.store.compact(inner.store.version.saturating_sub(chance.below(10))),
+    }
+}
+
+fn for_all(inner: &mut Inner, what: &'static str) {
+    let all: Vec<Key> = inner.store.of_kind(Kind::InferenceService).map(|(key, _)| key.clone()).collect();
+    inner.deeds.extend(all.into_iter().map(|key| Deed { at: Instant::now(), what, key }));
+}
+
+/// Deletes an InferenceService and its children, and makes them again as a backup tool does: with labels and specs, and
+/// without uids, owners and status.
+fn restore_from_backup(store: &mut Store, key: &Key) {
+    if store.get(key).is_none() || store.terminating.contains(&key.namespace) {
+        return;
+    }
+    let keys = [Kind::InferenceService, Kind::Deployment, Kind::Service].map(|kind| Key { kind, ..key.clone() });
+    let saved: Vec<(Key, Value)> =
+        keys.into_iter().filter_map(|key| store.get(&key).cloned().map(|object| (key, object))).collect();
+    for (key, _) in &saved {
+        store.delete(key);
+    }
+    for (key, object) in saved {
+        let mut saved = json!({"metadata": {}, "spec": object["spec"]});
+        if object["metadata"]["labels"].is_object() {
+            saved["metadata"]["labels"] = object["metadata"]["labels"].clone();
+        }
+        drop(store.create(&key, saved));
+    }
+}
+
+/// One that this InferenceService had before.
+fn earlier_spec(store: &Store, key: &Key, chance: &mut Chance) -> Option<Value> {
+    let uid = &store.get(key)?["metadata"]["uid"];
+    let changes = store.history.iter().filter(|change| change.key == *key);
+    let specs: Vec<&Value> = changes
+        .filter_map(|change| change.before.as_ref())
+        .filter(|before| before["metadata"]["uid"] == *uid)
+        .map(|before| &before["spec"])
+        .collect();
+    chance.pick(&specs).map(|spec| (*spec).clone())
+}
+
 fn create(store: &mut Store, key: &Key, spec: &Value) {
+    store.gone.remove(&key.namespace);
     drop(store.create(key, json!({"metadata": {}, "spec": spec})));
 }
 
@@ -128,19 +347,13 @@ fn spec(chance: &mut Chance) -> Value {
 /// What people and other programs do to a child, each kind's own way.
 fn edit(object: &mut Value, kind: Kind, chance: &mut Chance) {
     match (chance.below(6), kind) {
-        (0, _) => remove(&mut object["metadata"], "ownerReferences"),
-        (1, _) => remove(&mut object["metadata"]["labels"], MANAGED_BY),
+        (0, _) => remove(object, "/metadata", "ownerReferences"),
+        (1, _) => remove(object, "/metadata/labels", MANAGED_BY),
         (2 | 3, Kind::Service) => object["spec"]["ports"] = json!([{"port": 99}]),
         (_, Kind::Service) => object["spec"]["selector"] = json!({"app": "foreign"}),
         (2, _) => object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("foreign"),
         (3, _) => object["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--foreign"]),
         (_, _) => object["spec"]["replicas"] = json!(7),
-    }
-}
-
-fn remove(object: &mut Value, field: &str) {
-    if let Some(object) = object.as_object_mut() {
-        object.remove(field);
     }
 }
 

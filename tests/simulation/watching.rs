@@ -25,6 +25,8 @@ struct Watching {
     question: WatchQuestion,
     /// Everything up to this resourceVersion was sent or is in `lines`.
     cursor: u64,
+    /// The datastore's, when it was opened.
+    restores: u64,
     lines: VecDeque<String>,
     bookmark_at: Instant,
     ends_at: Instant,
@@ -35,7 +37,7 @@ struct Watching {
 
 pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer>, Refusal> {
     let mut inner = cluster.lock();
-    let mut lines = VecDeque::new();
+    let (mut lines, mut is_over) = (VecDeque::new(), false);
     let cursor = if question.initial_events {
         if !inner.faults.streams_lists {
             return Err(refusal(
@@ -47,13 +49,29 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         let stale = inner.draw(None, Faults::staleness);
         let version = inner.store.version.saturating_sub(stale).max(inner.store.floor);
         initial_events(&inner, &question, version, &mut lines);
+        if inner.faults.breaks_streams {
+            // What ends the list never comes.
+            lines.pop_back();
+            lines.push_back(failure(500, "InternalError", "etcdserver: mvcc: required revision has not been reached"));
+            is_over = true;
+        }
         version
     } else {
+        let kind = question.selection.kind;
+        match inner.faults.poisoned.get(&kind).filter(|poison| question.version >= poison.version) {
+            Some(poison) if poison.inside => {
+                lines.push_back(failure(500, "InternalError", "the watch cache cannot serve this version"));
+                is_over = true;
+            }
+            Some(_) => return Err(refusal(504, "Timeout", "Too large resource version")),
+            None => {}
+        }
         // Where that is forgotten already, the first line says so: the answer has begun when it is looked for.
         let repeats = inner.draw(None, Faults::repeats);
         let floor = inner.store.floor.min(question.version);
         question.version.saturating_sub(repeats).max(floor)
     };
+    let restores = inner.store.restores;
     let life = SHORTEST + inner.faults.chance.up_to(SHORTEST);
     drop(inner);
     let now = Instant::now();
@@ -61,11 +79,12 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         cluster: cluster.clone(),
         question,
         cursor,
+        restores,
         lines,
         bookmark_at: now + BOOKMARK_EVERY,
         ends_at: now + life,
         is_broken: false,
-        is_over: false,
+        is_over,
     };
     Ok(streamed(futures::stream::unfold(watching, |mut watching| async move {
         let bytes = watching.next().await?;
@@ -93,6 +112,11 @@ impl Watching {
                 self.is_broken = false;
                 self.lines.clear();
                 return Some(Err("connection reset by peer".into()));
+            }
+            if !self.is_over && self.restores != self.cluster.lock().store.restores {
+                // The API server is another one now.
+                self.is_broken = true;
+                continue;
             }
             if let Some(line) = self.lines.pop_front() {
                 return self.send(line).await;
@@ -137,6 +161,10 @@ impl Watching {
     fn collect(&mut self) {
         let cluster = self.cluster.clone();
         let inner = cluster.lock();
+        // From a version that is not there yet: nothing is said, not even that, until it is.
+        if self.cursor > inner.store.version {
+            return;
+        }
         if self.cursor < inner.store.floor {
             self.lines.push_back(expired());
             self.is_over = true;
@@ -153,6 +181,9 @@ impl Watching {
 
     fn bookmark(&mut self) {
         self.bookmark_at = Instant::now() + BOOKMARK_EVERY;
+        if self.cursor > self.cluster.lock().store.version {
+            return;
+        }
         let metadata = json!({"resourceVersion": self.cursor.to_string()});
         self.lines.push_back(line("BOOKMARK", &json!({"metadata": metadata})));
     }
@@ -180,6 +211,10 @@ fn line(kind: &str, object: &Value) -> String {
 }
 
 fn expired() -> String {
-    let status = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
+    failure(410, "Expired", "too old")
+}
+
+fn failure(code: u16, reason: &str, message: &str) -> String {
+    let status = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message});
     line("ERROR", &status)
 }

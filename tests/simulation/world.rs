@@ -1,13 +1,12 @@
 //! One run: a cluster, its controllers, users, strangers, and an operator that is killed and started again
 //! now and then; then faults stop, and what must be true then is looked at.
 
-use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
-use inference_operator::settings::Settings;
 use inference_operator::telemetry::metrics::Metrics;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -16,8 +15,11 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
+use crate::setup::SETTINGS;
 use crate::totals::Totals;
-use crate::{budget, controllers, memory, oracle, server, users};
+use crate::users::Hazards;
+use crate::violation::{Name, Violation, is_tolerated};
+use crate::{budget, clock, controllers, memory, moments, obstacles, oracle, record, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
@@ -39,16 +41,6 @@ pub const MOST_DEEDS: usize = 50;
 /// Lines of a trace.
 const TRACE: usize = 60;
 
-thread_local! {
-    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// Seconds since 1970 on the simulation's clock.
-fn now() -> u32 {
-    let began = BEGAN.get().unwrap_or_else(Instant::now);
-    1_800_000_000 + u32::try_from(began.elapsed().as_secs()).unwrap_or(0)
-}
-
 /// One run in which all was as it must be.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Run {
@@ -57,54 +49,90 @@ pub struct Run {
     pub totals: Totals,
 }
 
-/// `most_deeds`: users and strangers do no more than that. The error says what is not as it must be.
-pub fn run(seed: u64, most_deeds: usize) -> Result<Run, String> {
+/// One run in which not all was as it must be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Failure {
+    pub violations: Vec<Violation>,
+    /// The end of what happened.
+    pub trace: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{}", self.trace)?;
+        self.violations.iter().try_for_each(|violation| writeln!(out, "{violation}"))
+    }
+}
+
+/// `most_deeds`: users and strangers do no more than that.
+pub fn run(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.map_err(|error| error.to_string())?.block_on(simulate(seed, most_deeds))
+    runtime.expect("a runtime").block_on(simulate(seed, most_deeds))
 }
 
 /// The fewest deeds with which the seed fails still, and what is wrong then. None: it does not fail.
-pub fn cut_down(seed: u64) -> Option<(usize, String)> {
+pub fn cut_down(seed: u64) -> Option<(usize, Failure)> {
     (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
 }
 
-async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, String> {
-    BEGAN.set(Some(Instant::now()));
+async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
+    clock::begin();
     let mut chance = Chance::new(seed);
     let mut faults = Faults {
         on: true,
         rate: chance.pick(&RATES).copied().unwrap_or(0),
         streams_lists: chance.per_mille(700),
+        breaks_streams: chance.per_mille(30),
         ..Faults::none(Chance::new(seed ^ 0xfa17))
     };
     let is_killed = chance.per_mille(500);
     if is_killed {
         faults.kills = KILLS;
     }
+    let hazards = Hazards::draw(&mut chance);
     let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
     let cluster = Cluster::new(faults);
-    let _world = Ends(tokio::spawn(controllers::run(cluster.clone())));
+    let _world = Ends(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
+    let _oracle = Ends(tokio::spawn(watches(cluster.clone())));
     // What it remembers when faults stop it has to live with.
     let mut process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
-    users::act(&cluster, &mut chance, deeds).await;
+    users::act(&cluster, &mut chance, deeds, hazards).await;
 
     cluster.with(|inner| {
         inner.faults.on = false;
         users::strangers_leave(inner);
     });
-    comes_to_rest(&cluster).await?;
-    let process = (&mut process.0).await.map_err(|error| error.to_string())?;
-    for process in twin.into_iter().chain([process]) {
-        let memory = process.end().await?;
-        if let Some(complaint) = memory::complaint(&cluster.lock().store, &memory) {
-            return Err(complaint);
+    cluster.wake();
+    if comes_to_rest(&cluster).await {
+        let process = (&mut process.0).await.expect("no panic");
+        for process in twin.into_iter().chain([process]) {
+            let memory = process.end().await;
+            let mut inner = cluster.lock();
+            if let Some(complaint) = memory::complaint(&inner.store, &memory) {
+                inner.complain(Name::Memory, complaint);
+            }
         }
     }
     let inner = cluster.lock();
-    let totals = Totals { requests: inner.answered, faults: inner.faults.kinds.clone() };
-    Ok(Run { trace: trace(&inner, usize::MAX), totals })
+    record::write(&inner.moments.seen);
+    let violations: Vec<Violation> =
+        inner.violations.iter().filter(|violation| !is_tolerated(violation.name)).cloned().collect();
+    if violations.is_empty() {
+        let totals = Totals { requests: inner.answered, faults: inner.faults.kinds.clone() };
+        Ok(Run { trace: trace(&inner, usize::MAX), totals })
+    } else {
+        Err(Failure { violations, trace: trace(&inner, TRACE) })
+    }
+}
+
+/// Looks now and then, until it is known how all ends.
+async fn watches(cluster: Shared) {
+    while !cluster.lock().is_over {
+        tokio::time::sleep(obstacles::PACE).await;
+        obstacles::look(&mut cluster.lock());
+    }
 }
 
 /// The operator's process, again and again. Returns the one that is alive when faults stop.
@@ -140,9 +168,12 @@ struct Process {
 impl Process {
     /// `killed`: is told when it is time to kill it.
     fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
-        cluster.lock().excuses.add(None);
+        let mut inner = cluster.lock();
+        inner.excuses.add(None);
+        moments::process_starts(&mut inner);
+        drop(inner);
         let client = server::client(cluster.clone(), killed);
-        let context = Context::new(client, Settings::default(), now);
+        let context = Context::new(client, SETTINGS.clone(), clock::now);
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
         let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
@@ -150,9 +181,9 @@ impl Process {
     }
 
     /// As it is told to. What it remembered.
-    async fn end(mut self) -> Result<Memory, String> {
+    async fn end(mut self) -> Memory {
         drop(self.ends);
-        (&mut self.task.0).await.map_err(|error| error.to_string())
+        (&mut self.task.0).await.expect("no panic")
     }
 }
 
@@ -165,29 +196,37 @@ impl<T> Drop for Ends<T> {
     }
 }
 
-async fn comes_to_rest(cluster: &Shared) -> Result<(), String> {
-    let settings = Settings::default();
+/// False: it does not, and there is nothing more to look at.
+async fn comes_to_rest(cluster: &Shared) -> bool {
     let deadline = Instant::now() + SETTLES_WITHIN;
-    let mut complaints = vec!["nothing was looked at".to_owned()];
-    while !complaints.is_empty() && Instant::now() < deadline {
+    let complaints = loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        complaints = oracle::complaints(&cluster.lock().store, &settings);
-        complaints.extend(cluster.lock().violations.iter().cloned());
+        let complaints = oracle::complaints(&cluster.lock().store);
+        if complaints.is_empty() || Instant::now() >= deadline {
+            break complaints;
+        }
+    };
+    cluster.lock().is_over = true;
+    let is_settled = complaints.is_empty();
+    for (name, complaint) in complaints {
+        cluster.lock().complain(name, complaint);
     }
-    if !complaints.is_empty() {
-        return Err(format!("after faults stopped:\n{}\n{}", complaints.join("\n"), trace(&cluster.lock(), TRACE)));
+    if !is_settled {
+        return false;
     }
     // A look that was put off, and statuses that follow.
     tokio::time::sleep(Duration::from_secs(120)).await;
     let (quiet_since, version) = cluster.with(|inner| (inner.log.len(), inner.store.version));
     tokio::time::sleep(SILENCE).await;
-    let inner = cluster.lock();
+    let mut inner = cluster.lock();
     if inner.store.version != version || inner.log.len() != quiet_since {
-        return Err(format!("it is not quiet:\n{}", trace(&inner, TRACE)));
+        inner.complain(Name::NotQuiet, "it is not quiet");
+        return false;
     }
-    let mut complaints = inner.violations.clone();
-    complaints.extend(budget::complaints(&inner));
-    if complaints.is_empty() { Ok(()) } else { Err(format!("{}\n{}", complaints.join("\n"), trace(&inner, TRACE))) }
+    for complaint in budget::complaints(&inner) {
+        inner.complain(Name::OverBudget, complaint);
+    }
+    true
 }
 
 /// The end of what happened, requests and deeds in their order, with the seconds since the beginning.
@@ -197,7 +236,6 @@ fn trace(inner: &Inner, most_lines: usize) -> String {
     let mut lines: Vec<(Instant, String)> = deeds.chain(requests).collect();
     lines.sort_by_key(|(at, _)| *at);
     let lines = lines.split_off(lines.len().saturating_sub(most_lines));
-    let began = BEGAN.get().unwrap_or_else(Instant::now);
-    let line = |(at, what): (Instant, String)| format!("{:10.3} {what}", (at - began).as_secs_f64());
+    let line = |(at, what): (Instant, String)| format!("{:10.3} {what}", clock::elapsed(at).as_secs_f64());
     lines.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,0 +1,197 @@
+//! What must be true at every moment, and not only in the end. The server tells it of each request of the operator as
+//! it arrives and as it is answered, the simulation of each deed, and now and then it looks by itself (obstacles.rs).
+//! Complains of each thing once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::cluster::Inner;
+use crate::judge;
+use crate::kstatus::{Verdict, verdict};
+use crate::question::Question;
+use crate::rollout::number;
+use crate::setup::desired;
+use crate::store::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
+use crate::violation::Name;
+
+/// client-go's limits for the Events of one object: so many at once, and then one in five minutes.
+const EVENT_BURST: f64 = 25.0;
+const SECONDS_AN_EVENT: f64 = 300.0;
+
+/// What may be in flight when a namespace begins to go away: a process works on this many of it, in so many requests.
+const IN_FLIGHT: u64 = 3 * 4;
+
+/// More requests in one second than six InferenceServices and their faults explain.
+const STORM: u64 = 400;
+
+#[derive(Default)]
+pub struct Moments {
+    /// How many there were in this second.
+    requests: (u32, u64),
+    is_storm: bool,
+    /// Requests that are refused each time, and since when.
+    pub refused: BTreeMap<(Key, &'static str), Instant>,
+    /// Whether anything but chance ever refused anything.
+    pub was_refused: bool,
+    /// What stands in the way of each, and since when.
+    pub since: BTreeMap<(Key, &'static str), Instant>,
+    /// The datastore's version when that was looked for last.
+    pub looked_at: Option<(u64, u64)>,
+    /// Nothing is asked of what the operator cannot have heard yet.
+    pub deaf_until: Option<Instant>,
+    /// Objects as they were seen, for kstatus itself to judge.
+    pub seen: BTreeSet<String>,
+    told: BTreeSet<(Name, String)>,
+    /// Tokens that were left at that time.
+    events: BTreeMap<String, (f64, Instant)>,
+    /// The newest generation that a Deployment of this uid's was built from.
+    newest: BTreeMap<String, i64>,
+    /// Requests about a namespace since the first that was refused because it goes away.
+    dying: BTreeMap<String, u64>,
+    early: BTreeSet<String>,
+}
+
+/// Complains, if it has not yet.
+pub fn complain(inner: &mut Inner, name: Name, about: String, what: String) {
+    if inner.moments.told.insert((name, about)) {
+        inner.complain(name, what);
+    }
+}
+
+/// A new process does not know what the one before did.
+pub fn process_starts(inner: &mut Inner) {
+    inner.moments.events.clear();
+    inner.moments.dying.values_mut().for_each(|count| *count = 0);
+}
+
+/// The datastore was put back, or a watch is refused from now on: to find that out takes a while.
+pub fn cannot_hear(inner: &mut Inner, for_so_long: Duration) {
+    inner.moments.deaf_until = Some(Instant::now() + for_so_long);
+    inner.moments.newest.clear();
+    inner.excuses.add(None);
+}
+
+/// Does the operator ask at full speed, or has it? Counted by the second.
+pub fn is_storm(inner: &mut Inner) -> bool {
+    let second = crate::clock::now();
+    let (last, count) = inner.moments.requests;
+    inner.moments.requests = if last == second { (second, count + 1) } else { (second, 1) };
+    if inner.moments.is_storm {
+        return true;
+    }
+    let is_storm = inner.moments.requests.1 > STORM;
+    inner.moments.is_storm = is_storm;
+    if is_storm {
+        let what = inner.log.last().map(ToString::to_string).unwrap_or_default();
+        complain(inner, Name::Storm, String::new(), what);
+    }
+    is_storm
+}
+
+/// A request arrives. What it says is judged by what is now, however late it is served.
+pub fn arrives(inner: &mut Inner, question: &Question) {
+    match question {
+        Question::Status { key, uid, status, .. } => {
+            let refused = inner.moments.was_refused || inner.faults.count > 0;
+            let judged = judge::complaint(&inner.store, key, uid, status, refused);
+            let about = uid.as_str().unwrap_or_default().to_owned();
+            let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
+            if is_early {
+                inner.moments.early.insert(about.clone());
+            } else {
+                inner.moments.early.remove(&about);
+            }
+            if let Some((name, what)) = judged {
+                complain(inner, name, format!("{about} {}", status["observedGeneration"]), what);
+            }
+        }
+        Question::Event { event, .. } => event_arrives(inner, event),
+        _ => {}
+    }
+}
+
+fn event_arrives(inner: &mut Inner, event: &Value) {
+    let uid = event["regarding"]["uid"].as_str().unwrap_or_default().to_owned();
+    let reason = event["reason"].as_str().unwrap_or_default();
+    let is_early = inner.moments.early.contains(&uid) && reason == "ReplicasUnavailable";
+    if event["type"] == "Warning" && (is_early || matches!(reason, "RollingOut" | "DeploymentPending")) {
+        complain(inner, Name::EarlyWarning, uid.clone(), event.to_string());
+    }
+    let (left, at) = inner.moments.events.get(&uid).copied().unwrap_or((EVENT_BURST, Instant::now()));
+    let left = (left + at.elapsed().as_secs_f64() / SECONDS_AN_EVENT).min(EVENT_BURST) - 1.0;
+    inner.moments.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
+    if left < 0.0 {
+        complain(inner, Name::TooManyEvents, uid, event.to_string());
+    }
+}
+
+/// A request about one object is answered.
+pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Option<&Refusal>) {
+    let place = (key.clone(), verb);
+    let goes_away = refusal.is_some_and(|no| no.cause == Some(NAMESPACE_TERMINATING));
+    if !inner.store.terminating.contains(&key.namespace) && !inner.store.gone.contains(&key.namespace) {
+        inner.moments.dying.remove(&key.namespace);
+    }
+    if let Some(count) = inner.moments.dying.get_mut(&key.namespace) {
+        *count += 1;
+        if *count > IN_FLIGHT {
+            let what = format!("{verb} {key:?}");
+            complain(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
+        }
+    } else if goes_away {
+        inner.moments.dying.insert(key.namespace.clone(), 0);
+    }
+    match refusal {
+        // No refusal of what was asked for, but an answer.
+        Some(no) if matches!(no.code, 404 | 409) || goes_away => {}
+        Some(_) => {
+            inner.moments.was_refused = true;
+            inner.moments.refused.entry(place).or_insert_with(Instant::now);
+        }
+        None => drop(inner.moments.refused.remove(&place)),
+    }
+}
+
+/// The operator has written a Deployment: of which generation of the spec is it?
+pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
+    let owner = Key { kind: Kind::InferenceService, ..key.clone() };
+    let Some(uid) = written["metadata"]["ownerReferences"][0]["uid"].as_str() else { return };
+    let Some(generation) = generation_of(&inner.store, &owner, uid, written) else { return };
+    let newest = inner.moments.newest.get(uid).copied().unwrap_or(0);
+    inner.moments.newest.insert(uid.to_owned(), newest.max(generation));
+    if generation < newest {
+        let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
+        complain(inner, Name::OlderSpec, uid.to_owned(), what);
+    }
+}
+
+/// The latest that asks for just this.
+fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value) -> Option<i64> {
+    let mut changes = store.history.iter().rev().filter(|change| change.key == *owner);
+    let asks_for_it = |object: &&Value| {
+        let desired = desired(Kind::Deployment, owner, uid, &object["spec"]);
+        object["metadata"]["uid"] == json!(uid) && desired.is_some_and(|desired| desired["spec"] == written["spec"])
+    };
+    let object = changes.find_map(|change| change.after.as_ref().filter(asks_for_it))?;
+    Some(number(&object["metadata"]["generation"]))
+}
+
+/// What kstatus says of each InferenceService now. After each deed and each status.
+pub fn look(inner: &mut Inner) {
+    let mut early = Vec::new();
+    for (_, object) in inner.store.of_kind(Kind::InferenceService) {
+        let verdict = verdict(object);
+        if *crate::setup::RECORDS {
+            inner.moments.seen.insert(format!("{verdict:?} {object}"));
+        }
+        if verdict == Verdict::Current && object["status"]["phase"] != "Ready" {
+            early.push((object["metadata"]["uid"].to_string(), object.to_string()));
+        }
+    }
+    for (uid, object) in early {
+        complain(inner, Name::EarlyCurrent, uid, object);
+    }
+}

@@ -1,0 +1,128 @@
+//! Does each status name within a minute what stands in the way? Looked at every ten seconds: what lasts longer than a
+//! minute, with nothing by chance in between that could explain a delay, must be in the condition.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::cluster::Inner;
+use crate::guard::is_adoptable;
+use crate::judge::{REFUSALS, has_all, is_foreign, reason};
+use crate::moments::complain;
+use crate::oracle::missing;
+use crate::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
+use crate::setup::{LOAD, desired};
+use crate::store::{Key, Kind, Store, is_deleting};
+use crate::violation::Name;
+
+pub const PACE: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The longest that one fault keeps anything from the operator: an event that is late.
+const RECOVERY: Duration = Duration::from_secs(120);
+
+/// Something that stands in the way: what it is, how soon it has to be named, and by which reasons.
+struct Obstacle {
+    what: &'static str,
+    within: Duration,
+    reasons: &'static [&'static str],
+}
+
+impl Obstacle {
+    fn new(what: &'static str, reasons: &'static [&'static str]) -> Obstacle {
+        Obstacle { what, within: MINUTE, reasons }
+    }
+}
+
+/// To be called at this pace.
+pub fn look(inner: &mut Inner) {
+    let version = (inner.store.version, inner.store.restores);
+    if inner.moments.looked_at == Some(version) && inner.moments.since.is_empty() && inner.moments.refused.is_empty() {
+        return;
+    }
+    inner.moments.looked_at = Some(version);
+    let objects: Vec<(Key, Value)> =
+        inner.store.of_kind(Kind::InferenceService).map(|(key, object)| (key.clone(), object.clone())).collect();
+    let is_there =
+        |key: &Key| objects.iter().any(|(there, _)| there.name == key.name && there.namespace == key.namespace);
+    inner.moments.since.retain(|(key, _), _| is_there(key));
+    inner.moments.refused.retain(|(key, _), _| is_there(key));
+    for (key, object) in objects {
+        let is_leaving = is_deleting(&object) || inner.store.terminating.contains(&key.namespace);
+        if !is_leaving {
+            look_at(inner, &key, &object);
+        }
+    }
+}
+
+fn look_at(inner: &mut Inner, key: &Key, object: &Value) {
+    let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
+    let mut obstacles = in_the_way(&inner.store, key, object);
+    if inner.moments.refused.keys().any(|(refused, _)| refused.name == key.name && refused.namespace == key.namespace) {
+        obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
+    }
+    let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
+    let mut wrong: Vec<(Name, Obstacle)> =
+        obstacles.into_iter().map(|obstacle| (Name::SilentObstacle, obstacle)).collect();
+    if status["observedGeneration"] != object["metadata"]["generation"] {
+        wrong.push((Name::StaleStatus, Obstacle::new("the status speaks of an older spec", &[])));
+    }
+    let deployment = inner.store.get(&Key { kind: Kind::Deployment, ..key.clone() });
+    let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
+    if status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
+        wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
+    }
+    inner.moments.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
+    let explained = inner.excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
+    for (name, Obstacle { what, within, .. }) in wrong {
+        let since = *inner.moments.since.entry((key.clone(), what)).or_insert_with(Instant::now);
+        let since = Some(since).max(explained).max(inner.moments.deaf_until).unwrap_or(since);
+        // One that is told may be one of several.
+        if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
+            complain(inner, name, format!("{uid} {what}"), format!("{}/{}: {what}: {object}", key.namespace, key.name));
+        }
+    }
+}
+
+fn in_the_way(store: &Store, key: &Key, object: &Value) -> Vec<Obstacle> {
+    let uid = &object["metadata"]["uid"];
+    let mut obstacles = Vec::new();
+    let Some(desired) = desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]) else {
+        return obstacles;
+    };
+    for kind in Kind::CHILDREN {
+        let key = Key { kind, ..key.clone() };
+        let Some(child) = store.get(&key) else { continue };
+        if is_deleting(child) {
+            obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
+        } else if is_foreign(&key, child, uid) {
+            obstacles.push(Obstacle::new("the name is taken", &["NameTaken", "Terminating"]));
+        } else if kind == Kind::Deployment && !is_adoptable(&key, child) {
+            obstacles.extend(in_the_rollout(child, &desired));
+        }
+    }
+    obstacles
+}
+
+fn in_the_rollout(deployment: &Value, desired: &Value) -> Option<Obstacle> {
+    let status = &deployment["status"];
+    let is_observed = number(&status["observedGeneration"]) >= number(&deployment["metadata"]["generation"]);
+    if !is_observed || is_complete(deployment, status) {
+        return None;
+    }
+    if deployment["spec"]["paused"] == true {
+        // A pause hides what else there is, and is hidden by it.
+        return Some(Obstacle::new("the Deployment is paused", &["DeploymentPaused", TIMED_OUT, "FailedCreate"]));
+    }
+    if condition(status, "ReplicaFailure").is_some() {
+        return Some(Obstacle::new("pods cannot be made", &["FailedCreate"]));
+    }
+    if has_reason(status, TIMED_OUT) {
+        return Some(Obstacle::new("the rollout does not proceed", &[TIMED_OUT]));
+    }
+    let is_ours = missing(&deployment["spec"], &desired["spec"], "").is_none();
+    (is_ours && has_reason(status, COMPLETE)).then_some(Obstacle {
+        within: LOAD + MINUTE,
+        ..Obstacle::new("replicas do not come", &["ReplicasUnavailable"])
+    })
+}

@@ -1,0 +1,110 @@
+//! What stands behind one Deployment: its ReplicaSets, their pods, and what the ReplicaSet controller, the scheduler
+//! and the kubelet do with them. Moved on by the controllers; the Deployment controller (rollout.rs) reads the
+//! published counts, as the real one reads the ReplicaSets' status.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::chance::Chance;
+
+/// A model is loaded in this time, where there is a node for it.
+const SLOWEST_LOAD: Duration = Duration::from_secs(60);
+
+/// What all pods of the cluster depend on.
+#[derive(Default)]
+pub struct Nodes {
+    /// No pod finds a node until then.
+    pub cordoned_until: Option<Instant>,
+    /// No pod can be made until then: a quota is used up.
+    pub quota_until: Option<Instant>,
+}
+
+impl Nodes {
+    fn holds(until: Option<Instant>, now: Instant) -> bool {
+        until.is_some_and(|until| now < until)
+    }
+
+    /// When something changes by itself.
+    pub fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        [self.cordoned_until, self.quota_until].into_iter().flatten().filter(|until| *until > now).min()
+    }
+
+    /// All is well from now on.
+    pub fn heal(&mut self) {
+        *self = Nodes::default();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pod {
+    /// For a node.
+    Waiting,
+    Loading(Instant),
+    Ready,
+}
+
+/// What a ReplicaSet says of itself, and the Deployment controller sums up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub replicas: i64,
+    pub ready: i64,
+    /// Its pods cannot be made.
+    pub fails: bool,
+}
+
+pub struct ReplicaSet {
+    pub template: Value,
+    /// spec.replicas.
+    pub wanted: i64,
+    /// The annotation deployment.kubernetes.io/desired-replicas.
+    pub desired: i64,
+    pub counts: Counts,
+    pods: Vec<Pod>,
+}
+
+impl ReplicaSet {
+    pub fn new(template: Value) -> ReplicaSet {
+        ReplicaSet { template, wanted: 0, desired: 0, counts: Counts::default(), pods: Vec::new() }
+    }
+
+    /// A pod that was ready is gone.
+    pub fn lose_one(&mut self) {
+        if let Some(position) = self.pods.iter().position(|pod| *pod == Pod::Ready) {
+            self.pods.remove(position);
+        }
+    }
+
+    /// One step of everybody who is concerned with pods. True: something is otherwise than before.
+    pub fn step(&mut self, nodes: &Nodes, chance: &mut Chance, now: Instant) -> bool {
+        let before = (self.counts, self.pods.clone());
+        let wanted = usize::try_from(self.wanted).unwrap_or(0);
+        // Those that are not ready go first.
+        self.pods.sort_by_key(|pod| u8::from(*pod != Pod::Ready));
+        self.pods.truncate(wanted);
+        let fails = self.pods.len() < wanted && Nodes::holds(nodes.quota_until, now);
+        if !fails {
+            self.pods.resize(wanted, Pod::Waiting);
+        }
+        for pod in &mut self.pods {
+            match *pod {
+                Pod::Waiting if !Nodes::holds(nodes.cordoned_until, now) => {
+                    *pod = Pod::Loading(now + Duration::from_secs(1) + chance.up_to(SLOWEST_LOAD));
+                }
+                Pod::Loading(until) if until <= now => *pod = Pod::Ready,
+                _ => {}
+            }
+        }
+        let count = |pods: usize| i64::try_from(pods).unwrap_or(0);
+        let ready = count(self.pods.iter().filter(|pod| **pod == Pod::Ready).count());
+        self.counts = Counts { replicas: count(self.pods.len()), ready, fails };
+        (self.counts, &self.pods) != (before.0, &before.1)
+    }
+
+    /// When a pod becomes ready.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        let loads = |pod: &Pod| if let Pod::Loading(until) = pod { Some(*until) } else { None };
+        self.pods.iter().filter_map(loads).min()
+    }
+}

@@ -1,0 +1,34 @@
+//! What the simulated operator is run with. Used by whoever needs to know what it would build.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use inference_operator::api::InferenceServiceSpec;
+use inference_operator::reconcile::validate::validate;
+use inference_operator::reconcile::{deployment, service};
+use inference_operator::settings::{Server, Settings};
+use serde_json::Value;
+
+use crate::store::{Key, Kind};
+
+/// A model may take so long to load. Short, so that a run outlives it.
+pub const LOAD: Duration = Duration::from_secs(300);
+
+pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+    let settings = Settings::default();
+    let load_seconds = u32::try_from(LOAD.as_secs()).unwrap_or_default();
+    Settings { server: Server { load_seconds, ..settings.server.clone() }, ..settings }
+});
+
+/// The child that this spec asks for; None: the spec is refused.
+pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> {
+    let spec = serde_json::from_value::<InferenceServiceSpec>(spec.clone()).map_err(|error| error.to_string());
+    let valid = validate(&key.namespace, &key.name, uid.parse().ok()?, &spec, &SETTINGS.catalogue).ok()?;
+    Some(match kind {
+        Kind::Service => service::build(&valid, &SETTINGS.server),
+        _ => deployment::build(&valid, &SETTINGS.server),
+    })
+}
+
+/// Write down what kstatus is asked about? See scripts/kstatus.sh.
+pub static RECORDS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KSTATUS_RECORD").is_some());
