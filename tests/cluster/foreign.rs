@@ -121,6 +121,8 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
         uid,
         generation: 1,
         reasons: Reasons::ALL,
+        failures: 0,
+        repairs: 0,
         stamps: Stamps::default(),
         summary: None,
         spec: None,

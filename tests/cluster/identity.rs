@@ -22,6 +22,8 @@ fn past(fixture: &Fixture, name: &str) -> Task {
         uid: "00000000-0000-4000-8000-0123456789ab".parse().expect("a uid"),
         generation: 1,
         reasons: Reasons::default(),
+        failures: 0,
+        repairs: 0,
         stamps: Stamps::default(),
         summary: None,
         spec: None,
