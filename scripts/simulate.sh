@@ -10,10 +10,12 @@ usage() {
   cat <<'END'
 Simulates the operator under faults, with one seed after the other.
 
-usage: scripts/simulate.sh [--seeds COUNT] [--from SEED]
+usage: scripts/simulate.sh [--seeds COUNT] [--from SEED] [--count] [--tolerate NAME[,NAME...]]
 
   --seeds COUNT   how many (default 10000)
   --from SEED     the first (default 0)
+  --count         try all seeds, also after some have failed, and print in how many each violation was found
+  --tolerate NAMES  leave these violations out (tests/simulation/violation.rs has all names)
 
 A seed that fails prints what was wrong and how to run it again.
 END
@@ -24,6 +26,8 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       -h | --help) usage && exit ;;
+      --count) export COUNT=1 ;;
+      --tolerate) export TOLERATE=${2:?--tolerate expects names} && shift ;;
       --seeds | --from) [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 expects a number; got '${2:-}'" ;;&
       --seeds) count=$2 && shift ;;
       --from) from=$2 && shift ;;

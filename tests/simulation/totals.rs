@@ -1,7 +1,7 @@
 //! How much was simulated: what the operator asked for, and what went wrong. Summed up over all seeds, and printed as
 //! one line that scripts/reliability.sh reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::violation::Name;
@@ -32,22 +32,22 @@ impl fmt::Display for Totals {
     }
 }
 
-/// A row for each name: in how many seeds, the smallest of them, and what it was there.
+/// A row for each name: in how many seeds, the smallest of them, and what it was there. Obstacles are told apart.
 pub fn by_name(failed: &BTreeMap<u64, Failure>) -> String {
-    let mut rows: BTreeMap<Name, (usize, u64, &str)> = BTreeMap::new();
+    let mut rows: BTreeMap<String, (BTreeSet<u64>, &str)> = BTreeMap::new();
     for (seed, failure) in failed {
-        let mut names: Vec<Name> = failure.violations.iter().map(|violation| violation.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in names {
-            let what = failure.violations.iter().find(|violation| violation.name == name);
-            let what = what.map_or("", |violation| violation.what.lines().next().unwrap_or_default());
-            rows.entry(name).or_insert((0, *seed, what)).0 += 1;
+        for violation in &failure.violations {
+            let what = violation.what.lines().next().unwrap_or_default();
+            let obstacle = what.split(": ").nth(1).filter(|_| violation.name == Name::SilentObstacle);
+            let name = obstacle.map_or(violation.name.as_str().to_owned(), |obstacle| {
+                format!("{}: {obstacle}", violation.name.as_str())
+            });
+            rows.entry(name).or_insert((BTreeSet::new(), what)).0.insert(*seed);
         }
     }
-    let row = |(name, (seeds, seed, what)): (&Name, &(usize, u64, &str))| {
+    let row = |(name, (seeds, what)): (&String, &(BTreeSet<u64>, &str))| {
         let what: String = what.chars().take(400).collect();
-        format!("| {} | {seeds} | {seed} | {what} |\n", name.as_str())
+        format!("| {name} | {} | {} | {what} |\n", seeds.len(), seeds.first().unwrap_or(&0))
     };
     rows.iter().map(row).collect()
 }

@@ -61,8 +61,9 @@ impl Hazards {
 /// Does so many deeds, with pauses.
 pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize, hazards: Hazards) {
     for _ in 0..deeds {
+        let kind = chance.below(100);
         cluster.with(|inner| {
-            match chance.below(100) {
+            match kind {
                 0..70 => deed(inner, chance),
                 70..91 => trouble(inner, chance),
                 _ => hazard(inner, chance, hazards),
@@ -70,11 +71,12 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize, hazards: H
             moments::look(inner);
         });
         cluster.wake();
-        // Often several at once; and now and then nothing for long.
-        match chance.below(100) {
-            0..70 => tokio::time::sleep(chance.up_to(LONGEST_PAUSE)).await,
-            70..75 => tokio::time::sleep(chance.up_to(LONGEST_CALM)).await,
-            _ => {}
+        // Often several at once; and now and then nothing for long, which is when trouble shows.
+        let calm = if kind < 70 { 30 } else { 200 };
+        if chance.per_mille(calm) {
+            tokio::time::sleep(chance.up_to(LONGEST_CALM)).await;
+        } else if chance.per_mille(700) {
+            tokio::time::sleep(chance.up_to(LONGEST_PAUSE)).await;
         }
     }
 }
@@ -184,6 +186,10 @@ fn trouble(inner: &mut Inner, chance: &mut Chance) {
         0 => {
             let is_paused = chance.per_mille(600);
             store.update(&deployment, |object| object["spec"]["paused"] = json!(is_paused));
+            if is_paused && chance.per_mille(500) {
+                // To look at it first, and then forgotten.
+                store.update(&inference_service, |object| object["spec"] = spec(chance));
+            }
             (if is_paused { "pause" } else { "resume" }, deployment)
         }
         1 => {
