@@ -2,7 +2,7 @@
 //! nothing has moved on them for a while. Used by the proxy and the impostor; knows nothing of HTTP.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +35,6 @@ pub struct Listener {
 
 struct Shared {
     certificate: Mutex<Arc<ServerConfig>>,
-    is_open: AtomicBool,
     /// Moves when all connections are to end.
     cuts: watch::Sender<u32>,
     connections: AtomicUsize,
@@ -52,7 +51,6 @@ impl Listener {
         let port = socket.local_addr().expect("an address").port().to_string();
         let shared = Arc::new(Shared {
             certificate: Mutex::new(certificate),
-            is_open: AtomicBool::new(true),
             cuts: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
             idle: Mutex::new(None),
@@ -82,11 +80,6 @@ impl Listener {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// False: whoever connects is turned away at once.
-    pub fn set_open(&self, is_open: bool) {
-        self.shared.is_open.store(is_open, Ordering::Relaxed);
-    }
-
     /// How often somebody has connected.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
@@ -108,9 +101,6 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
     let serve = Arc::new(serve);
     while let Ok((stream, _)) = socket.accept().await {
         shared.connections.fetch_add(1, Ordering::Relaxed);
-        if !shared.is_open.load(Ordering::Relaxed) {
-            continue;
-        }
         let certificate = shared.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut cuts, serve) = (shared.cuts.subscribe(), serve.clone());
         let idle = *shared.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -121,6 +121,17 @@ impl Operator {
         self.metric("process_resident_memory_bytes").await as u64
     }
 
+    /// Whatever happens meanwhile, it sees nothing of it, and nothing of what it was told before.
+    #[allow(dead_code)] // tests/faults/ does it
+    pub fn pause(&self) {
+        signal("STOP", self.child.id());
+    }
+
+    #[allow(dead_code)]
+    pub fn go_on(&self) {
+        signal("CONT", self.child.id());
+    }
+
     /// SIGTERM; how it ended and how long that took.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
