@@ -5,9 +5,15 @@
 
 #[path = "../simulation/chance.rs"]
 mod chance;
-#[path = "../simulation/faults.rs"]
+#[path = "../simulation/clock.rs"]
 #[allow(dead_code)] // the simulation uses all of them
+mod clock;
+#[path = "../simulation/faults.rs"]
+#[allow(dead_code)]
 mod faults;
+#[path = "../simulation/lasting.rs"]
+#[allow(dead_code)]
+mod lasting;
 #[path = "../simulation/question.rs"]
 #[allow(dead_code)]
 mod question;
