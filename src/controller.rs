@@ -53,6 +53,9 @@ const LONG_FAILURES: u8 = 60;
 /// But those that fail together, be there thousands, try no more often than 20 times a second.
 const SHARE_OF_ONE: Duration = Duration::from_millis(50);
 
+/// So many reads in a row, over half a minute, do not find an InferenceService that no watch has called deleted.
+const CONTRADICTED_AFTER: u8 = 6;
+
 /// The time after which one repair is no longer of late.
 const REPAIR_FADES: Duration = Duration::from_secs(300);
 
@@ -72,6 +75,8 @@ struct Controller {
     resume: Instant,
     /// When repairs have last begun to fade.
     faded: Instant,
+    /// What was read says that the watches have missed something.
+    is_contradicted: bool,
     /// It was said that the API server's CRD is older than this operator.
     told_of_older_crd: bool,
     /// The first lists of all three watches have been read.
@@ -140,6 +145,11 @@ pub async fn run(
         }
         controller.depart();
         controller.tell();
+        if std::mem::take(&mut controller.is_contradicted) {
+            inference_services.list_again();
+            deployments.list_again();
+            services.list_again();
+        }
     }
     controller.drain().await;
     controller.memory()
@@ -156,6 +166,7 @@ impl Controller {
             jitter: Jitter::new(seed),
             resume: Instant::now(),
             faded: Instant::now(),
+            is_contradicted: false,
             told_of_older_crd: false,
             synced: Synced::default(),
         }
@@ -315,6 +326,10 @@ impl Controller {
 
     /// Logs what has failed and is not told in the status.
     fn note(&mut self, slot: Slot, error: &Error) {
+        let failures = self.fleet.get(slot).map_or(0, |record| record.failures);
+        if matches!(error, Error::Gone) && failures == CONTRADICTED_AFTER {
+            self.is_contradicted = true;
+        }
         let is_terminating = error.is_of_a_namespace_that_goes();
         let is_news = !is_terminating || self.fleet.namespace_terminates(slot);
         let Some(record) = self.fleet.get(slot) else { return };
