@@ -157,17 +157,17 @@ fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
         let Some(deployment) = inner.store.objects.get(&key) else { continue };
         let version = deployment["metadata"]["resourceVersion"].clone();
         let is_late = Rollout::deadline(deployment).is_some_and(|deadline| deadline <= u64::from(clock::now()));
-        let mut moves = false;
+        let mut acts = false;
         if is_late || rollout.rests_at != version {
             let (scaled, status) = rollout.sync(deployment);
-            moves = scaled || status != deployment["status"];
+            acts = scaled || status != deployment["status"];
             inner.store.update(&key, |deployment| deployment["status"] = status);
         }
         for set in &mut rollout.sets {
-            moves |= set.step(&inner.nodes, chance, now);
+            acts |= set.step(&inner.nodes, chance, now);
         }
-        rollout.rests_at = if moves { Value::Null } else { version };
-        moved |= moves;
+        rollout.rests_at = if acts { Value::Null } else { version };
+        moved |= acts;
     }
     moved || inner.store.version != before
 }
