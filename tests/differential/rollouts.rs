@@ -132,9 +132,9 @@ struct Real {
 }
 
 impl Real {
-    async fn patch(&self, path: &str, patch: &Value) {
+    async fn merge(&self, path: &str, changes: &Value) {
         let request = Request::patch(path).header("content-type", "application/merge-patch+json");
-        let request = request.body(patch.to_string().into_bytes()).expect("a request");
+        let request = request.body(changes.to_string().into_bytes()).expect("a request");
         self.client.request::<Value>(request).await.expect("patched");
     }
 
@@ -146,9 +146,9 @@ impl Real {
     async fn act(&self, step: &Step) -> Seen {
         for node in self.get("/api/v1/nodes").await["items"].as_array().into_iter().flatten() {
             let path = format!("/api/v1/nodes/{}", node["metadata"]["name"].as_str().unwrap_or_default());
-            self.patch(&path, &json!({"spec": {"unschedulable": step.cordoned}})).await;
+            self.merge(&path, &json!({"spec": {"unschedulable": step.cordoned}})).await;
         }
-        self.patch(&self.path, &step.patch).await;
+        self.merge(&self.path, &step.patch).await;
         let (mut reasons, mut last, begun) = (BTreeSet::new(), Value::Null, Instant::now());
         let mut since = Instant::now();
         while since.elapsed() < REST {

@@ -155,12 +155,19 @@ fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
     for (key, uid) in all {
         let rollout = inner.rollouts.entry(uid).or_default();
         let Some(deployment) = inner.store.objects.get(&key) else { continue };
-        let (scaled, status) = rollout.sync(deployment);
-        moved |= scaled;
-        inner.store.update(&key, |deployment| deployment["status"] = status);
-        for set in &mut rollout.sets {
-            moved |= set.step(&inner.nodes, chance, now);
+        let version = deployment["metadata"]["resourceVersion"].clone();
+        let is_late = Rollout::deadline(deployment).is_some_and(|deadline| deadline <= u64::from(clock::now()));
+        let mut acts = false;
+        if is_late || rollout.rests_at != version {
+            let (scaled, status) = rollout.sync(deployment);
+            acts = scaled || status != deployment["status"];
+            inner.store.update(&key, |deployment| deployment["status"] = status);
         }
+        for set in &mut rollout.sets {
+            acts |= set.step(&inner.nodes, chance, now);
+        }
+        rollout.rests_at = if acts { Value::Null } else { version };
+        moved |= acts;
     }
     moved || inner.store.version != before
 }

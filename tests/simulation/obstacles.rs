@@ -69,7 +69,9 @@ fn look_at(inner: &mut Inner, key: &Key, object: &Value) {
     }
     let deployment = inner.store.get(&Key { kind: Kind::Deployment, ..key.clone() });
     let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
-    if status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
+    // What an older spec's status says is stale as a whole.
+    let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
+    if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
         wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
     }
     inner.moments.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));

@@ -17,6 +17,8 @@ const DEFAULT_DEADLINE: i64 = 600;
 #[derive(Default)]
 pub struct Rollout {
     pub sets: Vec<ReplicaSet>,
+    /// The Deployment's resourceVersion at which nothing was left to do, until its deadline or its pods say otherwise.
+    pub rests_at: Value,
 }
 
 pub fn number(value: &Value) -> i64 {
