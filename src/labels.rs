@@ -2,8 +2,9 @@
 //! reads a child; pure.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::pruning::{Fields, Keep};
@@ -48,27 +49,47 @@ pub struct Labels {
     pub complete: bool,
 }
 
-/// The same as the API server sends them; an empty text is a label that is not there.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct WireLabels<'a> {
-    #[serde(borrow, rename = "app.kubernetes.io/name")]
-    app_name: Cow<'a, str>,
-    #[serde(borrow, rename = "app.kubernetes.io/instance")]
-    instance: Cow<'a, str>,
-    #[serde(borrow, rename = "app.kubernetes.io/component")]
-    component: Cow<'a, str>,
-    #[serde(borrow, rename = "app.kubernetes.io/managed-by")]
-    managed_by: Cow<'a, str>,
-    #[serde(borrow, rename = "ai.example.com/inferenceservice")]
-    selector: Cow<'a, str>,
+/// The same as the API server sends them, in the order of `FIELDS`; an empty text is a label that is not there.
+#[derive(Default)]
+pub struct WireLabels<'a>([Cow<'a, str>; FIELDS.len()]);
+
+/// By hand, in 3 kB less of program than serde's derive.
+impl<'de: 'a, 'a> Deserialize<'de> for WireLabels<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Reader)
+    }
 }
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = WireLabels<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("labels")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut labels = WireLabels::default();
+        while let Some((Text(name), Text(value))) = map.next_entry::<Text, Text>()? {
+            if let Some(place) = FIELDS.iter().position(|(known, _)| *known == name) {
+                labels.0[place] = value;
+            }
+        }
+        Ok(labels)
+    }
+}
+
+/// A text that is borrowed where it can be.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl WireLabels<'_> {
     pub fn of(&self, name: &str) -> Labels {
-        let managed = self.managed_by == MANAGED_BY;
-        let ours = managed && self.selector == name;
-        let complete = ours && self.instance == name && self.app_name == APP_NAME && self.component == COMPONENT;
+        let [app_name, instance, component, managed_by, selector] = &self.0;
+        let managed = managed_by == MANAGED_BY;
+        let ours = managed && selector == name;
+        let complete = ours && instance == name && app_name == APP_NAME && component == COMPONENT;
         Labels { managed, ours, complete }
     }
 }
@@ -79,7 +100,7 @@ mod tests {
 
     fn read(labels: &Value) -> Labels {
         let text = labels.to_string();
-        serde_json::from_str::<WireLabels>(&text).expect("labels").of("demo")
+        serde_json::from_slice::<WireLabels>(text.as_bytes()).expect("labels").of("demo")
     }
 
     #[test]

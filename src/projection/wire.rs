@@ -1,5 +1,5 @@
 //! How the lean types are decoded from JSON. Used by serde alone; must never fail because of a spec or
-//! a status that cannot be understood.
+//! a status that cannot be understood. Always from a slice: a second kind of reader would be 20 kB of program.
 
 use std::borrow::Cow;
 use std::hash::Hasher;
@@ -196,10 +196,11 @@ impl<'de> Deserialize<'de> for InferenceService {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = WireInferenceService::deserialize(deserializer)?;
         let spec = match wire.spec {
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|error| error.to_string()),
+            Some(raw) => serde_json::from_slice(raw.get().as_bytes()).map_err(|error| error.to_string()),
             None => Err("spec is missing".to_owned()),
         };
-        let status = wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).filter(says_something);
+        let status =
+            wire.status.and_then(|raw| serde_json::from_slice(raw.get().as_bytes()).ok()).filter(says_something);
         Ok(InferenceService { identity: wire.metadata.into(), spec, status })
     }
 }

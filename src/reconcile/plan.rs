@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Task;
 use super::apply::Known;
 use super::status::{self, Stamps, Summary};
+use crate::api::Phase;
 use crate::controller::reasons::Reasons;
 use crate::error::Error;
 use crate::projection::{Deployment, Identity, Managers, WholeService};
@@ -112,9 +113,11 @@ pub fn can_wait(task: &Task, after: &Summary) -> bool {
     })
 }
 
-/// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed.
+/// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed, unless the
+/// status speaks of a refusal, which is over then.
 pub fn is_of_service_alone(task: &Task) -> bool {
-    task.reasons == Reasons::SERVICE && !is_new(task)
+    let is_well = task.summary.is_some_and(|before| matches!(before.phase, Phase::Ready | Phase::Progressing));
+    task.reasons == Reasons::SERVICE && is_well
 }
 
 /// What was written is ours, unless something on the way has made it nobody's.

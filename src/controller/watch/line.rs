@@ -34,16 +34,16 @@ pub enum Unclear {
 
 pub fn read<K: Kind>(line: &[u8]) -> Result<Line<K>, Unclear> {
     let wire: Wire = serde_json::from_slice(line).map_err(Unclear::Line)?;
-    let text = wire.object.get();
+    let text = wire.object.get().as_bytes();
     match &*wire.kind {
         "BOOKMARK" => {
-            let Bookmark { metadata } = serde_json::from_str(text).map_err(Unclear::Line)?;
+            let Bookmark { metadata } = serde_json::from_slice(text).map_err(Unclear::Line)?;
             let ends_list = metadata.annotations.initial_events_end.is_some();
             Ok(Line::Bookmark { resource_version: metadata.resource_version, ends_list })
         }
-        "ERROR" => serde_json::from_str(text).map(|status| Line::Error(Box::new(status))).map_err(Unclear::Line),
-        "DELETED" => object(text.as_bytes()).map(Line::Deleted),
-        _ => object(text.as_bytes()).map(Line::Applied),
+        "ERROR" => serde_json::from_slice(text).map(|status| Line::Error(Box::new(status))).map_err(Unclear::Line),
+        "DELETED" => object(text).map(Line::Deleted),
+        _ => object(text).map(Line::Applied),
     }
 }
 

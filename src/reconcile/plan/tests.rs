@@ -182,6 +182,23 @@ fn nothing_is_ours_to_change_but_what_this_very_inference_service_controls_or_wa
     }
 }
 
+/// Found by the simulation, seed 1124: the refusal stayed in the status.
+#[test]
+fn a_service_is_looked_at_alone_only_where_the_status_speaks_of_no_refusal() {
+    for (phase, expected) in [
+        (Phase::Ready, true),
+        (Phase::Progressing, true),
+        (Phase::Degraded, false),
+        (Phase::Pending, false),
+        (Phase::Failed, false),
+    ] {
+        let task = Task { summary: Some(summary(phase)), ..task(Reasons::SERVICE) };
+        assert_eq!(is_of_service_alone(&task), expected, "{phase:?}");
+        assert!(!is_of_service_alone(&Task { reasons: Reasons::SERVICE | Reasons::PROGRESS, ..task }));
+    }
+    assert!(!is_of_service_alone(&Task { summary: None, ..task(Reasons::SERVICE) }));
+}
+
 /// An API server that lags behind may have listed the spec before.
 #[test]
 fn a_spec_that_may_be_older_than_what_is_there_is_read_again() {
