@@ -24,7 +24,7 @@ use crate::error::patience;
 use crate::projection::Kind;
 use crate::pruning::Piece;
 use crate::telemetry::metrics::{self, Metrics};
-use complaint::complaint;
+use complaint::{Complaint, complaint};
 use line::{Line, Unclear};
 use progress::{Progress, SILENCE};
 use request::{List, ListMetadata, Opened};
@@ -60,7 +60,7 @@ pub struct Watch<K> {
     deadline: Instant,
     /// Nothing is done before.
     resume: Instant,
-    complaint: Option<String>,
+    complaint: Complaint,
     jitter: Jitter,
     /// Where it is noted that something was heard, and as which watch.
     metrics: Arc<Metrics>,
@@ -116,7 +116,7 @@ impl<K: Kind> Watch<K> {
             progress: Progress::new(Instant::now()),
             deadline: Instant::now(),
             resume: Instant::now(),
-            complaint: None,
+            complaint: Complaint::default(),
             jitter: Jitter::new(seed),
             metrics,
             number: metrics::watch(&K::resource()),
@@ -275,7 +275,7 @@ impl<K: Kind> Watch<K> {
             *resource_version = seen;
             self.progress.told(now);
             self.deadline = self.watch_deadline(now);
-            self.is_well();
+            self.complaint.is_over(K::resource);
         }
         Ok(event)
     }
@@ -291,15 +291,9 @@ impl<K: Kind> Watch<K> {
 
     fn listed(&mut self) -> Event<K> {
         if self.progress.listed(Instant::now(), self.jitter.draw()) {
-            self.is_well();
+            self.complaint.is_over(K::resource);
         }
         Event::InitDone
-    }
-
-    fn is_well(&mut self) {
-        if self.complaint.take().is_some() {
-            tracing::info!(resource = K::resource(), "watching");
-        }
     }
 
     // === requests ===
@@ -342,7 +336,7 @@ impl<K: Kind> Watch<K> {
             (Phase::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
                 tracing::debug!(resource = K::resource(), why, "watching again");
                 self.progress.lived();
-                self.is_well();
+                self.complaint.is_over(K::resource);
                 self.resume_or_list(now);
                 return;
             }
@@ -354,7 +348,7 @@ impl<K: Kind> Watch<K> {
             Interruption::Cut(why) | Interruption::Failed(why) => {
                 tracing::debug!(resource = K::resource(), why, "watching again");
                 if self.progress.is_unlucky() {
-                    self.complain(format!("waiting for the API server: {why}"));
+                    self.complaint.tell(&K::resource(), format!("waiting for the API server: {why}"));
                 }
                 self.resume_or_list(now);
             }
@@ -364,7 +358,7 @@ impl<K: Kind> Watch<K> {
             }
             Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.phase = Phase::Begin,
             Interruption::Refused(error) => {
-                self.complain(complaint(&K::resource(), &error));
+                self.complaint.tell(&K::resource(), complaint(&K::resource(), &error));
                 match self.phase {
                     // It is there, and only has too much to do: a list would be more of it.
                     Phase::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.resume_or_list(now),
@@ -391,15 +385,6 @@ impl<K: Kind> Watch<K> {
         }
         tracing::debug!(resource = K::resource(), "nothing heard for too long, or a day is over; listing again");
         self.phase = Phase::Begin;
-    }
-
-    /// Once, and not again where only a time in it has moved.
-    fn complain(&mut self, complaint: String) {
-        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
-        if self.complaint.as_deref().map(words) != Some(words(&complaint)) {
-            tracing::warn!(resource = K::resource(), "{complaint}");
-            self.complaint = Some(complaint);
-        }
     }
 }
 

@@ -1,6 +1,27 @@
 //! What a watch is waiting for, in words for the person who has to see to it. Called by watch.rs; must never ask for
 //! anything itself.
 
+/// What a watch waits for, said once, and not again where only a time in it has moved.
+#[derive(Default)]
+pub struct Complaint(Option<String>);
+
+impl Complaint {
+    pub fn tell(&mut self, resource: &str, complaint: String) {
+        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+        if self.0.as_deref().map(words) != Some(words(&complaint)) {
+            tracing::warn!(resource, "{complaint}");
+            self.0 = Some(complaint);
+        }
+    }
+
+    /// Called for each event: the name is made only where it is said.
+    pub fn is_over(&mut self, resource: fn() -> String) {
+        if self.0.take().is_some() {
+            tracing::info!(resource = resource(), "watching");
+        }
+    }
+}
+
 pub fn complaint(resource: &str, error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else {
         return format!("waiting for the API server: {}", crate::error::describe(error));
