@@ -41,10 +41,16 @@ pub struct Moments {
     /// The datastore's version when that was looked for last.
     pub looked_at: Option<(u64, u64)>,
     /// Nothing is asked of what the operator cannot have heard yet.
-    pub deaf_until: Option<Instant>,
+    deaf_until: Option<Instant>,
+    /// What was listed since an operator was started last. One that has not heard of all kinds yet works
+    /// on nothing, and so says nothing in any status: it is said in its log and by /readyz.
+    listed: BTreeSet<Kind>,
     /// Objects as they were seen, for kstatus itself to judge.
     pub seen: BTreeSet<String>,
     told: BTreeSet<(Name, String)>,
+    /// Operators that are alive at the same time: one, unless somebody has started a second one by mistake. Each may
+    /// post as many Events as if it were alone, for it does not know of the other.
+    pub operators: u8,
     /// Tokens that were left at that time.
     events: BTreeMap<String, (f64, Instant)>,
     /// The newest generation that a Deployment of this uid's was built from.
@@ -65,6 +71,18 @@ pub fn complain(inner: &mut Inner, name: Name, about: String, what: String) {
 pub fn process_starts(inner: &mut Inner) {
     inner.moments.events.clear();
     inner.moments.dying.values_mut().for_each(|count| *count = 0);
+    inner.moments.listed.clear();
+}
+
+/// A list of this kind was read to its end.
+pub fn is_listed(inner: &mut Inner, kind: Kind) {
+    inner.moments.listed.insert(kind);
+}
+
+/// Since when the operator has heard what there is; None: always.
+pub fn hears_since(moments: &Moments) -> Option<Instant> {
+    let is_in_sync = moments.listed.len() == Kind::ALL.len();
+    if is_in_sync { moments.deaf_until } else { Some(Instant::now()) }
 }
 
 /// The datastore was put back, or a watch is refused from now on: to find that out takes a while.
@@ -120,8 +138,10 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     if event["type"] == "Warning" && (is_early || matches!(reason, "RollingOut" | "DeploymentPending")) {
         complain(inner, Name::EarlyWarning, uid.clone(), event.to_string());
     }
-    let (left, at) = inner.moments.events.get(&uid).copied().unwrap_or((EVENT_BURST, Instant::now()));
-    let left = (left + at.elapsed().as_secs_f64() / SECONDS_AN_EVENT).min(EVENT_BURST) - 1.0;
+    let operators = f64::from(inner.moments.operators);
+    let burst = EVENT_BURST * operators;
+    let (left, at) = inner.moments.events.get(&uid).copied().unwrap_or((burst, Instant::now()));
+    let left = (left + at.elapsed().as_secs_f64() * operators / SECONDS_AN_EVENT).min(burst) - 1.0;
     inner.moments.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
     if left < 0.0 {
         complain(inner, Name::TooManyEvents, uid, event.to_string());

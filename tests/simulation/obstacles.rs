@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::cluster::Inner;
 use crate::guard::is_adoptable;
 use crate::judge::{REFUSALS, has_all, is_foreign, reason};
-use crate::moments::complain;
+use crate::moments::{complain, hears_since};
 use crate::oracle::missing;
 use crate::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
 use crate::setup::{LOAD, desired};
@@ -41,24 +41,25 @@ pub fn look(inner: &mut Inner) {
         return;
     }
     inner.moments.looked_at = Some(version);
-    let objects: Vec<(Key, Value)> =
-        inner.store.of_kind(Kind::InferenceService).map(|(key, object)| (key.clone(), object.clone())).collect();
-    let is_there =
-        |key: &Key| objects.iter().any(|(there, _)| there.name == key.name && there.namespace == key.namespace);
+    let all: Vec<Key> = inner.store.of_kind(Kind::InferenceService).map(|(key, _)| key.clone()).collect();
+    let is_there = |key: &Key| all.iter().any(|there| there.name == key.name && there.namespace == key.namespace);
     inner.moments.since.retain(|(key, _), _| is_there(key));
     inner.moments.refused.retain(|(key, _), _| is_there(key));
-    for (key, object) in objects {
-        let is_leaving = is_deleting(&object) || inner.store.terminating.contains(&key.namespace);
-        if !is_leaving {
-            look_at(inner, &key, &object);
+    for key in all {
+        for (name, about, what) in look_at(inner, &key) {
+            complain(inner, name, about, what);
         }
     }
 }
 
-fn look_at(inner: &mut Inner, key: &Key, object: &Value) {
+/// The name of each thing that is wrong for too long, what it is about, and what it is.
+fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
+    let Inner { store, moments, excuses, .. } = inner;
+    let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
+    let Some(object) = store.get(key).filter(|object| !is_leaving(object)) else { return Vec::new() };
     let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
-    let mut obstacles = in_the_way(&inner.store, key, object);
-    if inner.moments.refused.keys().any(|(refused, _)| refused.name == key.name && refused.namespace == key.namespace) {
+    let mut obstacles = in_the_way(store, key, object);
+    if moments.refused.keys().any(|(refused, _)| refused.name == key.name && refused.namespace == key.namespace) {
         obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
     }
     let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
@@ -67,31 +68,34 @@ fn look_at(inner: &mut Inner, key: &Key, object: &Value) {
     if status["observedGeneration"] != object["metadata"]["generation"] {
         wrong.push((Name::StaleStatus, Obstacle::new("the status speaks of an older spec", &[])));
     }
-    let deployment = inner.store.get(&Key { kind: Kind::Deployment, ..key.clone() });
+    let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
     let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
     // What an older spec's status says is stale as a whole.
     let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
     if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
         wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
     }
-    inner.moments.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
-    let explained = inner.excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
+    moments.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
+    let hears = hears_since(moments);
+    let explained = excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
+    let mut complaints = Vec::new();
     for (name, Obstacle { what, within, .. }) in wrong {
-        let since = *inner.moments.since.entry((key.clone(), what)).or_insert_with(Instant::now);
-        let since = Some(since).max(explained).max(inner.moments.deaf_until).unwrap_or(since);
+        let since = *moments.since.entry((key.clone(), what)).or_insert_with(Instant::now);
+        let since = Some(since).max(explained).max(hears).unwrap_or(since);
         // One that is told may be one of several.
         if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
-            complain(inner, name, format!("{uid} {what}"), format!("{}/{}: {what}: {object}", key.namespace, key.name));
+            let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
+            complaints.push((name, format!("{uid} {what}"), what_is_wrong));
         }
     }
+    complaints
 }
 
 fn in_the_way(store: &Store, key: &Key, object: &Value) -> Vec<Obstacle> {
     let uid = &object["metadata"]["uid"];
+    // Built only where it is asked for: most of the time nothing is in the way.
+    let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
     let mut obstacles = Vec::new();
-    let Some(desired) = desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]) else {
-        return obstacles;
-    };
     for kind in Kind::CHILDREN {
         let key = Key { kind, ..key.clone() };
         let Some(child) = store.get(&key) else { continue };
@@ -103,10 +107,14 @@ fn in_the_way(store: &Store, key: &Key, object: &Value) -> Vec<Obstacle> {
             obstacles.extend(in_the_rollout(child, &desired));
         }
     }
+    // A spec that is refused is all that there is to be said.
+    if !obstacles.is_empty() && desired().is_none() {
+        obstacles.clear();
+    }
     obstacles
 }
 
-fn in_the_rollout(deployment: &Value, desired: &Value) -> Option<Obstacle> {
+fn in_the_rollout(deployment: &Value, desired: &dyn Fn() -> Option<Value>) -> Option<Obstacle> {
     let status = &deployment["status"];
     let is_observed = number(&status["observedGeneration"]) >= number(&deployment["metadata"]["generation"]);
     if !is_observed || is_complete(deployment, status) {
@@ -122,9 +130,8 @@ fn in_the_rollout(deployment: &Value, desired: &Value) -> Option<Obstacle> {
     if has_reason(status, TIMED_OUT) {
         return Some(Obstacle::new("the rollout does not proceed", &[TIMED_OUT]));
     }
-    let is_ours = missing(&deployment["spec"], &desired["spec"], "").is_none();
-    (is_ours && has_reason(status, COMPLETE)).then_some(Obstacle {
-        within: LOAD + MINUTE,
-        ..Obstacle::new("replicas do not come", &["ReplicasUnavailable"])
-    })
+    if !has_reason(status, COMPLETE) || missing(&deployment["spec"], &desired()?["spec"], "").is_some() {
+        return None;
+    }
+    Some(Obstacle { within: LOAD + MINUTE, ..Obstacle::new("replicas do not come", &["ReplicasUnavailable"]) })
 }

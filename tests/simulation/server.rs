@@ -133,7 +133,11 @@ fn act(inner: &mut Inner, question: Question) -> Result<Value, Refusal> {
         Question::List(list) => {
             // After a list a watch goes on from somewhere else.
             inner.faults.poisoned.remove(&list.selection.kind);
-            listing::page(&inner.store, &list)
+            let page = listing::page(&inner.store, &list)?;
+            if page["metadata"]["continue"].is_null() {
+                moments::is_listed(inner, list.selection.kind);
+            }
+            Ok(page)
         }
         Question::Event { namespace, event } => inner.store.refuse_by_namespace(&namespace).map(|()| event),
         Question::Get(key) => {

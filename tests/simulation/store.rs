@@ -25,6 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::InferenceService, Kind::Deployment, Kind::Service];
     pub const CHILDREN: [Kind; 2] = [Kind::Deployment, Kind::Service];
 
     pub fn type_meta(self) -> (&'static str, &'static str) {
@@ -97,6 +98,8 @@ pub struct Store {
     pub gone: BTreeSet<String>,
     /// How often it was put back to an earlier state. Watches do not outlive that.
     pub restores: u64,
+    /// What was there when the datastore was put back to a time at which it was not.
+    pub unmade: BTreeSet<Key>,
     /// All that was ever made, by its uid.
     pub existed: BTreeSet<(Key, String)>,
     made: u64,
@@ -235,12 +238,14 @@ impl Store {
     /// Puts everything back to what it was, resourceVersions too. Uids are drawn anew, as always.
     pub fn restore(&mut self, version: u64) {
         let version = version.max(self.floor).min(self.version);
-        let kinds = [Kind::InferenceService, Kind::Deployment, Kind::Service];
-        self.objects = kinds.into_iter().flat_map(|kind| self.snapshot(kind, version)).collect();
+        let restored = Kind::ALL.into_iter().flat_map(|kind| self.snapshot(kind, version));
+        let restored = restored.map(|(key, object)| (key.clone(), object.clone())).collect();
+        let before = std::mem::replace(&mut self.objects, restored);
         self.history.retain(|change| change.version <= version);
         let objects = &self.objects;
         self.applied.retain(|key, _| objects.contains_key(key));
         self.posted.retain(|key| objects.contains_key(key));
+        self.unmade.extend(before.into_keys().filter(|key| !objects.contains_key(key)));
         self.version = version;
         self.restores += 1;
     }

@@ -263,7 +263,6 @@ fn shortage(inner: &mut Inner, chance: &mut Chance) {
 
 /// What this run has, if anything.
 fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
-    let kinds = [Kind::InferenceService, Kind::Deployment, Kind::Service];
     match chance.below(6) {
         0 if hazards.restores => {
             let back = 1 + chance.below(30);
@@ -273,7 +272,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
         }
         1 if hazards.poison => {
             let poison = Poison { version: inner.store.version, inside: chance.per_mille(500) };
-            inner.faults.poisoned.insert(chance.pick(&kinds).copied().unwrap_or(Kind::Deployment), poison);
+            inner.faults.poisoned.insert(chance.pick(&Kind::ALL).copied().unwrap_or(Kind::Deployment), poison);
             // All watches end.
             inner.store.restores += 1;
             moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);

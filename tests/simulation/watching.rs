@@ -13,11 +13,14 @@ use tower::BoxError;
 use crate::cluster::{Inner, Shared};
 use crate::faults::{Faults, LineFate};
 use crate::listing::{is_in, is_managed, shown};
+use crate::moments;
 use crate::question::{Selection, WatchQuestion};
 use crate::server::{Answer, streamed};
 use crate::store::{Change, Refusal, refusal};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// The annotation of the bookmark after the last object of a streaming list.
+const ENDS_LIST: &str = "k8s.io/initial-events-end";
 const SHORTEST: Duration = Duration::from_secs(1800);
 
 struct Watching {
@@ -99,7 +102,7 @@ fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: 
             lines.push_back(line("ADDED", &shown(object, selection.metadata_only)));
         }
     }
-    let annotations = json!({"k8s.io/initial-events-end": "true"});
+    let annotations = json!({ENDS_LIST: "true"});
     let metadata = json!({"resourceVersion": version.to_string(), "annotations": annotations});
     lines.push_back(line("BOOKMARK", &json!({"metadata": metadata})));
 }
@@ -153,6 +156,9 @@ impl Watching {
                 self.lines.clear();
                 return Some(Ok(expired().into()));
             }
+        }
+        if text.contains(ENDS_LIST) {
+            moments::is_listed(&mut self.cluster.lock(), self.question.selection.kind);
         }
         Some(Ok(text.into()))
     }

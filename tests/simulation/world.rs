@@ -98,6 +98,7 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
     let mut process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
+    cluster.lock().moments.operators = 1 + u8::from(twin.is_some());
     users::act(&cluster, &mut chance, deeds, hazards).await;
 
     cluster.with(|inner| {
