@@ -160,8 +160,11 @@ fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
         let mut acts = false;
         if is_late || rollout.rests_at != version {
             let (scaled, status) = rollout.sync(deployment);
-            acts = scaled || status != deployment["status"];
-            inner.store.update(&key, |deployment| deployment["status"] = status);
+            let is_news = status != deployment["status"];
+            acts = scaled || is_news;
+            if is_news {
+                inner.store.update(&key, |deployment| deployment["status"] = status);
+            }
         }
         for set in &mut rollout.sets {
             acts |= set.step(&inner.nodes, chance, now);

@@ -1,5 +1,7 @@
 //! The simulated server's lists, page by page. Used by the server; pure.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::question::{ListQuestion, Selection};
@@ -23,7 +25,7 @@ pub fn page(store: &Store, question: &ListQuestion) -> Result<Value, Refusal> {
     let mut rest = all.iter().filter(|(key, _)| is_in(selection, key)).enumerate().skip(begin).peekable();
     while let Some((place, (_, object))) = rest.next() {
         if !selection.managed_only || is_managed(object) {
-            items.push(shown(object, selection.metadata_only));
+            items.push(shown(object, selection.metadata_only).into_owned());
         }
         // As the real one does, which has not looked yet whether what is left is asked for: the last page can be empty.
         if items.len() == size && rest.peek().is_some() {
@@ -42,10 +44,12 @@ pub fn is_managed(object: &Value) -> bool {
     object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == json!("inference-operator")
 }
 
-pub fn shown(object: &Value, metadata_only: bool) -> Value {
+pub fn shown(object: &Value, metadata_only: bool) -> Cow<'_, Value> {
     if metadata_only {
-        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
+        Cow::Owned(
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]}),
+        )
     } else {
-        object.clone()
+        Cow::Borrowed(object)
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::cluster::Inner;
@@ -190,12 +190,17 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
 
 /// The latest that asks for just this.
 fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value) -> Option<i64> {
-    let mut changes = store.history.iter().rev().filter(|change| change.key == *owner);
-    let asks_for_it = |object: &&Value| {
-        let desired = desired(Kind::Deployment, owner, uid, &object["spec"]);
-        object["metadata"]["uid"] == json!(uid) && desired.is_some_and(|desired| desired["spec"] == written["spec"])
-    };
-    let object = changes.find_map(|change| change.after.as_ref().filter(asks_for_it))?;
+    let changes = store.history.iter().rev().filter(|change| change.key == *owner);
+    let mut objects = changes.filter_map(|change| change.after.as_ref());
+    let mut asked = None;
+    let object = objects.find(|object| {
+        let generation = number(&object["metadata"]["generation"]);
+        // A spec is the same as long as its generation is.
+        if object["metadata"]["uid"] != uid || asked.replace(generation) == Some(generation) {
+            return false;
+        }
+        desired(Kind::Deployment, owner, uid, &object["spec"]).is_some_and(|desired| desired["spec"] == written["spec"])
+    })?;
     Some(number(&object["metadata"]["generation"]))
 }
 

@@ -108,7 +108,10 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
 fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16, Value), Refusal> {
     let (version, verb, about) = (inner.store.version, question.verb(), question.about().cloned());
     let refused = inner.faults.lasting.and_then(|lasting| lasting.refuses(&question));
-    let built = if let Question::Apply { desired, .. } = &question { Some(desired.clone()) } else { None };
+    let built = match &question {
+        Question::Apply { key, desired, .. } if key.kind == Kind::Deployment => Some(desired.clone()),
+        _ => None,
+    };
     let result = refused.map_or_else(|| act(inner, question), Err);
     let code = result.as_ref().map_or_else(|no| no.code, |_| if *method == Method::POST { 201 } else { 200 });
     let Some(key) = about else { return result.map(|object| (code, object)) };
@@ -117,7 +120,7 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
         if let Some(complaint) = guard::complaint(&inner.store, change) {
             inner.complain(Name::ForeignWrite, complaint);
         }
-        if let Some(built) = built.filter(|_| key.kind == Kind::Deployment) {
+        if let Some(built) = built {
             moments::applied(inner, &key, &built);
         }
         moments::look(inner);

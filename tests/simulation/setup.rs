@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use inference_operator::api::InferenceServiceSpec;
 use inference_operator::reconcile::validate::validate;
-use inference_operator::reconcile::{deployment, service};
+use inference_operator::reconcile::{configuration, deployment, service};
 use inference_operator::settings::{Server, Settings};
 use serde_json::Value;
 
@@ -19,6 +19,9 @@ pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let load_seconds = u32::try_from(LOAD.as_secs()).unwrap_or_default();
     Settings { server: Server { load_seconds, ..settings.server.clone() }, ..settings }
 });
+
+/// Nothing of the settings changes, and to compute it takes longer than most of what a process lives through.
+pub static CONFIGURATION: LazyLock<u64> = LazyLock::new(|| configuration(&SETTINGS));
 
 /// The child that this spec asks for; None: the spec is refused.
 pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> {

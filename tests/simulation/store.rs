@@ -119,13 +119,12 @@ impl Store {
     }
 
     /// All objects of a kind as they were then.
-    pub fn snapshot(&self, kind: Kind, version: u64) -> BTreeMap<Key, Value> {
-        let mut objects: BTreeMap<Key, Value> =
-            self.of_kind(kind).map(|(key, object)| (key.clone(), object.clone())).collect();
+    pub fn snapshot(&self, kind: Kind, version: u64) -> BTreeMap<&Key, &Value> {
+        let mut objects: BTreeMap<&Key, &Value> = self.of_kind(kind).collect();
         for change in self.history.iter().rev().take_while(|change| change.version > version) {
             if change.key.kind == kind {
                 match &change.before {
-                    Some(before) => objects.insert(change.key.clone(), before.clone()),
+                    Some(before) => objects.insert(&change.key, before),
                     None => objects.remove(&change.key),
                 };
             }
@@ -177,14 +176,14 @@ impl Store {
 
     /// Changes an object that is there; nothing is written where nothing changes.
     pub fn update(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Value> {
-        let before = self.objects.get(key)?.clone();
+        let before = self.objects.get(key)?;
         let mut after = before.clone();
         change(&mut after);
-        if after == before {
-            return Some(before);
+        if after == *before {
+            return Some(after);
         }
         // The last finalizer is gone, and so is what it held.
-        if is_deleting(&before) && finalizers(&after).next().is_none() {
+        if is_deleting(before) && finalizers(&after).next().is_none() {
             return self.remove(key, Some(after));
         }
         let annotated = after["metadata"]["annotations"] != before["metadata"]["annotations"];

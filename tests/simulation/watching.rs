@@ -97,7 +97,7 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
 
 fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: &mut VecDeque<String>) {
     let selection = &question.selection;
-    for (key, object) in &inner.store.snapshot(selection.kind, version) {
+    for (key, object) in inner.store.snapshot(selection.kind, version) {
         if is_in(selection, key) && (!selection.managed_only || is_managed(object)) {
             lines.push_back(line("ADDED", &shown(object, selection.metadata_only)));
         }
@@ -199,12 +199,12 @@ impl Watching {
 fn event(change: &Change, selection: &Selection) -> Option<String> {
     let matches =
         |object: &Option<Value>| object.as_ref().is_some_and(|object| !selection.managed_only || is_managed(object));
-    let show = |object: &Option<Value>| object.as_ref().map(|object| shown(object, selection.metadata_only));
+    let (before, after) = (change.before.as_ref(), change.after.as_ref());
     match (matches(&change.before), matches(&change.after)) {
-        (false, true) => Some(line("ADDED", &show(&change.after)?)),
-        (true, true) => Some(line("MODIFIED", &show(&change.after)?)),
+        (false, true) => Some(line("ADDED", &shown(after?, selection.metadata_only))),
+        (true, true) => Some(line("MODIFIED", &shown(after?, selection.metadata_only))),
         (true, false) => {
-            let mut last = show(&change.before)?;
+            let mut last = shown(before?, selection.metadata_only).into_owned();
             last["metadata"]["resourceVersion"] = json!(change.version.to_string());
             Some(line("DELETED", &last))
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
+use inference_operator::telemetry::events::Limit;
 use inference_operator::telemetry::metrics::Metrics;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
-use crate::setup::SETTINGS;
+use crate::setup::{CONFIGURATION, SETTINGS};
 use crate::totals::Totals;
 use crate::users::Hazards;
 use crate::violation::{Name, Violation, is_tolerated};
@@ -174,7 +175,8 @@ impl Process {
         moments::process_starts(&mut inner);
         drop(inner);
         let client = server::client(cluster.clone(), killed);
-        let context = Context::new(client, SETTINGS.clone(), clock::now);
+        let (configuration, events) = (*CONFIGURATION, Limit::default());
+        let context = Arc::new(Context { client, settings: SETTINGS.clone(), configuration, now: clock::now, events });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
         let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
@@ -200,9 +202,14 @@ impl<T> Drop for Ends<T> {
 /// False: it does not, and there is nothing more to look at.
 async fn comes_to_rest(cluster: &Shared) -> bool {
     let deadline = Instant::now() + SETTLES_WITHIN;
+    let (mut complaints, mut looked_at) = (Vec::new(), None);
     let complaints = loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let complaints = oracle::complaints(&cluster.lock().store);
+        let inner = cluster.lock();
+        if looked_at.replace(inner.store.version) != Some(inner.store.version) {
+            complaints = oracle::complaints(&inner.store);
+        }
+        drop(inner);
         if complaints.is_empty() || Instant::now() >= deadline {
             break complaints;
         }
