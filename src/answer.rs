@@ -8,9 +8,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
-use kube::core::response::StatusDetails;
 
-use crate::projection::Kind;
+use crate::projection::{Kind, WireStatus};
 use crate::pruning::{Fields, Keep, Piece, Pruner};
 
 /// A refusal's `metav1.Status`.
@@ -50,9 +49,9 @@ async fn begin(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields)
     }
     let retry_after_seconds = retry_after(response.headers()).unwrap_or(0);
     let mut refusal = Answer::new(response.into_body(), STATUS).refusal(status).await;
-    let causes = refusal.details.map(|details| details.causes).unwrap_or_default();
-    let (name, group, kind, uid) = Default::default();
-    refusal.details = Some(StatusDetails { name, group, kind, uid, causes, retry_after_seconds });
+    if let Some(details) = &mut refusal.details {
+        details.retry_after_seconds = retry_after_seconds;
+    }
     Err(kube::Error::Api(Box::new(refusal)))
 }
 
@@ -118,7 +117,8 @@ impl Answer {
             match self.pruner.advance(&mut self.chunk) {
                 Ok(None) => {}
                 Ok(Some(_)) => {
-                    if let Ok(mut refusal) = serde_json::from_slice::<Status>(self.pruner.kept()) {
+                    if let Ok(refusal) = serde_json::from_slice::<WireStatus>(self.pruner.kept()) {
+                        let mut refusal = Status::from(refusal);
                         refusal.code = status.as_u16();
                         self.finish().await;
                         return refusal;
@@ -135,7 +135,7 @@ impl Answer {
         }
         let text = String::from_utf8_lossy(&excerpt);
         let message = format!("{status}, without a word of the API server: {:?}", text.trim());
-        Status { code: status.as_u16(), message, ..Status::default() }
+        Status { code: status.as_u16(), message, ..WireStatus::default().into() }
     }
 }
 

@@ -138,8 +138,18 @@ impl Error {
         !nobody_is_there && (self.remedy() != Remedy::Time || failures >= TOLD)
     }
 
+    /// What all have to wait: an API server that has too much to do says so with these codes. Of any other it may be a
+    /// webhook that asks, whose business the others are not.
     pub fn patience(&self) -> Duration {
-        if let Error::Kube(refusal) = self { patience(refusal) } else { Duration::ZERO }
+        match self {
+            Error::Kube(refusal @ kube::Error::Api(status)) if matches!(status.code, 429 | 503) => patience(refusal),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// A test of a patch failed, or somebody on the way does not like what it makes: both are 422.
+    pub fn is_unprocessable(&self) -> bool {
+        matches!(self, Error::Kube(kube::Error::Api(status)) if status.code == 422)
     }
 
     pub fn is_of_a_namespace_that_goes(&self) -> bool {

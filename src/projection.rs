@@ -13,7 +13,7 @@ use crate::api::{self, InferenceServiceSpec, InferenceServiceStatus};
 use crate::labels::{self, Labels};
 use crate::pruning::{Fields, Keep};
 use crate::uid::Uid;
-pub(crate) use wire::resource_version;
+pub(crate) use wire::{WireStatus, resource_version};
 
 /// A lean type, and where the API server has its objects.
 pub trait Kind: DeserializeOwned + Send + 'static {

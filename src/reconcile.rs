@@ -53,12 +53,18 @@ pub async fn reconcile(context: &Context, mut task: Task) -> Result<Done, Error>
     let mut children = Children::default();
     let late = |_| Error::Timeout(deadline);
     let converged = tokio::time::timeout(deadline, converge(context, &mut task, &mut children)).await;
-    match converged.map_err(late).flatten() {
+    let result = match converged.map_err(late).flatten() {
         Err(error) if error.is_told(task.failures) => {
-            tokio::time::timeout(deadline, refuse(context, &task, &children, error)).await.map_err(late)?
+            let told = tokio::time::timeout(deadline, refuse(context, &task, &mut children, error)).await;
+            told.map_err(late).flatten()
         }
         result => result,
+    };
+    // Apart, because it decides nothing.
+    if let Some(told) = children.told {
+        report(context, &task, &told).await;
     }
+    result
 }
 
 async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Done, Error> {
@@ -213,7 +219,7 @@ fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), 
 }
 
 /// Computes the status, and writes it where it differs from what it says already.
-async fn conclude(context: &Context, task: &Task, children: &Children) -> Result<Done, Error> {
+async fn conclude(context: &Context, task: &Task, children: &mut Children) -> Result<Done, Error> {
     // Taken away between the apply and now.
     let owned = children.deployment.found().filter(|child| child.identity.is_controlled_by(task.uid));
     let deployment = owned.ok_or(Error::Gone)?;
@@ -238,8 +244,7 @@ async fn conclude(context: &Context, task: &Task, children: &Children) -> Result
             let who = repair.managers.as_ref().and_then(|managers| managers.other.as_deref());
             status::contested(repair.kind, repair.managers.as_ref().map(|_| who), &subject)
         }
-        // It is said who it was until that has been over for a while.
-        None if is_contested && task.reasons != Reasons::COUNT => {
+        None if task.summary.is_some_and(|before| status::stays_contested(&before, now)) => {
             done.next = Next::Count;
             return Ok(done);
         }
@@ -252,11 +257,11 @@ async fn conclude(context: &Context, task: &Task, children: &Children) -> Result
     }
     let ready = deployment.status.ready_replicas;
     let is_forced = children.wrote || task.reasons.contains(Reasons::STATUS);
-    write(context, task, &subject, before.as_ref(), assessment, ready, is_forced, done).await
+    write(context, task, children, &subject, before.as_ref(), assessment, ready, is_forced, done).await
 }
 
 /// Says in the status what stands in the way.
-async fn refuse(context: &Context, task: &Task, children: &Children, error: Error) -> Result<Done, Error> {
+async fn refuse(context: &Context, task: &Task, children: &mut Children, error: Error) -> Result<Done, Error> {
     let mut stamps = children.stamps(task, false);
     if error.remedy() == Remedy::User {
         stamps = stamps.of_no_spec();
@@ -276,7 +281,7 @@ async fn refuse(context: &Context, task: &Task, children: &Children, error: Erro
     let assessment = status::refuse(&error, ready > 0);
     let before = task.summary.map(|before| if before.is_current { before } else { before.of_others() });
     let done = Done { stamps, next: Next::Refused(error), ..Done::unchanged(task) };
-    write(context, task, &subject, before.as_ref(), assessment, ready, false, done).await
+    write(context, task, children, &subject, before.as_ref(), assessment, ready, false, done).await
 }
 
 fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
@@ -296,6 +301,7 @@ fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<
 async fn write(
     context: &Context,
     task: &Task,
+    children: &mut Children,
     subject: &Subject<'_>,
     before: Option<&Summary>,
     assessment: Assessment,
@@ -303,7 +309,7 @@ async fn write(
     is_forced: bool,
     mut done: Done,
 ) -> Result<Done, Error> {
-    let alarm = assessment.clone();
+    let told = assessment.clone();
     let (status, summary) = status::compose(assessment, ready_replicas, done.stamps, subject, before, (context.now)());
     if !is_forced && plan::can_wait(task, &summary) {
         // What is tried again anyway is told then.
@@ -313,10 +319,15 @@ async fn write(
         return Ok(done);
     }
     if is_forced || before.is_none_or(|before| before.checksum != summary.checksum) {
-        let written = apply::write_status(&context.client, task, &status).await?;
-        if task.summary.is_none_or(|before| before.checksum != summary.checksum) {
-            report(context, task, &alarm).await;
-        }
+        let written = match apply::write_status(&context.client, task, &status).await {
+            Err(error) if error.is_unprocessable() => {
+                // Is it the uid? That of another one of this name is not to be written to.
+                read_owner(context, task).await?;
+                return Err(error);
+            }
+            written => written?,
+        };
+        children.told = Some(told).filter(|_| before.is_none_or(|before| before.checksum != summary.checksum));
         done.written = Some(Box::new(written));
     }
     done.summary = Some(summary);

@@ -237,6 +237,10 @@ impl Fleet {
         for record in self.records.iter_mut().flatten() {
             record.state.set(list.mark(), false);
         }
+        if list == List::InferenceServices {
+            // What is there now may have been made again.
+            self.namespaces.iter_mut().for_each(|namespace| namespace.terminating = false);
+        }
     }
 
     /// The list is complete. Returns the slots of which something vanished.
@@ -356,6 +360,8 @@ impl Fleet {
             entered.name = namespace.into();
         }
         entered.inference_services += 1;
+        // Nothing is made in a namespace that goes.
+        entered.terminating = false;
         u32::try_from(position).unwrap_or(u32::MAX)
     }
 

@@ -11,6 +11,9 @@ use crate::reconcile::status::{self, Reading, Stamps, Summary};
 use crate::reconcile::{Done, Next, Spec, Task};
 use crate::uid::Uid;
 
+/// More are not counted, or a fight of hours would be remembered for days.
+const MOST_REPAIRS: u8 = 9;
+
 #[derive(Debug)]
 pub struct Record {
     /// Name and namespace are kept by the fleet.
@@ -249,7 +252,7 @@ impl Record {
             0
         };
         if done.repaired {
-            self.repairs = self.repairs.saturating_add(1);
+            self.repairs = (self.repairs + 1).min(MOST_REPAIRS);
         }
         match &done.next {
             Next::Refused(error) if error.remedy() != Remedy::User => self.fail(departed),

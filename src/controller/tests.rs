@@ -406,3 +406,24 @@ async fn each_reconcile_is_counted_by_its_outcome() {
     let line = "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1";
     assert!(controller.metrics.text().contains(line));
 }
+
+/// A webhook of one namespace says when to come back (`details.retryAfterSeconds` of its answer, a header then).
+#[tokio::test(start_paused = true)]
+async fn what_one_webhook_asks_for_holds_up_nobody_else() {
+    for code in [400, 403, 500] {
+        let (mut controller, slot) = in_sync(ready(100, 1));
+        controller.observe(Event::Apply(ready(101, 2)));
+        assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
+        let task = controller.fleet.depart(slot).expect("work");
+        let details = kube::core::response::StatusDetails {
+            retry_after_seconds: 60,
+            ..serde_json::from_str("{}").expect("details")
+        };
+        let status = kube::core::Status { code, details: Some(details), ..kube::core::Status::default() };
+        let refused = Err(Error::Kube(kube::Error::Api(status.into())));
+        controller.land((slot, Departed::from(&task), Duration::ZERO, refused));
+        controller.observe(Event::Apply(named(object(OTHER_UID, 102, 1, Value::Null), "neighbor")));
+        let due = controller.next_departure().expect("work");
+        assert_eq!(due - Instant::now(), Duration::ZERO, "{code}");
+    }
+}

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::hash::Hasher;
 
+use kube::core::Status;
+use kube::core::response::{StatusCause, StatusDetails};
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, de};
 use serde_json::Value;
@@ -184,6 +186,45 @@ impl WireManager<'_> {
         #[allow(clippy::cast_possible_truncation)] // both halves are in it
         let folded = (hash ^ hash >> 32) as u32;
         folded
+    }
+}
+
+/// A `metav1.Status`, of which kube's own type decodes more than is ever read: 9 kB of program.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WireStatus<'a> {
+    code: u16,
+    message: String,
+    reason: String,
+    #[serde(borrow)]
+    details: Option<WireDetails<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireDetails<'a> {
+    /// null where they were too many to be kept.
+    #[serde(borrow)]
+    causes: Option<Vec<WireCause<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct WireCause<'a> {
+    #[serde(default, borrow)]
+    reason: Cow<'a, str>,
+}
+
+impl From<WireStatus<'_>> for Status {
+    fn from(wire: WireStatus<'_>) -> Self {
+        let cause = |cause: WireCause| StatusCause {
+            reason: cause.reason.into_owned(),
+            message: String::new(),
+            field: String::new(),
+        };
+        let causes = wire.details.and_then(|details| details.causes).into_iter().flatten().map(cause).collect();
+        let (name, group, kind, uid) = Default::default();
+        let details = Some(StatusDetails { name, group, kind, uid, causes, retry_after_seconds: 0 });
+        Status { code: wire.code, message: wire.message, reason: wire.reason, details, ..Status::default() }
     }
 }
 

@@ -118,8 +118,7 @@ struct Operation<'a, T> {
 
 /// Writes the status of exactly this InferenceService, and not of one that was made anew under the same name. The
 /// uid is tested by a JSON patch, because at the status subresource the API server takes no notice of a merge
-/// patch's metadata. Of a status that its schema refuses the API server names the fields as causes; of a test that fails
-/// it names nothing.
+/// patch's metadata. Where the test fails it says 422.
 pub async fn write_status(
     client: &kube::Client,
     task: &Task,
@@ -132,14 +131,7 @@ pub async fn write_status(
     let collection = InferenceService::path(Some(&task.namespace));
     let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/json-patch+json");
-    match answer::object(client, request(builder, encode(&body)?)?).await {
-        Err(kube::Error::Api(status))
-            if status.code == 422 && status.details.as_ref().is_none_or(|details| details.causes.is_empty()) =>
-        {
-            Err(Error::Gone)
-        }
-        answer => Ok(answer?),
-    }
+    Ok(answer::object(client, request(builder, encode(&body)?)?).await?)
 }
 
 #[cfg(test)]

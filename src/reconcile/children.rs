@@ -4,7 +4,7 @@
 use super::Task;
 use super::apply::Known;
 use super::plan::Step;
-use super::status::Stamps;
+use super::status::{Assessment, Stamps};
 use crate::controller::reasons::Reasons;
 use crate::projection::{Deployment, Identity, Managers};
 
@@ -15,6 +15,8 @@ pub struct Children {
     /// One of them was changed by this reconcile.
     pub wrote: bool,
     pub repair: Option<Repair>,
+    /// What the status has just been made to say, and did not say before.
+    pub told: Option<Assessment>,
 }
 
 #[derive(Default)]
@@ -55,7 +57,7 @@ impl Children {
     ) {
         let is_same = matches!(step, Step::Apply(Known::ResourceVersion(at)) if at == applied.resource_version);
         let was_known = if kind == "Service" { task.stamps.service != 0 } else { task.stamps.deployment != 0 };
-        let is_repair = was_known && matches!(step, Step::Apply(_)) && !task.reasons.contains(Reasons::SPEC);
+        let is_repair = was_known && !task.reasons.contains(Reasons::SPEC);
         if is_same {
             return;
         }

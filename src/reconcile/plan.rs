@@ -93,17 +93,27 @@ pub fn shown_by_watch(task: &Task) -> Option<u64> {
 /// generation too; then the API server's own account of the fields tells.
 pub fn is_as_left(stamps: &Stamps, deployment: &Deployment) -> bool {
     let identity = &deployment.identity;
+    let applied = deployment.managers.applied;
+    // A label that a policy takes as it is written is not among the fields, and is not missed.
+    let is_complete = match (stamps.deployment_fields, applied) {
+        (0, _) | (_, 0) => identity.labels.complete,
+        (left, applied) => left == applied,
+    };
+    identity.labels.managed && !identity.deleting && is_complete && is_same_spec(stamps, deployment)
+}
+
+/// Does it run what it ran then?
+fn is_same_spec(stamps: &Stamps, deployment: &Deployment) -> bool {
     let Managers { applied, touched, .. } = deployment.managers;
     let same_fields = touched && stamps.deployment_fields != 0 && stamps.deployment_fields == applied;
-    let same_revision = identity.revision() == stamps.deployment_revision && identity.labels.complete;
-    identity.labels.managed && !identity.deleting && (same_fields || same_revision)
+    same_fields || deployment.identity.revision() == stamps.deployment_revision
 }
 
 /// Does the status speak of another spec, or of other children, than there are now? `deployment`: as it is now.
 pub fn is_anew(task: &Task, deployment: &Deployment) -> bool {
     task.reasons.contains(Reasons::STATUS)
         || !task.summary.is_some_and(|before| before.is_current)
-        || !is_as_left(&task.stamps, deployment)
+        || !is_same_spec(&task.stamps, deployment)
 }
 
 /// Is the status of the same spec, and lags by so little that it can be written later?

@@ -20,6 +20,8 @@ pub struct Summary {
     pub abnormal: Abnormal,
     /// It speaks of the latest generation of the spec that is known.
     pub is_current: bool,
+    /// It says that somebody keeps changing a child.
+    pub is_contested: bool,
     /// The children of this spec have been Ready, or should have been for long: what is missing was lost.
     pub was_ready: bool,
     /// The lower half of the seconds at which this process wrote it; 0: another did.
@@ -248,6 +250,7 @@ pub fn compose(
         phase,
         abnormal,
         is_current: true,
+        is_contested: reason == CONTESTED,
         was_ready: ready || reason == REPLICAS_UNAVAILABLE || before.is_some_and(|before| before.was_ready),
         written: half(now),
         ready_since: past(ready_since, now),
@@ -298,11 +301,19 @@ fn half(seconds: u32) -> u16 {
 /// Can this wait? On the way to Ready the replicas come one by one, and the text of a refusal may change with each
 /// try: while the phase stays, one write in `COUNT_PACE` seconds is enough. A clock that was set back delays nothing.
 pub fn can_wait(before: &Summary, after: &Summary) -> bool {
-    let wrote = before.written != 0;
     after.phase != Phase::Ready
         && (before.phase, before.abnormal) == (after.phase, after.abnormal)
-        && wrote
-        && u32::from(after.written.wrapping_sub(before.written)) < COUNT_PACE
+        && is_recent(before.written, after.written)
+}
+
+/// It is said who changes a child until that has been over for a while.
+pub fn stays_contested(before: &Summary, now: u32) -> bool {
+    before.is_contested && is_recent(before.written, half(now))
+}
+
+/// Less than `COUNT_PACE` ago, by the lower half of both times.
+fn is_recent(written: u16, now: u16) -> bool {
+    written != 0 && u32::from(now.wrapping_sub(written)) < COUNT_PACE
 }
 
 /// What a status that the API server sent amounts to. `trusted`: this operator, with this
@@ -323,6 +334,7 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
             () => Abnormal::None,
         },
         is_current: false,
+        is_contested: reasons().any(|reason| reason == CONTESTED),
         was_ready: status.phase == Phase::Ready || reasons().any(|reason| reason == REPLICAS_UNAVAILABLE),
         written: 0,
         ready_since: since(&["Ready"]),

@@ -1,7 +1,12 @@
 //! What is done for one InferenceService: the decisions as tables here, the requests below.
 
 mod lasting;
+mod over;
+mod owner;
+mod refused;
 mod requests;
+mod stripped;
+mod unposted;
 
 use serde_json::{Value, json};
 

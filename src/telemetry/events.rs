@@ -53,9 +53,11 @@ impl Limit {
         if objects.is_empty() {
             objects.shrink_to_fit();
         }
-        if let Some(object) = objects.iter_mut().find(|object| object.uid == uid) {
+        if let Some(place) = objects.iter().position(|object| object.uid == uid) {
+            let mut object = objects.remove(place);
             let is_allowed = object.warnings < BURST;
             object.warnings += u8::from(is_allowed);
+            objects.push(object);
             return is_allowed;
         }
         if objects.len() == REMEMBERED {
@@ -66,8 +68,17 @@ impl Limit {
     }
 }
 
+/// Events have a datastore of their own in many clusters: who waits for it longer makes others wait.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Posts a Warning. That it could not be posted is no reason to stop.
 pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
+    if tokio::time::timeout(PATIENCE, post(context, task, assessment)).await.is_err() {
+        tracing::warn!(namespace = task.namespace, name = task.name, "an Event is not answered");
+    }
+}
+
+async fn post(context: &Context, task: &Task, assessment: &Assessment) {
     let event = build(task, assessment, (context.now)());
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", task.namespace);
     let request = http::Request::post(path)
@@ -140,5 +151,15 @@ mod tests {
         assert_eq!(limit.0.lock().expect("no panic").len(), REMEMBERED);
         assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS));
         assert_eq!(limit.0.lock().expect("no panic").len(), 1);
+    }
+
+    #[test]
+    fn an_object_that_is_warned_of_again_and_again_is_remembered_whoever_else_is() {
+        let limit = Limit::default();
+        let allowed = (1..=1000).filter(|&other| {
+            limit.allow(uid(other), 1000);
+            limit.allow(uid(0), 1000)
+        });
+        assert_eq!(allowed.count(), usize::from(BURST));
     }
 }

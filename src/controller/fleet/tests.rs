@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
 mod memory;
+mod namespaces;
 mod news;
 
 use serde_json::{Value, json};

@@ -394,3 +394,28 @@ fn what_stood_in_the_way_and_goes_is_news() {
     assert!(record.observe_child_gone(ChildKind::Deployment, &gone));
     assert_eq!((record.reasons, record.failures, record.stamps.deployment), (Reasons::DEPLOYMENT, 0, 0));
 }
+
+/// An HPA on the child is repaired once in 45 s on average, for hours; then somebody takes it away.
+#[test]
+fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_minutes() {
+    let mut fleet = crate::controller::fleet::Fleet::new(CONFIGURATION);
+    let slot = fleet.observe(ready(100, 1), true).expect("a name");
+    fleet.children_are_listed();
+    let mut version = 51;
+    for repair in 0..4 * 80 {
+        version += 1;
+        fleet.observe_child(ChildKind::Deployment, &child(version, 2, UID), false);
+        let task = fleet.depart(slot).expect("work");
+        let stamps = Stamps { deployment: version + 1, ..task.stamps };
+        version += 1;
+        let done = Done { stamps, repaired: true, ..Done::unchanged(&task) };
+        fleet.land(slot, &Departed::from(&task), Ok(done));
+        if repair % 7 == 6 {
+            fleet.forget_repairs(1);
+        }
+    }
+    // Half an hour in which nobody has changed anything.
+    fleet.forget_repairs(6);
+    let repairs = fleet.get(slot).expect("a record").repairs;
+    assert!(repairs < crate::reconcile::plan::CONTESTED_AFTER, "{repairs}, one less in each five minutes");
+}

@@ -6,7 +6,7 @@ use kube::core::Status;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::projection::{Kind, resource_version};
+use crate::projection::{Kind, WireStatus, resource_version};
 
 #[derive(Debug)]
 pub enum Line<K> {
@@ -41,7 +41,9 @@ pub fn read<K: Kind>(line: &[u8]) -> Result<Line<K>, Unclear> {
             let ends_list = metadata.annotations.initial_events_end.is_some();
             Ok(Line::Bookmark { resource_version: metadata.resource_version, ends_list })
         }
-        "ERROR" => serde_json::from_slice(text).map(|status| Line::Error(Box::new(status))).map_err(Unclear::Line),
+        "ERROR" => serde_json::from_slice::<WireStatus>(text)
+            .map(|status| Line::Error(Box::new(status.into())))
+            .map_err(Unclear::Line),
         "DELETED" => object(text).map(Line::Deleted),
         _ => object(text).map(Line::Applied),
     }

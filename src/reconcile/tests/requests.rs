@@ -352,12 +352,12 @@ async fn a_spec_is_read_again_where_the_fleet_has_none_and_never_that_of_a_succe
 
 #[tokio::test(start_paused = true)]
 async fn a_status_that_its_schema_refuses_is_no_sign_that_somebody_else_has_the_name() {
-    for (reply, is_gone) in [
-        (Reply::refusal(422, "the server rejected our request due to an error in our request"), true),
-        (Reply::refusal_because(422, "demo is invalid: status.phase", "FieldValueNotSupported"), false),
-        (Reply::refusal(500, "no"), false),
-    ] {
-        let (context, _) = context([as_it_was(), reply]);
+    let of_another: fn(&mut Value) = |it| it["metadata"]["uid"] = json!(OTHER_UID);
+    for (code, owner, is_gone) in
+        [(422, Some(of_another), true), (422, Some::<fn(&mut Value)>(|_| {}), false), (500, None, false)]
+    {
+        let replies = [as_it_was(), Reply::refusal(code, "no")].into_iter().chain(owner.map(object));
+        let (context, _) = context(replies);
         let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("refused");
         assert_eq!(matches!(error, Error::Gone), is_gone, "{error}");
     }

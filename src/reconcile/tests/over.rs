@@ -1,0 +1,25 @@
+//! What follows when nobody fights any more.
+
+use super::requests::{context, found, posted, written, written_phase};
+use serde_json::json;
+
+use super::*;
+
+/// The status says Ready: that somebody fights has been taken back, or was never said.
+#[tokio::test(start_paused = true)]
+async fn replicas_that_are_lost_are_told_at_once_whatever_was_repaired_of_late() {
+    let lost = || {
+        found(|it| {
+            it["status"]["availableReplicas"] = json!(0);
+            it["status"]["readyReplicas"] = json!(0);
+            it["status"]["conditions"] =
+                json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
+        })
+    };
+    for reasons in [Reasons::PROGRESS, Reasons::PROGRESS | Reasons::COUNT] {
+        let (context, asked) = context([lost(), written(), posted()]);
+        let said = Task { repairs: CONTESTED_AFTER, ..task(reasons) };
+        reconcile(&context, said).await.expect("done");
+        assert_eq!(written_phase(&asked.take()), Some("Degraded"), "{reasons:?}");
+    }
+}

@@ -1,0 +1,34 @@
+//! A label that an admission webhook or policy of the cluster takes away, or sets otherwise, with each write.
+
+use super::requests::{context, found, object, posted, written, written_phase};
+use serde_json::json;
+
+use super::*;
+use crate::fake_server::Reply;
+
+/// Rolled out once, and without a replica; the answer to an apply too has the label as the policy wants it.
+fn held() -> Reply {
+    found(|it| {
+        it["status"]["availableReplicas"] = json!(0);
+        it["status"]["readyReplicas"] = json!(0);
+        it["metadata"]["labels"]["app.kubernetes.io/component"] = json!("ml");
+        it["status"]["conditions"] =
+            json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_are_late_are_missed_also_where_a_policy_holds_a_label() {
+    let (mut context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
+    context.settings.server.load_seconds = 100;
+    let said = Summary { abnormal_since: 10, was_ready: false, ..summary(Phase::Progressing) };
+    reconcile(&context, Task { summary: Some(said), ..task(Reasons::DUE) }).await.expect("done");
+    assert_eq!(written_phase(&asked.take()), Some("Degraded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_are_lost_are_missed_also_where_a_policy_holds_a_label() {
+    let (context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
+    reconcile(&context, task(Reasons::PROGRESS)).await.expect("done");
+    assert_eq!(written_phase(&asked.take()), Some("Degraded"));
+}
