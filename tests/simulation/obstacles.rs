@@ -56,7 +56,9 @@ pub fn look(inner: &mut Inner) {
 fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let Inner { store, moments, excuses, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
-    let Some(object) = store.get(key).filter(|object| !is_leaving(object)) else { return Vec::new() };
+    let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_heard(key)) else {
+        return Vec::new();
+    };
     let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
     let mut obstacles = in_the_way(store, key, object);
     if moments.refused.keys().any(|(refused, _)| refused.name == key.name && refused.namespace == key.namespace) {
@@ -99,10 +101,11 @@ fn in_the_way(store: &Store, key: &Key, object: &Value) -> Vec<Obstacle> {
     for kind in Kind::CHILDREN {
         let key = Key { kind, ..key.clone() };
         let Some(child) = store.get(&key) else { continue };
-        if is_deleting(child) {
-            obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
-        } else if is_foreign(&key, child, uid) {
+        if is_foreign(&key, child, uid) {
+            // That of a stranger may be on its way out too.
             obstacles.push(Obstacle::new("the name is taken", &["NameTaken", "Terminating"]));
+        } else if is_deleting(child) {
+            obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
         } else if kind == Kind::Deployment && !is_adoptable(&key, child) {
             obstacles.extend(in_the_rollout(child, &desired));
         }
