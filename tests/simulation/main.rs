@@ -73,7 +73,7 @@ const FOUND: [u64; 11] = [
     504,  // an edit that could not be repaired at once, because the API server refused, was taken for accepted
     892,  // a Deployment went back to an older spec, shown by a list from the past
     1124, // a refusal that was over stayed in the status, where the Service alone was looked at
-    1324, // a spec that was read newer than known was taken for applied
+    1365, // a spec that was read newer than known was taken for applied
     2003, // an operator whose view was old forced its spec onto the Deployment that another had made meanwhile
     2751, // a spec that was read older than known, of a datastore that was put back, was read again at full speed
 ];

@@ -21,8 +21,9 @@ use crate::violation::Name;
 const EVENT_BURST: f64 = 25.0;
 const SECONDS_AN_EVENT: f64 = 300.0;
 
-/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests.
-const IN_FLIGHT: u64 = 3 * 4;
+/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests;
+/// and one that is gone already may be looked for a few times more, until its watch tells.
+const IN_FLIGHT: u64 = 3 * 4 + 6 * 3;
 
 /// More requests in one second than six InferenceServices and their faults explain.
 const STORM: u64 = 400;

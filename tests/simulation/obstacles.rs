@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Inner;
 use crate::guard::is_adoptable;
-use crate::judge::{REFUSALS, has_all, is_foreign, reason};
+use crate::judge::{REFUSALS, has_all, is_foreign, reason, spec_of};
 use crate::moments::{Moments, complain, hears_since};
 use crate::oracle::missing;
 use crate::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
@@ -75,12 +75,17 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
         wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
     }
     moments.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
+    if wrong.is_empty() {
+        return Vec::new();
+    }
     let hears = hears_since(moments);
+    // One that is made anew finds what stood in the way of the one before.
+    let born = spec_of(store, key, uid, 1).map(|(born, _)| born);
     let explained = excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut complaints = Vec::new();
     for (name, Obstacle { what, within, .. }) in wrong {
         let since = *moments.since.entry((key.clone(), what)).or_insert_with(Instant::now);
-        let since = Some(since).max(explained).max(hears).unwrap_or(since);
+        let since = Some(since).max(explained).max(hears).max(born).unwrap_or(since);
         // One that is told may be one of several.
         if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
             let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
