@@ -50,7 +50,7 @@ const SHORT_BACKOFF: Duration = Duration::from_secs(10);
 /// So many failures in a row, a quarter of an hour or less, are long.
 const LONG_FAILURES: u8 = 60;
 
-/// But those that fail together, be there thousands, try no more often than 20 times a second.
+/// But those that fail together try 20 times a second, as long as a minute is enough for that.
 const SHARE_OF_ONE: Duration = Duration::from_millis(50);
 
 /// So many reads in a row, over half a minute, do not find an InferenceService that no watch has called deleted.
@@ -146,6 +146,7 @@ pub async fn run(
         controller.depart();
         controller.tell();
         if std::mem::take(&mut controller.is_contradicted) {
+            tracing::info!("the watches have missed something; listing again");
             inference_services.list_again();
             deployments.list_again();
             services.list_again();
@@ -252,7 +253,8 @@ impl Controller {
     /// How long what is to be done can wait.
     fn wait(&self, record: &Record) -> Duration {
         let late = Reasons::COUNT | Reasons::DUE;
-        if !record.reasons.without(late | Reasons::PROGRESS | Reasons::STATUS).is_none() {
+        let looks = Reasons::PROGRESS | Reasons::EDIT | Reasons::STATUS;
+        if !record.reasons.without(late | looks).is_none() {
             return Duration::ZERO;
         }
         // Only the Deployment can have changed: let its controller finish.

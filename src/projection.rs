@@ -198,25 +198,29 @@ pub struct Deployment {
     pub status: DeploymentStatus,
 }
 
+const DEPLOYMENT_SPEC: (&str, Keep) = ("spec", Keep::Fields(&[("replicas", Keep::Whole), ("paused", Keep::Whole)]));
+const DEPLOYMENT_STATUS: (&str, Keep) = (
+    "status",
+    Keep::Fields(&[
+        ("observedGeneration", Keep::Whole),
+        ("replicas", Keep::Whole),
+        ("updatedReplicas", Keep::Whole),
+        ("readyReplicas", Keep::Whole),
+        ("availableReplicas", Keep::Whole),
+        ("conditions", CONDITIONS),
+    ]),
+);
+
+impl Deployment {
+    /// What is kept where nobody can have changed one of our fields: whose they are is most of a Deployment.
+    pub const LEAN: Fields = &[("metadata", METADATA), DEPLOYMENT_SPEC, DEPLOYMENT_STATUS];
+}
+
 impl Kind for Deployment {
     const GROUP: &'static str = "apps";
     const VERSION: &'static str = "v1";
     const PLURAL: &'static str = "deployments";
-    const FIELDS: Fields = &[
-        ("metadata", OWNED_METADATA),
-        ("spec", Keep::Fields(&[("replicas", Keep::Whole), ("paused", Keep::Whole)])),
-        (
-            "status",
-            Keep::Fields(&[
-                ("observedGeneration", Keep::Whole),
-                ("replicas", Keep::Whole),
-                ("updatedReplicas", Keep::Whole),
-                ("readyReplicas", Keep::Whole),
-                ("availableReplicas", Keep::Whole),
-                ("conditions", CONDITIONS),
-            ]),
-        ),
-    ];
+    const FIELDS: Fields = &[("metadata", OWNED_METADATA), DEPLOYMENT_SPEC, DEPLOYMENT_STATUS];
 
     fn identity(&self) -> &Identity {
         &self.identity
@@ -324,6 +328,8 @@ pub struct DeploymentStatus {
     pub updated_replicas: i32,
     pub ready_replicas: i32,
     pub available_replicas: i32,
+    /// Empty where they were too long to be kept.
+    #[serde(deserialize_with = "wire::or_default")]
     pub conditions: Vec<DeploymentCondition>,
 }
 
@@ -334,6 +340,7 @@ pub struct DeploymentCondition {
     pub type_: String,
     pub status: String,
     pub reason: String,
+    #[serde(deserialize_with = "wire::or_default")]
     pub message: String,
 }
 

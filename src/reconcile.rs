@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::api::Phase;
 use crate::controller::reasons::Reasons;
 use crate::error::{Error, Remedy};
-use crate::projection::{Deployment, InferenceService, Service, WholeService};
+use crate::projection::{Deployment, InferenceService, Kind, Service, WholeService};
 use crate::settings::Settings;
 use crate::telemetry::events;
 use apply::Known;
@@ -71,7 +71,11 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     if apply_unread(context, task, children).await? {
         return conclude(context, task, children).await;
     }
-    let desired = service::desired(&task.namespace, &task.name, task.uid, &context.settings.server);
+    let desired = if task.reasons.contains(Reasons::SERVICE) {
+        service::desired(&task.namespace, &task.name, task.uid, &context.settings.server)
+    } else {
+        Value::Null
+    };
     let mut service = None;
     if plan::is_of_service_alone(task) {
         service = read_service(context, task, children).await?;
@@ -79,7 +83,8 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
             return Ok(Done { stamps: children.stamps(task, false), ..Done::unchanged(task) });
         }
     }
-    children.deployment = apply::get::<Deployment>(&context.client, task).await?.into();
+    let fields = if plan::is_look(task) { Deployment::LEAN } else { Deployment::FIELDS };
+    children.deployment = apply::get_part::<Deployment>(&context.client, task, fields).await?.into();
     // One after the other: both at once would need twice the connections.
     if task.reasons.contains(Reasons::SERVICE) && !plan::is_new(task) && service.is_none() {
         service = read_service(context, task, children).await?;

@@ -224,7 +224,15 @@ impl Fleet {
     /// Nothing is done in the record's namespace any more. Returns whether that is news.
     pub fn namespace_terminates(&mut self, slot: Slot) -> bool {
         let Some(namespace) = self.get(slot).map(|record| record.namespace) else { return false };
-        !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true)
+        let is_news = !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true);
+        if is_news {
+            for record in self.records.iter_mut().flatten().filter(|record| record.namespace == namespace) {
+                self.tally.subtract(record);
+                record.failures = 0;
+                self.tally.add(record);
+            }
+        }
+        is_news
     }
 
     /// Is there nothing to do until something changes?
@@ -291,7 +299,12 @@ impl Fleet {
             return true;
         }
         let Ok(done) = result else {
-            self.with(slot, |record| record.fail(departed));
+            let is_over = self.namespaces[record.namespace as usize].terminating;
+            self.with(slot, |record| {
+                record.fail(departed);
+                // Of what is not tried any more nobody has to wait for the next try.
+                record.failures *= u8::from(!is_over);
+            });
             return true;
         };
         let before = record.resource_version;

@@ -22,6 +22,8 @@ impl Reasons {
     pub const COUNT: Reasons = Reasons(1 << 5);
     /// Replicas are on their way, and no watch tells when the time is over that they have.
     pub const DUE: Reasons = Reasons(1 << 6);
+    /// The Deployment's revision is another than it was left at: did somebody add something, or change what is ours?
+    pub const EDIT: Reasons = Reasons(1 << 7);
     pub const ALL: Reasons = Reasons(0b111);
 
     pub fn contains(self, other: Reasons) -> bool {
@@ -64,6 +66,7 @@ mod tests {
             Reasons::PROGRESS,
             Reasons::COUNT,
             Reasons::DUE,
+            Reasons::EDIT,
         ];
         for (position, one) in each.into_iter().enumerate() {
             assert!(!one.is_none());

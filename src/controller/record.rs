@@ -78,6 +78,9 @@ impl Record {
         }
         self.state.set(State::GONE, false);
         self.state.set(State::DELETING, identity.deleting);
+        if identity.deleting {
+            self.failures = 0;
+        }
         let first = self.resource_version == 0;
         self.resource_version = identity.resource_version;
 
@@ -90,7 +93,7 @@ impl Record {
         }
         match &reading {
             Some(reading) if reading.trusted || self.says(reading) => self.observe_status(reading, first),
-            untrusted => self.distrust(untrusted.as_ref()),
+            untrusted => self.distrust(untrusted.as_ref(), first),
         }
         self.observe_generation(
             identity.generation,
@@ -115,6 +118,7 @@ impl Record {
         } else if !self.state.has(State::IN_FLIGHT) && !same {
             // Somebody put back a status that was true once.
             self.reasons |= Reasons::ALL;
+            self.count_repair();
         }
         if !same {
             self.summary = Some(reading.summary);
@@ -123,7 +127,11 @@ impl Record {
 
     /// The status is none of ours, or of other settings. What is known of its times is kept, and a checksum of 0 equals
     /// no other.
-    fn distrust(&mut self, reading: Option<&Reading>) {
+    fn distrust(&mut self, reading: Option<&Reading>, first: bool) {
+        if !first && self.summary.is_some() {
+            // Who writes it again and again is answered ever more slowly.
+            self.count_repair();
+        }
         let known = self.summary.or(reading.map(|reading| reading.summary));
         self.summary = known.map(|known| Summary { checksum: 0, written: 0, ..known });
         self.reasons |= Reasons::ALL;
@@ -165,12 +173,12 @@ impl Record {
         let same_revision = child.revision() == self.stamps.deployment_revision;
         let reason = if kind == ChildKind::Service || child.deleting || listed && !same_revision {
             kind.reason()
-        } else {
+        } else if same_revision && child.labels.complete {
             Reasons::PROGRESS
-        };
-        if !same_revision || !child.labels.complete {
+        } else {
             self.looks = 0;
-        }
+            Reasons::PROGRESS | Reasons::EDIT
+        };
         self.mark(reason, kind, child.resource_version)
     }
 
@@ -252,7 +260,7 @@ impl Record {
             0
         };
         if done.repaired {
-            self.repairs = (self.repairs + 1).min(MOST_REPAIRS);
+            self.count_repair();
         }
         match &done.next {
             Next::Refused(error) if error.remedy() != Remedy::User => self.fail(departed),
@@ -305,6 +313,10 @@ impl Record {
         kept.is_some_and(|kept| kept.trusted)
     }
 
+    fn count_repair(&mut self) {
+        self.repairs = (self.repairs + 1).min(MOST_REPAIRS);
+    }
+
     fn land_children(&mut self, departed: &Departed, done: &Done) {
         for kind in [ChildKind::Deployment, ChildKind::Service] {
             if kind == ChildKind::Service && !departed.reasons.contains(Reasons::SERVICE) {
@@ -319,7 +331,7 @@ impl Record {
                 *version = after;
                 self.reasons = self.reasons.without(kind.reason());
                 if kind == ChildKind::Deployment {
-                    self.reasons = self.reasons.without(Reasons::PROGRESS);
+                    self.reasons = self.reasons.without(Reasons::PROGRESS | Reasons::EDIT);
                 }
             }
         }

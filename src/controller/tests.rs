@@ -427,3 +427,21 @@ async fn what_one_webhook_asks_for_holds_up_nobody_else() {
         assert_eq!(due - Instant::now(), Duration::ZERO, "{code}");
     }
 }
+
+/// Another controller keeps a condition of its own there, or is another instance of this one.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_fought_over_is_put_right_ever_more_slowly() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    let mut waits = Vec::new();
+    for version in (101..121).step_by(2) {
+        let mut status = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+        status["readyReplicas"] = serde_json::json!(9);
+        controller.observe(Event::Apply(object(UID, version, 1, status)));
+        waits.push(wait(&controller).expect("it is put right"));
+        controller.queue.pop(Instant::now() + Duration::from_secs(3600));
+        let task = controller.fleet.depart(slot).expect("work");
+        let done = crate::controller::samples::done(1, STAMPS, Some(ready(version + 1, 1)));
+        controller.land((slot, Departed::from(&task), Duration::ZERO, Ok(done)));
+    }
+    assert!(waits[9] > Duration::from_secs(1), "{waits:?}");
+}

@@ -139,7 +139,6 @@ impl<K: Kind> Watch<K> {
     /// Something was missed: an open watch is given up for a list.
     pub fn list_again(&mut self) {
         if matches!(self.phase, Phase::Watching { .. } | Phase::Listed(_)) {
-            tracing::info!(resource = K::resource(), "something was missed; listing again");
             self.phase = Phase::Begin;
         }
     }

@@ -120,6 +120,13 @@ pub(crate) fn resource_version<'de, D: Deserializer<'de>>(deserializer: D) -> Re
     text.parse().map_err(|_| de::Error::custom(format!("resourceVersion {text:?} is not a number")))
 }
 
+/// null stands in the place of what was too long to be kept.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Kubernetes has an int64.
 pub(super) fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     i64::deserialize(deserializer).map(api::generation)

@@ -11,14 +11,20 @@ use crate::answer;
 use crate::api::InferenceServiceStatus;
 use crate::error::Error;
 use crate::projection::{InferenceService, Kind};
+use crate::pruning::Fields;
 
 /// A resourceVersion that no object has: the datastores' own first entries come before it.
 const NEVER: &str = "1";
 
 /// None: there is no such object.
 pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
+    get_part(client, task, K::FIELDS).await
+}
+
+/// The same, of which no more than these fields are kept.
+pub async fn get_part<K: Kind>(client: &kube::Client, task: &Task, fields: Fields) -> Result<Option<K>, kube::Error> {
     let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
-    match answer::object(client, request(Request::get(path), Vec::new())?).await {
+    match answer::part(client, request(Request::get(path), Vec::new())?, fields).await {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),

@@ -74,7 +74,9 @@ impl Children {
             Child::Unread => {}
             Child::Found(child) if child.identity.is_controlled_by(task.uid) => {
                 stamps.deployment = child.identity.resource_version;
-                if applied {
+                // Where whose its fields are was not read, they are as they were.
+                let is_lean = child.managers.applied == 0 && child.identity.revision() == stamps.deployment_revision;
+                if applied && !is_lean {
                     stamps.deployment_revision = child.identity.revision();
                     stamps.deployment_fields = child.managers.applied;
                 }

@@ -84,7 +84,8 @@ pub fn is_new(task: &Task) -> bool {
 /// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
 /// status: the watch has shown it, and a read would tell nothing more.
 pub fn shown_by_watch(task: &Task) -> Option<u64> {
-    let others = task.reasons.without(Reasons::SPEC | Reasons::PROGRESS | Reasons::COUNT | Reasons::DUE);
+    let looks = Reasons::PROGRESS | Reasons::EDIT | Reasons::COUNT | Reasons::DUE;
+    let others = task.reasons.without(Reasons::SPEC | looks);
     let is_known = task.stamps.deployment != 0 && task.stamps.service != 0;
     (task.reasons.contains(Reasons::SPEC) && others.is_none() && is_known).then_some(task.stamps.deployment)
 }
@@ -121,6 +122,12 @@ pub fn can_wait(task: &Task, after: &Summary) -> bool {
     task.summary.is_some_and(|before| {
         before.is_current && before.checksum != after.checksum && status::can_wait(&before, after)
     })
+}
+
+/// Is the Deployment only looked at, because its controller went on? Then it is what it was left as, by its revision.
+pub fn is_look(task: &Task) -> bool {
+    let looks = Reasons::PROGRESS | Reasons::STATUS | Reasons::COUNT | Reasons::DUE;
+    task.reasons.without(looks).is_none()
 }
 
 /// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed, unless the

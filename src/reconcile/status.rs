@@ -42,6 +42,9 @@ impl Summary {
 /// While a status stays in its phase, it is written once in so many seconds at most.
 pub const COUNT_PACE: u32 = 30;
 
+/// Characters of others that a message takes over.
+const LONGEST_PHRASE: usize = 1024;
+
 /// The reason of what a spec has lost, or never got.
 const REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
 
@@ -201,7 +204,8 @@ pub fn contested(kind: &str, who: Option<Option<&str>>, subject: &Subject) -> As
     let message = match who {
         None => format!("somebody keeps deleting {child}, and this operator makes it again"),
         Some(None) => format!(
-            "another instance of this operator, with other settings, keeps changing {child}: there should be one"
+            "somebody keeps changing {child} and leaves no name in its metadata.managedFields: a second instance of this \
+             operator, with other settings, or one who takes fields away"
         ),
         Some(Some(hpa @ "kube-controller-manager (scale)")) => format!(
             "{hpa} keeps scaling {child}: a HorizontalPodAutoscaler has the Deployment as its target; make the \
@@ -223,9 +227,10 @@ pub fn refuse(error: &Error, serving: bool) -> Assessment {
     Assessment::new(phase, abnormal, error.reason(), error.to_string())
 }
 
-/// Kubernetes' own sentence, to go on behind it.
+/// Kubernetes' own sentence, to go on behind it; of a very long one the beginning.
 fn phrase(sentence: &str) -> &str {
-    sentence.trim_end_matches('.')
+    let end = sentence.char_indices().nth(LONGEST_PHRASE).map_or(sentence.len(), |(end, _)| end);
+    sentence[..end].trim_end_matches('.')
 }
 
 fn next_look(kind: &str, subject: &Subject) -> String {

@@ -1,11 +1,14 @@
 //! What is done for one InferenceService: the decisions as tables here, the requests below.
 
+mod bulky;
+mod healed;
 mod lasting;
 mod over;
 mod owner;
 mod refused;
 mod requests;
 mod stripped;
+mod unknown;
 mod unposted;
 
 use serde_json::{Value, json};

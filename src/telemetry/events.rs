@@ -73,9 +73,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Posts a Warning. That it could not be posted is no reason to stop.
 pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
-    if tokio::time::timeout(PATIENCE, post(context, task, assessment)).await.is_err() {
-        tracing::warn!(namespace = task.namespace, name = task.name, "an Event is not answered");
-    }
+    // The log has said the same.
+    let _ = tokio::time::timeout(PATIENCE, post(context, task, assessment)).await;
 }
 
 async fn post(context: &Context, task: &Task, assessment: &Assessment) {

@@ -240,7 +240,7 @@ async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
     let writes = requests.iter().filter(|request| request.is_write()).count();
     println!("{} requests, {writes} of them writes, of two that fight for 10 s", requests.len());
     assert!(requests.len() <= 100, "{} requests", requests.len());
-    let words = "another instance of this operator, with other settings, keeps changing";
+    let words = "leaves no name in its metadata.managedFields: a second instance of this operator";
     fixture.until_said("demo", Phase::Degraded, "Contested", words).await;
     // What one of them has said is said, and the other one sees it.
     let lines = vigil.operator.lines_with(words) + twin.lines_with(words);

@@ -112,7 +112,11 @@ fn each_change_has_its_reason() {
             |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 1, UID)),
             Reasons::PROGRESS,
         ),
-        ("a Deployment's spec", |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)), Reasons::PROGRESS),
+        (
+            "a Deployment's spec",
+            |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)),
+            Reasons::PROGRESS | Reasons::EDIT,
+        ),
         (
             "a Deployment that is to go",
             |fleet| see_child(fleet, ChildKind::Deployment, &Identity { deleting: true, ..child(51, 2, UID) }),
@@ -286,7 +290,7 @@ fn one_that_is_made_anew_in_flight_starts_from_nothing() {
 fn a_deployment_that_was_made_anew_and_has_come_to_the_same_generation_is_looked_at_as_another_one() {
     let (mut fleet, slot) = settled();
     assert!(fleet.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), false).is_some());
-    assert_eq!(reasons(&fleet, slot), Reasons::PROGRESS);
+    assert_eq!(reasons(&fleet, slot), Reasons::PROGRESS | Reasons::EDIT);
     let stamps = fleet.depart(slot).expect("work").stamps;
     let other = Deployment { identity: child_of_uid(OTHER_UID, 70, 1, UID), ..Deployment::default() };
     assert!(!plan::is_as_left(&stamps, &other));

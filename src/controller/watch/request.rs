@@ -28,23 +28,34 @@ pub fn request<K: Kind>(
     selector: &str,
     token: &str,
 ) -> (http::Result<Request<Vec<u8>>>, Fields) {
+    let (accept, fields) = match what {
+        Opened::StreamingList | Opened::Watch(_) => (K::ACCEPT, K::EVENT),
+        Opened::FirstPage | Opened::NextPage => (K::ACCEPT_LIST, K::LIST),
+    };
+    (request_of(&K::path(namespace), accept, what, selector, token), fields)
+}
+
+/// The same once for all kinds.
+fn request_of(
+    path: &str,
+    accept: &'static str,
+    what: Opened,
+    selector: &str,
+    token: &str,
+) -> http::Result<Request<Vec<u8>>> {
     // resourceVersion 0: whatever the API server has in memory. It may be a little behind; the watch that follows tells
     // the rest, and every write has a precondition.
-    let (query, accept, fields): (Cow<str>, &str, Fields) = match what {
-        Opened::StreamingList => (
-            "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".into(),
-            K::ACCEPT,
-            K::EVENT,
-        ),
-        // No timeoutSeconds: the API server then chooses 30 to 60 minutes by itself, with its own jitter.
-        Opened::Watch(version) => {
-            (format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}").into(), K::ACCEPT, K::EVENT)
+    let query: Cow<str> = match what {
+        Opened::StreamingList => {
+            "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".into()
         }
-        Opened::FirstPage => (format!("limit={PAGE_SIZE}").into(), K::ACCEPT_LIST, K::LIST),
-        Opened::NextPage => (format!("limit={PAGE_SIZE}&continue={token}").into(), K::ACCEPT_LIST, K::LIST),
+        // No timeoutSeconds: the API server then chooses 30 to 60 minutes by itself, with its own jitter.
+        Opened::Watch(version) => format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}").into(),
+        Opened::FirstPage => format!("limit={PAGE_SIZE}").into(),
+        Opened::NextPage => format!("limit={PAGE_SIZE}&continue={token}").into(),
     };
-    let path = format!("{}?{query}{selector}", K::path(namespace));
-    (Request::get(path).header(header::ACCEPT, HeaderValue::from_static(accept)).body(Vec::new()), fields)
+    let uri = format!("{path}?{query}{selector}");
+    Request::get(uri).header(header::ACCEPT, HeaderValue::from_static(accept)).body(Vec::new())
 }
 
 /// What a page says of itself.

@@ -310,7 +310,7 @@ fn who_keeps_changing_a_child_is_named() {
     for (who, expected) in [
         (Some(Some("kube-controller-manager (scale)")), "a HorizontalPodAutoscaler has the Deployment as its target"),
         (Some(Some("kubectl-edit")), "kubectl-edit keeps changing Deployment ns/demo"),
-        (Some(None), "another instance of this operator"),
+        (Some(None), "a second instance of this operator"),
         (None, "somebody keeps deleting Deployment ns/demo"),
     ] {
         let said = contested("Deployment", who, &SUBJECT);

@@ -104,7 +104,7 @@ async fn one_that_is_fought_over_says_with_whom_until_that_is_over() {
         })
     };
     let repaired = || found(|it| it["metadata"]["resourceVersion"] = json!("52"));
-    let contested = |repairs| Task { repairs, ..task(Reasons::PROGRESS) };
+    let contested = |repairs| Task { repairs, ..task(Reasons::PROGRESS | Reasons::EDIT) };
     let (fourth, asked) = context([edited(), object(|_| {}), repaired(), written()]);
     let done = reconcile(&fourth, contested(3)).await.expect("done");
     assert!(done.repaired && !line(&asked.take(), STATUS).contains("Contested"));

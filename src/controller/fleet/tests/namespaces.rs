@@ -49,3 +49,14 @@ fn a_namespace_that_was_restored_with_the_datastore_is_served() {
     fleet.list_ends(List::InferenceServices);
     assert!(fleet.depart(slot).is_some(), "{:?}", fleet.get(slot));
 }
+
+/// The share of one that fails is that of those who try: a namespace may be on its way for days.
+#[test]
+fn what_is_not_tried_any_more_makes_nobody_else_wait() {
+    let (mut fleet, slot) = settled();
+    see(&mut fleet, ready(101, 2));
+    let task = fleet.depart(slot).expect("work");
+    assert!(fleet.namespace_terminates(slot));
+    fleet.land(slot, &crate::controller::record::Departed::from(&task), Err(Error::Gone));
+    assert_eq!(fleet.tally().failing, 0);
+}

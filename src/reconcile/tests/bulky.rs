@@ -1,0 +1,51 @@
+//! Answers that are far larger than usual, in any place.
+
+use super::requests::{STATUS, context, posted, written};
+use serde_json::json;
+
+use super::*;
+use crate::fake_server::Reply;
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_of_any_size_is_read() {
+    let text = |length: usize| "x".repeat(length);
+    let condition =
+        |length| json!({"type": "ReplicaFailure", "status": "False", "reason": "r", "message": text(length)});
+    let entry = |length| json!({"manager": "m", "operation": "Update", "time": "t", "fieldsV1": {"f": text(length)}});
+    let mut unread = Vec::new();
+    for (what, path, value) in [
+        ("a long condition", "/status/conditions", json!([condition(40_000)])),
+        ("many conditions", "/status/conditions", (0..9).map(|_| condition(9_000)).collect()),
+        ("long managed fields", "/metadata/managedFields", json!([entry(40_000)])),
+        ("many managed fields", "/metadata/managedFields", (0..9).map(|_| entry(9_000)).collect()),
+        ("a long manager", "/metadata/managedFields", json!([{"manager": text(40_000)}])),
+        ("both", "/metadata/managedFields", (0..3).map(|_| entry(9_000)).collect()),
+    ] {
+        let mut object = deployment_json();
+        object["metadata"]["managedFields"] = json!([]);
+        object["status"]["conditions"] = json!([condition(if what == "both" { 9_000 } else { 1 })]);
+        *object.pointer_mut(path).expect("a place") = value;
+        let (context, _) = context([Reply::object(&object), written()]);
+        let said =
+            Task { summary: Some(Summary { checksum: 7, ..summary(Phase::Degraded) }), ..task(Reasons::PROGRESS) };
+        let result = tokio::time::timeout(std::time::Duration::from_secs(1), reconcile(&context, said)).await;
+        let summary = result.ok().and_then(|result| result.map_err(|error| eprintln!("{what}: {error}")).ok()?.summary);
+        if summary.map(|summary| summary.phase) != Some(Phase::Ready) {
+            unread.push(what);
+        }
+    }
+    assert!(unread.is_empty(), "{unread:?}");
+}
+
+/// Both conditions carry it, and of a status beyond `pruning::LIMIT` nothing is understood any more.
+#[tokio::test(start_paused = true)]
+async fn a_status_stays_small_whatever_the_deployment_says() {
+    let mut object = deployment_json();
+    object["status"] = json!({"observedGeneration": 1, "conditions": [
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "x".repeat(16_000)}]});
+    let (context, asked) = context([Reply::object(&object), written(), posted()]);
+    reconcile(&context, task(Reasons::PROGRESS)).await.expect("done");
+    let asked = asked.take();
+    let said = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
+    assert!(said.len() <= 14_000, "{} bytes", said.len());
+}
