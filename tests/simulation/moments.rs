@@ -21,7 +21,7 @@ use crate::violation::Name;
 const EVENT_BURST: f64 = 25.0;
 const SECONDS_AN_EVENT: f64 = 300.0;
 
-/// What may be in flight when a namespace begins to go away: a process works on this many of it, in so many requests.
+/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests.
 const IN_FLIGHT: u64 = 3 * 4;
 
 /// More requests in one second than six InferenceServices and their faults explain.
@@ -157,7 +157,7 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
     }
     if let Some(count) = inner.moments.dying.get_mut(&key.namespace) {
         *count += 1;
-        if *count > IN_FLIGHT {
+        if *count > IN_FLIGHT * u64::from(inner.moments.operators) {
             let what = format!("{verb} {key:?}");
             complain(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
         }

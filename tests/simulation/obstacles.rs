@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::cluster::Inner;
 use crate::guard::is_adoptable;
 use crate::judge::{REFUSALS, has_all, is_foreign, reason};
-use crate::moments::{complain, hears_since};
+use crate::moments::{Moments, complain, hears_since};
 use crate::oracle::missing;
 use crate::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
 use crate::setup::{LOAD, desired};
@@ -56,12 +56,11 @@ pub fn look(inner: &mut Inner) {
 fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let Inner { store, moments, excuses, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
-    let Some(object) = store.get(key).filter(|object| !is_leaving(object)) else { return Vec::new() };
+    let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_heard(key)) else {
+        return Vec::new();
+    };
     let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
-    let mut obstacles = in_the_way(store, key, object);
-    if moments.refused.keys().any(|(refused, _)| refused.name == key.name && refused.namespace == key.namespace) {
-        obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
-    }
+    let obstacles = in_the_way(store, moments, key, object);
     let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
     let mut wrong: Vec<(Name, Obstacle)> =
         obstacles.into_iter().map(|obstacle| (Name::SilentObstacle, obstacle)).collect();
@@ -91,7 +90,7 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     complaints
 }
 
-fn in_the_way(store: &Store, key: &Key, object: &Value) -> Vec<Obstacle> {
+fn in_the_way(store: &Store, moments: &Moments, key: &Key, object: &Value) -> Vec<Obstacle> {
     let uid = &object["metadata"]["uid"];
     // Built only where it is asked for: most of the time nothing is in the way.
     let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
@@ -99,13 +98,18 @@ fn in_the_way(store: &Store, key: &Key, object: &Value) -> Vec<Obstacle> {
     for kind in Kind::CHILDREN {
         let key = Key { kind, ..key.clone() };
         let Some(child) = store.get(&key) else { continue };
-        if is_deleting(child) {
-            obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
-        } else if is_foreign(&key, child, uid) {
+        if is_foreign(&key, child, uid) {
+            // That of a stranger may be on its way out too.
             obstacles.push(Obstacle::new("the name is taken", &["NameTaken", "Terminating"]));
+        } else if is_deleting(child) {
+            obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
         } else if kind == Kind::Deployment && !is_adoptable(&key, child) {
             obstacles.extend(in_the_rollout(child, &desired));
         }
+    }
+    let is_refused = |(refused, _): &(Key, &str)| refused.name == key.name && refused.namespace == key.namespace;
+    if moments.refused.keys().any(is_refused) {
+        obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
     }
     // A spec that is refused is all that there is to be said.
     if !obstacles.is_empty() && desired().is_none() {

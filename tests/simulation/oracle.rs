@@ -13,7 +13,7 @@ use crate::store::{Key, Kind, Store, controller_uid, is_deleting};
 use crate::violation::Name;
 
 /// What is not as it must be; empty: all is well.
-pub fn complaints(store: &Store) -> Vec<(Name, String)> {
+pub fn complaints(store: &Store) -> Vec<(Name, Key, String)> {
     let settings: &Settings = &SETTINGS;
     let mut complaints = Vec::new();
     for (key, object) in store.of_kind(Kind::InferenceService) {
@@ -23,7 +23,7 @@ pub fn complaints(store: &Store) -> Vec<(Name, String)> {
                 store.get(&child).is_some_and(|found| is_adoptable(&child, found))
             });
             let name = if is_left { Name::NotAdopted } else { Name::NotSettled };
-            complaints.push((name, format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
+            complaints.push((name, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
         }
     }
     complaints

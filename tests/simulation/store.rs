@@ -98,8 +98,11 @@ pub struct Store {
     pub gone: BTreeSet<String>,
     /// How often it was put back to an earlier state. Watches do not outlive that.
     pub restores: u64,
-    /// What was there when the datastore was put back to a time at which it was not.
-    pub unmade: BTreeSet<Key>,
+    /// What a watch from before the datastore was put back is not told of: what is otherwise by that, and what was
+    /// written until the datastore came to the version again that it had.
+    pub unheard: BTreeSet<Key>,
+    /// That version.
+    peak: u64,
     /// All that was ever made, by its uid.
     pub existed: BTreeSet<(Key, String)>,
     made: u64,
@@ -112,6 +115,11 @@ pub struct Store {
 impl Store {
     pub fn get(&self, key: &Key) -> Option<&Value> {
         self.objects.get(key)
+    }
+
+    /// Can an operator that lives through it know of this InferenceService and its children?
+    pub fn is_heard(&self, key: &Key) -> bool {
+        Kind::ALL.iter().all(|kind| !self.unheard.contains(&Key { kind: *kind, ..key.clone() }))
     }
 
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Value)> {
@@ -244,7 +252,9 @@ impl Store {
         let objects = &self.objects;
         self.applied.retain(|key, _| objects.contains_key(key));
         self.posted.retain(|key| objects.contains_key(key));
-        self.unmade.extend(before.into_keys().filter(|key| !objects.contains_key(key)));
+        self.unheard
+            .extend(before.iter().filter(|(key, object)| objects.get(key) != Some(object)).map(|(key, _)| key.clone()));
+        self.peak = self.peak.max(self.version);
         self.version = version;
         self.restores += 1;
     }
@@ -258,6 +268,9 @@ impl Store {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(key),
         };
+        if self.version <= self.peak {
+            self.unheard.insert(key.clone());
+        }
         let (at, version) = (Instant::now(), self.version);
         self.history.push(Change { at, version, key: key.clone(), before, after: after.clone() });
         after

@@ -214,11 +214,16 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
             break complaints;
         }
     };
-    cluster.lock().is_over = true;
+    let mut inner = cluster.lock();
+    inner.is_over = true;
     let is_settled = complaints.is_empty();
-    for (name, complaint) in complaints {
-        cluster.lock().complain(name, complaint);
+    for (name, key, complaint) in complaints {
+        // What is not heard may come to match its spec, or not.
+        if inner.store.is_heard(&key) {
+            inner.complain(name, complaint);
+        }
     }
+    drop(inner);
     if !is_settled {
         return false;
     }
