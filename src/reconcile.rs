@@ -71,11 +71,11 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     if apply_unread(context, task, children).await? {
         return conclude(context, task, children).await;
     }
-    let desired = task
-        .reasons
-        .contains(Reasons::SERVICE)
-        .then(|| service::desired(&task.namespace, &task.name, task.uid, &context.settings.server))
-        .unwrap_or_default();
+    let desired = if task.reasons.contains(Reasons::SERVICE) {
+        service::desired(&task.namespace, &task.name, task.uid, &context.settings.server)
+    } else {
+        Value::Null
+    };
     let mut service = None;
     if plan::is_of_service_alone(task) {
         service = read_service(context, task, children).await?;

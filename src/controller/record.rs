@@ -300,7 +300,9 @@ impl Record {
         let is_latest = object.identity.resource_version >= self.resource_version && object.identity.uid == self.uid;
         if !is_latest {
             if !same {
+                // Somebody else's came later; or the datastore was put back, and each answer is older for a while.
                 self.reasons |= Reasons::ALL;
+                self.count_repair();
             }
             return true;
         }

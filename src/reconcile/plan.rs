@@ -47,7 +47,8 @@ impl Plan {
         let deployment_step = deployment_step(task, deployment);
         let service_step = service_step(task, service, desired_service);
         let adopts = [&deployment_step, &service_step].into_iter().any(|step| matches!(step, Ok(Step::Adopt(_))));
-        let is_strange = deployment.is_some_and(|deployment| !is_as_left(&task.stamps, deployment));
+        let was_known = task.stamps.deployment != 0;
+        let is_strange = deployment.map_or(was_known, |deployment| !is_as_left(&task.stamps, deployment));
         Plan { deployment: deployment_step, service: service_step, reads_spec: adopts || is_strange }
     }
 

@@ -112,7 +112,11 @@ fn each_change_has_its_reason() {
             |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 1, UID)),
             Reasons::PROGRESS,
         ),
-        ("a Deployment's spec", |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)), Reasons::PROGRESS),
+        (
+            "a Deployment's spec",
+            |fleet| see_child(fleet, ChildKind::Deployment, &child(51, 2, UID)),
+            Reasons::PROGRESS | Reasons::EDIT,
+        ),
         (
             "a Deployment that is to go",
             |fleet| see_child(fleet, ChildKind::Deployment, &Identity { deleting: true, ..child(51, 2, UID) }),

@@ -419,3 +419,15 @@ fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_min
     let repairs = fleet.get(slot).expect("a record").repairs;
     assert!(repairs < crate::reconcile::plan::CONTESTED_AFTER, "{repairs}, one less in each five minutes");
 }
+
+/// Found by the simulation, seed 3568: at full speed, for as long as the datastore had not come to that version again.
+#[test]
+fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowly() {
+    let mut record = settled();
+    for repairs in 1..4 {
+        let departed = depart(&mut record, Reasons::ALL);
+        let other = status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut");
+        record.land(&departed, &done(1, STAMPS, Some(object(UID, 50, 1, other))), CONFIGURATION);
+        assert_eq!((record.reasons, record.repairs), (Reasons::ALL, repairs));
+    }
+}

@@ -208,7 +208,12 @@ fn a_spec_that_may_be_older_than_what_is_there_is_read_again() {
     assert!(!reads(|_| {}));
     assert!(reads(|it| it["metadata"]["generation"] = json!(2)));
     assert!(reads(|it| it["metadata"]["ownerReferences"] = json!([])), "its owner may be about to go");
-    assert!(!Plan::new(&task(Reasons::ALL), None, None, &desired).reads_spec);
+    assert!(
+        Plan::new(&task(Reasons::ALL), None, None, &desired).reads_spec,
+        "it was there, and may have had a newer one"
+    );
+    let new = Task { stamps: Stamps::default(), ..task(Reasons::ALL) };
+    assert!(!Plan::new(&new, None, None, &desired).reads_spec);
 }
 
 #[test]
