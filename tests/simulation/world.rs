@@ -214,16 +214,16 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
             break complaints;
         }
     };
-    let mut inner = cluster.lock();
-    inner.is_over = true;
     let is_settled = complaints.is_empty();
-    for (name, key, complaint) in complaints {
-        // What is not heard may come to match its spec, or not.
-        if inner.store.is_heard(&key) {
-            inner.complain(name, complaint);
+    cluster.with(|inner| {
+        inner.is_over = true;
+        for (name, key, complaint) in complaints {
+            // What is not heard may come to match its spec, or not.
+            if inner.store.is_heard(&key) {
+                inner.complain(name, complaint);
+            }
         }
-    }
-    drop(inner);
+    });
     if !is_settled {
         return false;
     }
