@@ -23,7 +23,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::Phase;
-use crate::error::{Error, TOLD};
+use crate::error::Error;
 use crate::labels::MANAGED_BY;
 use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
 use crate::reconcile::status::COUNT_PACE;
@@ -338,8 +338,10 @@ impl Controller {
         let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
         if is_terminating && is_news {
             tracing::info!(namespace, "the namespace is being deleted: nothing is done in it any more");
-        } else if record.failures == TOLD && !matches!(error, Error::Gone) {
-            // What is said here cannot be said in the status.
+        } else if error.is_told(record.failures)
+            && record.failures.checked_sub(1).is_none_or(|before| !error.is_told(before))
+        {
+            // It could not be said in the status.
             tracing::warn!(namespace, name, "{error}; trying again");
         } else {
             tracing::debug!(namespace, name, "{error}");

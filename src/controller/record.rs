@@ -263,7 +263,13 @@ impl Record {
             self.count_repair();
         }
         match &done.next {
-            Next::Refused(error) if error.remedy() != Remedy::User => self.fail(departed),
+            Next::Refused(error) if error.remedy() != Remedy::User => {
+                self.fail(departed);
+                // A spec that was read on the way, and whose children were not applied, is still to be acted on.
+                if done.generation != departed.generation {
+                    self.reasons |= Reasons::SPEC;
+                }
+            }
             next => {
                 self.failures = 0;
                 self.reasons |= next.reason();

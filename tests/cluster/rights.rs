@@ -68,7 +68,8 @@ async fn every_right_is_needed_and_one_that_is_missing_is_named() {
         let named = format!("cannot {} resource \"{}\"", right.verb, right.resource);
         eventually(&format!("it is told that it {named}"), || async {
             let status = fixture.inference_services.get(&name).await.map_err(|error| error.to_string())?;
-            let message = status.status.as_ref().map(|_| ready(&status).2).unwrap_or_default();
+            let is_told = status.status.as_ref().is_some_and(|status| !status.conditions.is_empty());
+            let message = if is_told { ready(&status).2 } else { String::new() };
             let log = operator.log();
             if log.contains(&named) || message.contains(&named) { Ok(()) } else { Err(format!("{message}\n{log}")) }
         })

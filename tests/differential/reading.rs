@@ -161,7 +161,8 @@ pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) 
 pub fn kept(object: &Value) -> Value {
     let fields = match object["kind"].as_str() {
         Some("InferenceService") => InferenceService::FIELDS,
-        Some("Deployment") => Deployment::FIELDS,
+        // Whose its fields are is the API server's own business.
+        Some("Deployment") => Deployment::LEAN,
         Some(_) => Service::FIELDS,
         None => return Value::Null,
     };

@@ -79,8 +79,8 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
         return Vec::new();
     }
     let hears = hears_since(moments);
-    // One that is made anew finds what stood in the way of the one before.
-    let born = spec_of(store, key, uid, 1).map(|(born, _)| born);
+    // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
+    let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
     let explained = excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut complaints = Vec::new();
     for (name, Obstacle { what, within, .. }) in wrong {

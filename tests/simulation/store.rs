@@ -256,6 +256,9 @@ impl Store {
             .extend(before.iter().filter(|(key, object)| objects.get(key) != Some(object)).map(|(key, _)| key.clone()));
         self.peak = self.peak.max(self.version);
         self.version = version;
+        // Its namespaces are back as well.
+        self.terminating.clear();
+        self.gone.clear();
         self.restores += 1;
     }
 

@@ -431,3 +431,16 @@ fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowl
         assert_eq!((record.reasons, record.repairs), (Reasons::ALL, repairs));
     }
 }
+
+/// Found by the simulation, seed 9977: the status said Ready of a spec that was never applied.
+#[test]
+fn a_newer_spec_that_was_read_and_could_not_be_applied_is_still_to_be_acted_on() {
+    let refused = || Error::Timeout(std::time::Duration::from_secs(30));
+    for (read, expected) in [(2, Reasons::SERVICE | Reasons::SPEC), (1, Reasons::SERVICE)] {
+        let mut record = settled();
+        let departed = depart(&mut record, Reasons::SERVICE);
+        let done = Done { next: Next::Refused(refused()), ..ends(&record, read, STAMPS) };
+        record.land(&departed, &done, CONFIGURATION);
+        assert_eq!((record.reasons, record.generation), (expected, read));
+    }
+}
