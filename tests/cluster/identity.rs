@@ -49,7 +49,8 @@ async fn a_status_is_not_written_to_one_that_was_made_anew_under_the_same_name()
     let task = past(&fixture, "demo");
     let status = InferenceServiceStatus { phase: Phase::Ready, ..InferenceServiceStatus::default() };
     let written = apply::write_status(&fixture.client, &task, &status).await;
-    assert!(matches!(written, Err(Error::Gone)), "{written:?}");
+    let error = written.expect_err("refused");
+    assert!(error.is_unprocessable(), "{error}");
     let object = fixture.inference_services.get("demo").await.expect("there");
     // What the API server gives each that is new says nothing of this.
     assert_ne!(object.status.unwrap_or_default().phase, Phase::Ready);

@@ -34,7 +34,7 @@ pub async fn take(client: &Client, namespace: &str) -> Result<Snapshot, String> 
 }
 
 /// What else has come of it: the names of ReplicaSets, one for each template that there ever was, and how often the
-/// operator has complained. No two clusters agree on these where specs change faster than they are followed.
+/// operator has complained, but for what the outages themselves explain. No two clusters agree on these where specs change faster than they are followed.
 pub async fn traces(client: &Client, namespace: &str) -> BTreeSet<String> {
     let list = async |path: &str| {
         let request = Request::get(path.replace("NAMESPACE", namespace)).body(Vec::new()).expect("a request");
@@ -43,7 +43,14 @@ pub async fn traces(client: &Client, namespace: &str) -> BTreeSet<String> {
     };
     let replica_sets = list("/apis/apps/v1/namespaces/NAMESPACE/replicasets").await;
     let events = list("/apis/events.k8s.io/v1/namespaces/NAMESPACE/events").await;
-    let own = events.into_iter().filter(|event| event["reportingController"] == format!("{GROUP}/{MANAGED_BY}"));
+    // What is refused for longer than a moment is told: that is what an outage is.
+    let of_outages = |event: &Value| {
+        let reasons = ["ApiServerRefused", "RequestFailed", "Timeout"];
+        reasons.iter().any(|reason| event["reason"] == *reason)
+    };
+    let own = events
+        .into_iter()
+        .filter(|event| event["reportingController"] == format!("{GROUP}/{MANAGED_BY}") && !of_outages(event));
     let names = replica_sets.into_iter().chain(own).map(|object| object["metadata"]["name"].to_string());
     names.collect()
 }
