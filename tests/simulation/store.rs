@@ -14,7 +14,15 @@ use crate::clock;
 /// What the CRD says of a status that is not there yet.
 static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
     let crd = serde_json::to_value(api::InferenceService::crd()).unwrap_or_default();
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["default"].clone()
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+    let mut status = schema["default"].clone();
+    // Of an object that is there, each field has its own.
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        if let (Some(status), Some(default)) = (status.as_object_mut(), field.get("default")) {
+            status.entry(name.clone()).or_insert_with(|| default.clone());
+        }
+    }
+    status
 });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +109,8 @@ pub struct Store {
     /// What a watch from before the datastore was put back is not told of: what is otherwise by that, and what was
     /// written until the datastore came to the version again that it had.
     pub unheard: BTreeSet<Key>,
+    /// Whose status is the CRD's default, which only a write writes down: the first one changes something, whatever it says.
+    defaulted: BTreeSet<Key>,
     /// That version.
     peak: u64,
     /// All that was ever made, by its uid.
@@ -160,7 +170,11 @@ impl Store {
         if key.kind == Kind::InferenceService && !DEFAULT_STATUS.is_null() {
             object["status"] = DEFAULT_STATUS.clone();
         }
-        Ok(self.write(key, Some(object)).unwrap_or_default())
+        let made = self.write(key, Some(object)).unwrap_or_default();
+        if key.kind == Kind::InferenceService {
+            self.defaulted.insert(key.clone());
+        }
+        Ok(made)
     }
 
     pub fn refuse_by_namespace(&self, namespace: &str) -> Result<(), Refusal> {
@@ -187,7 +201,7 @@ impl Store {
         let before = self.objects.get(key)?;
         let mut after = before.clone();
         change(&mut after);
-        if after == *before {
+        if after == *before && !self.defaulted.contains(key) {
             return Some(after);
         }
         // The last finalizer is gone, and so is what it held.
@@ -267,6 +281,7 @@ impl Store {
         if let Some(object) = &mut after {
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         }
+        self.defaulted.remove(key);
         let before = match &after {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(key),
