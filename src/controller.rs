@@ -53,8 +53,8 @@ const LONG_FAILURES: u8 = 60;
 /// But those that fail together try 20 times a second, as long as a minute is enough for that.
 const SHARE_OF_ONE: Duration = Duration::from_millis(50);
 
-/// So many reads in a row, over half a minute, do not find an InferenceService that no watch has called deleted.
-const CONTRADICTED_AFTER: u8 = 6;
+/// So many reads in a row, over some seconds, do not find an InferenceService that no watch has called deleted.
+const CONTRADICTED_AFTER: u8 = 4;
 
 /// The time after which one repair is no longer of late.
 const REPAIR_FADES: Duration = Duration::from_secs(300);
