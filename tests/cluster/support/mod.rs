@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod fixture;
+#[path = "../../simulation/kstatus.rs"]
 pub mod kstatus;
 pub mod obstacle;
 pub mod operator;

@@ -40,7 +40,7 @@ impl Seen {
     }
 
     pub fn kstatus(&self) -> Verdict {
-        kstatus::verdict(&self.object)
+        kstatus::verdict(&serde_json::to_value(&self.object).unwrap_or_default())
     }
 
     /// One line for a test that fails.
