@@ -106,11 +106,6 @@ impl Error {
         }
     }
 
-    /// Somebody else was faster.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Error::Kube(kube::Error::Api(status)) if status.code == 409)
-    }
-
     pub fn remedy(&self) -> Remedy {
         match self {
             Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
