@@ -102,7 +102,7 @@ const OWNED_METADATA: Keep = Keep::Fields(&[
             ("operation", Keep::Whole),
             ("subresource", Keep::Whole),
             ("time", Keep::Whole),
-            ("fieldsV1", Keep::Whole),
+            ("fieldsV1", Keep::Length),
         ]),
     ),
 ]);
@@ -296,9 +296,9 @@ pub struct Owner {
 /// Whose the fields of a child are, as `metadata.managedFields` has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Managers {
-    /// A hash over which fields this operator's last apply has, and over when it was that any of their values
-    /// changed. While it stays the same, every field has the value that was applied: whoever else changes one takes
-    /// it out of this list. 0: not known.
+    /// A hash over how many bytes the names of the fields take that this operator's last apply has, and over when it
+    /// was that any of their values changed. While it stays the same, every field has the value that was applied: whoever else changes one takes
+    /// it out of the list, which makes that shorter. 0: not known.
     pub applied: u32,
     /// Somebody else has written since, or at the same time: without, whatever has changed was changed in this
     /// operator's name.

@@ -9,7 +9,7 @@
 mod opaque;
 
 use bytes::{Buf, Bytes};
-use opaque::{Opaque, Text, string_end};
+use opaque::{Opaque, Sink, Text, string_end};
 
 /// Fields that are kept, by name, and what of each. What is not named is skipped.
 pub type Fields = &'static [Field];
@@ -19,6 +19,8 @@ pub type Field = (&'static str, Keep);
 pub enum Keep {
     /// The value as it is.
     Whole,
+    /// How many bytes it has, in its place.
+    Length,
     /// These fields of an object, or of each object in an array.
     Fields(Fields),
     /// These fields of each object in an array, handed out one after the other: the items of a list.
@@ -228,7 +230,7 @@ impl Pruner {
     }
 
     fn begin_value(&mut self, byte: u8, field: Option<&'static Field>) -> Result<usize, Malformed> {
-        let Some((name, keep)) = field else { return self.begin_opaque(byte, false) };
+        let Some((name, keep)) = field else { return self.begin_opaque(byte, Sink::Skip) };
         self.separate();
         self.kept.push(b'"');
         self.kept.extend_from_slice(name.as_bytes());
@@ -237,7 +239,8 @@ impl Pruner {
             (Keep::Fields(fields), b'{') => self.open(LevelKind::Object, fields),
             (Keep::Fields(fields), b'[') => self.open(LevelKind::Array, fields),
             (Keep::Each(fields), b'[') => self.open(LevelKind::Each, fields),
-            _ => return self.begin_opaque(byte, true),
+            (Keep::Length, _) => return self.begin_opaque(byte, Sink::Count(0)),
+            _ => return self.begin_opaque(byte, Sink::Copy),
         }
         Ok(1)
     }
@@ -253,40 +256,47 @@ impl Pruner {
                 self.separate();
                 self.open(LevelKind::Object, fields);
             }
-            _ => return self.begin_opaque(byte, false),
+            _ => return self.begin_opaque(byte, Sink::Skip),
         }
         Ok(1)
     }
 
-    fn begin_opaque(&mut self, byte: u8, copy: bool) -> Result<usize, Malformed> {
+    fn begin_opaque(&mut self, byte: u8, sink: Sink) -> Result<usize, Malformed> {
         let (depth, text) = match byte {
             b'{' | b'[' => (1, Text::No),
             b'"' => (0, Text::String),
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => (0, Text::Scalar),
             _ => return Err(Malformed("no value where one belongs")),
         };
-        let start = self.kept.len();
-        if copy {
-            self.kept.push(byte);
-        }
-        self.state = State::Opaque(Opaque { copy, start, depth, text });
+        let mut opaque = Opaque { sink, start: self.kept.len(), depth, text };
+        self.take(&mut opaque, &[byte]);
+        self.state = State::Opaque(opaque);
         Ok(1)
     }
 
     fn read_opaque(&mut self, bytes: &[u8], mut opaque: Opaque) -> usize {
         let (used, is_complete) = opaque.scan(bytes);
-        if opaque.copy {
-            self.kept.extend_from_slice(&bytes[..used]);
-        }
+        self.take(&mut opaque, &bytes[..used]);
         self.state = State::Opaque(opaque);
-        if opaque.copy && (self.length() > LIMIT || self.kept.len() - opaque.start > LONGEST_VALUE) {
+        if opaque.sink == Sink::Copy && (self.length() > LIMIT || self.kept.len() - opaque.start > LONGEST_VALUE) {
             self.cut();
         }
         // Where an array was cut, it goes on.
-        if is_complete && matches!(self.state, State::Opaque(Opaque { depth: 0, .. })) {
+        if is_complete && let State::Opaque(Opaque { depth: 0, sink, .. }) = self.state {
+            if let Sink::Count(length) = sink {
+                self.kept.extend_from_slice(length.to_string().as_bytes());
+            }
             self.state = self.after_value();
         }
         used
+    }
+
+    fn take(&mut self, opaque: &mut Opaque, bytes: &[u8]) {
+        match &mut opaque.sink {
+            Sink::Skip => {}
+            Sink::Copy => self.kept.extend_from_slice(bytes),
+            Sink::Count(length) => *length += bytes.len(),
+        }
     }
 
     fn after_value(&self) -> State {
@@ -333,7 +343,7 @@ impl Pruner {
         let opaque = if let State::Opaque(opaque) = self.state { Some(opaque) } else { None };
         let (start, popped) = match (array, opaque) {
             (Some(array), _) => (self.levels[array].start, self.levels.len() - array),
-            (None, Some(opaque)) if opaque.copy => (opaque.start, 0),
+            (None, Some(opaque)) if opaque.sink == Sink::Copy => (opaque.start, 0),
             _ => return,
         };
         self.kept.truncate(start);
@@ -345,7 +355,7 @@ impl Pruner {
             (_, Some(opaque)) => (opaque.depth, opaque.text),
             _ => (0, Text::No),
         };
-        self.state = State::Opaque(Opaque { copy: false, start, depth: depth + popped, text });
+        self.state = State::Opaque(Opaque { sink: Sink::Skip, start, depth: depth + popped, text });
     }
 }
 

@@ -83,7 +83,7 @@ fn whose_the_fields_of_a_child_are_survives_the_filter() {
     let (one, other) = ("0b1a2f3c-ffee-4abc-8def-0123456789ab", "0b1a2f3c-ffee-4abc-8def-0123456789ac");
     let ours = entry("inference-operator", r#""operation": "Apply", "time": "2026-01-01T00:00:00Z""#, "f:a");
     let later = entry("inference-operator", r#""operation": "Apply", "time": "2026-01-01T00:00:01Z""#, "f:a");
-    let fewer = entry("inference-operator", r#""operation": "Apply", "time": "2026-01-01T00:00:00Z""#, "f:b");
+    let fewer = entry("inference-operator", r#""operation": "Apply", "time": "2026-01-01T00:00:00Z""#, "f:");
     let made = entry("inference-operator", r#""operation": "Update", "time": "2026-01-09T00:00:00Z""#, "f:a");
     let edit_at = |time| entry("kubectl-edit", &format!(r#""operation": "Update", "time": "{time}""#), "f:c");
     let edit = edit_at("2026-01-03T00:00:00Z");

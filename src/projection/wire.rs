@@ -70,8 +70,8 @@ struct WireManager<'a> {
     /// RFC 3339 in UTC: in the order of time when sorted as text.
     #[serde(default, borrow)]
     time: Cow<'a, str>,
-    #[serde(default, borrow)]
-    fields_v1: Option<&'a RawValue>,
+    /// The length that `Keep::Length` leaves.
+    fields_v1: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -184,11 +184,12 @@ impl WireMetadata<'_> {
 }
 
 impl WireManager<'_> {
+    /// Of the fields the length is enough: who takes one makes the list shorter, and only this operator makes it longer.
     fn hash(&self, uid: Uid) -> u32 {
         let mut hasher = fnv::FnvHasher::default();
         hasher.write(&uid.folded().to_le_bytes());
         hasher.write(self.time.as_bytes());
-        hasher.write(self.fields_v1.map_or("", RawValue::get).as_bytes());
+        hasher.write(&self.fields_v1.unwrap_or_default().to_le_bytes());
         let hash = hasher.finish();
         #[allow(clippy::cast_possible_truncation)] // both halves are in it
         let folded = (hash ^ hash >> 32) as u32;

@@ -1,14 +1,23 @@
-//! A value that is copied or skipped without a look at its fields: where it ends. Used by pruning.rs, and the most of
-//! its work; pure, and must never keep a byte of it.
+//! A value that is copied, counted or skipped without a look at its fields: where it ends. Used by pruning.rs, and the
+//! most of its work; pure, and must never keep a byte of it.
 
 #[derive(Clone, Copy)]
 pub struct Opaque {
-    pub copy: bool,
+    pub sink: Sink,
     /// Where it begins in `kept`.
     pub start: usize,
     /// Objects and arrays that are open in it.
     pub depth: usize,
     pub text: Text,
+}
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    Skip,
+    Copy,
+    /// How many have passed.
+    Count(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

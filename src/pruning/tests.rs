@@ -185,6 +185,21 @@ fn a_long_document_gives_its_buffer_back() {
 }
 
 #[test]
+fn of_what_is_only_measured_the_length_stays() {
+    const MEASURED: Fields = &[("a", Keep::Fields(&[("l", Keep::Length), ("b", Keep::Whole)])), ("l", Keep::Length)];
+    let long = format!("[{}]", "1".repeat(2 * LIMIT));
+    for value in ["{}", r#"{"f:a":{}}"#, "[1]", "1", "12", r#""1""#, r#""}\\""#, "null", &long] {
+        let text = format!(r#"{{"a": [{{"l": {value}, "x": 2, "b": 3}}, {{"l":{value}}}], "l": {value}}}"#);
+        let length = value.len();
+        let expected = json!({"a": [{"l": length, "b": 3}, {"l": length}], "l": length});
+        for size in [1, 2, 3, 5, 1000] {
+            let kept = pieces(MEASURED, &text, size).expect("well-formed");
+            assert_eq!(kept, [(Piece::Document, expected.clone())], "{text:.60} in chunks of {size}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_json_object_is_refused() {
     for text in ["<html>", "[]", "5", r#"{"spec" 5}"#, "{5}", r#"{"spec":}"#, r#"{"metadata":{"name":]}}"#] {
         assert!(pieces(OBJECT, text, 100).is_err(), "{text}");
