@@ -50,7 +50,7 @@ async fn an_operator_that_is_killed_after_any_write_leaves_nothing_undone_and_no
 
     let expected = spared.settles(COUNT).await;
     killed.becomes(&expected).await;
-    tokio::join!(spared.rests(0), killed.rests(0));
+    tokio::join!(spared.rests(&[]), killed.rests(&[]));
     snapshot::assert_same_traces(&spared.traces().await, &killed.traces().await);
     println!("no kills: {}", budget::totals(&spared.proxy.log()));
     println!("{KILLS} kills: {}", budget::totals(&killed.proxy.log()));

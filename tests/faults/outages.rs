@@ -54,7 +54,7 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
         create_some(&spared, round).await;
     }
     let expected = spared.settles(OUTAGES.len() * COUNT).await;
-    spared.rests(0).await;
+    spared.rests(&[]).await;
     spared.kill_operator();
 
     let mut struck = Side::new(&fixture.client, "outages-many", 0, 0).await;
@@ -69,7 +69,7 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
         outage(&fixture.client, parts).await;
     }
     struck.becomes(&expected).await;
-    struck.rests(0).await;
+    struck.rests(&[]).await;
     snapshot::assert_same_traces(&spared.traces().await, &struck.traces().await);
     println!("no outages: {}", budget::totals(&spared.proxy.log()));
     println!("outages: {}", budget::totals(&struck.proxy.log()));

@@ -10,6 +10,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use crate::log::Entry;
 use crate::proxy::Proxy;
 use crate::snapshot::{self, Snapshot};
 use crate::support::fixture::{leave, spec};
@@ -96,20 +97,21 @@ impl Side {
         snapshot::take(&self.client, &self.namespace).await
     }
 
-    /// Neither writes nor reads any more, but for so many that wait for a name: those are looked at once a minute.
-    pub async fn rests(&self, names: u8) {
+    /// Neither writes nor reads any more, but for reads of these, which wait for a name: each is tried again every few
+    /// seconds.
+    pub async fn rests(&self, waiting: &[&str]) {
+        let waits = |entry: &&Entry| matches!(entry, Entry::Asked(asked) if !asked.is_write && waiting.iter().any(|name| asked.is_of(name)));
         within(SETTLES_WITHIN, &format!("{} is at rest", self.namespace), || async {
             let before = self.proxy.log().len();
             tokio::time::sleep(Duration::from_secs(6)).await;
-            let waiting = self.operator().metric("workqueue_depth").await;
-            if waiting > f64::from(names) {
-                return Err(format!("{waiting} are in the queue"));
+            let queued = self.operator().metric("workqueue_depth").await;
+            if queued > f64::from(u32::try_from(waiting.len()).expect("few")) {
+                return Err(format!("{queued} are in the queue"));
             }
             let log = self.proxy.log();
-            if log.len() == before {
-                return Ok(());
-            }
-            Err(log[before..].iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+            let more: Vec<String> =
+                log[before..].iter().filter(|entry| !waits(entry)).map(ToString::to_string).collect();
+            if more.is_empty() { Ok(()) } else { Err(more.join("\n")) }
         })
         .await;
     }
