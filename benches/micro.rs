@@ -6,6 +6,7 @@ mod objects;
 
 use bytes::Bytes;
 use divan::{Bencher, black_box};
+use inference_operator::api::InferenceServiceSpec;
 use inference_operator::controller::fleet::Fleet;
 use inference_operator::controller::queue::Queue;
 use inference_operator::controller::watch::line::Line;
@@ -51,7 +52,7 @@ fn skip_a_megabyte(bencher: Bencher) {
 
 #[divan::bench]
 fn read_a_status(bencher: Bencher) {
-    let status = object(inference_service_event(1)).status.expect("a status");
+    let status = object(inference_service_event(1)).status().expect("a status");
     bencher.bench(|| status::read(black_box(&status), CONFIGURATION).trusted);
 }
 
@@ -68,8 +69,8 @@ fn build_a_deployment(bencher: Bencher) {
     let (catalogue, server) = (Catalogue::default(), Settings::default().server);
     let gpu = catalogue.get("A100").expect("built in");
     let uid = objects::uid(1).parse().expect("a uid");
-    let valid =
-        Valid { namespace: "models", name: "demo", uid, model: "org/model", replicas: 1, gpu, max_batch_size: None };
+    let spec = InferenceServiceSpec::new("org/model", "A100");
+    let valid = Valid { namespace: "models", name: "demo", uid, spec: &spec, gpu };
     bencher.bench(|| deployment::build(black_box(&valid), &server));
 }
 

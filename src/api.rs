@@ -74,6 +74,18 @@ pub struct InferenceServiceSpec {
     pub max_batch_size: Option<u32>,
 }
 
+impl InferenceServiceSpec {
+    /// What must be said, and the defaults of all else.
+    pub fn new(model: &str, gpu_type: &str) -> Self {
+        InferenceServiceSpec {
+            model: model.to_owned(),
+            replicas: default_replicas(),
+            gpu_type: gpu_type.to_owned(),
+            max_batch_size: None,
+        }
+    }
+}
+
 fn default_replicas() -> i32 {
     1
 }

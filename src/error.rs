@@ -45,6 +45,9 @@ pub enum Error {
     #[error("invalid spec: {0}")]
     InvalidSpec(String),
 
+    #[error("the spec has {size} bytes, and this operator reads no more than {limit} (expected: a shorter spec)")]
+    SpecTooLarge { size: usize, limit: usize },
+
     #[error(
         "invalid name: {0} (expected: at most 63 lower-case letters, digits and '-', starting with a letter and not \
          ending with '-', because the Service has the same name; and not kubernetes, which is the API server's)"
@@ -96,6 +99,7 @@ impl Error {
             Error::MissingField(_) => "MissingField",
             Error::InvalidGpuType { .. } => "InvalidGpuType",
             Error::InvalidSpec(_) => "InvalidSpec",
+            Error::SpecTooLarge { .. } => "SpecTooLarge",
             Error::InvalidName(_) => "InvalidName",
             Error::NameTaken { .. } => NAME_TAKEN,
             Error::Terminating { .. } => TERMINATING,
@@ -108,9 +112,11 @@ impl Error {
 
     pub fn remedy(&self) -> Remedy {
         match self {
-            Error::MissingField(_) | Error::InvalidGpuType { .. } | Error::InvalidSpec(_) | Error::InvalidName(_) => {
-                Remedy::User
-            }
+            Error::MissingField(_)
+            | Error::InvalidGpuType { .. }
+            | Error::InvalidSpec(_)
+            | Error::SpecTooLarge { .. }
+            | Error::InvalidName(_) => Remedy::User,
             Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
             // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes, 401 a token that
             // is read again, 408 and 429 a server that is busy. What remains of the 4xx is a "no" with a reason that

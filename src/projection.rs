@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::api::{self, InferenceServiceSpec, InferenceServiceStatus};
+use crate::api::{self, InferenceServiceStatus};
 use crate::labels::{self, Labels};
 use crate::pruning::{Fields, Keep};
 use crate::uid::Uid;
@@ -125,10 +126,39 @@ const CONDITIONS: Keep = Keep::Fields(&[
 #[derive(Clone, Debug)]
 pub struct InferenceService {
     pub identity: Identity,
-    /// The spec, or why it cannot be understood (an object stored under an older schema).
-    pub spec: Result<InferenceServiceSpec, String>,
+    pub spec: RawSpec,
+    /// As it came: most are echoes of what this operator has just written.
+    status: Option<Box<RawValue>>,
+}
+
+/// A spec as it came. It is decoded when its turn comes, by reconcile/validate.rs.
+#[derive(Clone, Debug, Default)]
+pub struct RawSpec(Option<Box<RawValue>>);
+
+impl RawSpec {
+    /// Its JSON, or how many bytes it has where that is too many to be kept; None: the object has none.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_deref().map(RawValue::get)
+    }
+}
+
+impl From<&Value> for RawSpec {
+    fn from(spec: &Value) -> Self {
+        RawSpec(serde_json::value::to_raw_value(spec).ok())
+    }
+}
+
+impl InferenceService {
     /// A status that cannot be understood counts as none: it is written anew.
-    pub status: Option<InferenceServiceStatus>,
+    pub fn status(&self) -> Option<InferenceServiceStatus> {
+        let status = serde_json::from_slice(self.status.as_deref()?.get().as_bytes()).ok();
+        status.filter(says_something)
+    }
+}
+
+/// The API server's own default, before the operator has written any.
+fn says_something(status: &InferenceServiceStatus) -> bool {
+    status.observed_generation >= 0 || !status.conditions.is_empty()
 }
 
 impl Kind for InferenceService {
@@ -137,15 +167,7 @@ impl Kind for InferenceService {
     const PLURAL: &'static str = api::PLURAL;
     const FIELDS: Fields = &[
         ("metadata", METADATA),
-        (
-            "spec",
-            Keep::Fields(&[
-                ("model", Keep::Whole),
-                ("replicas", Keep::Whole),
-                ("gpuType", Keep::Whole),
-                ("maxBatchSize", Keep::Whole),
-            ]),
-        ),
+        ("spec", Keep::WholeOrLength),
         (
             "status",
             Keep::Fields(&[

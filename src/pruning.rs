@@ -19,6 +19,8 @@ pub type Field = (&'static str, Keep);
 pub enum Keep {
     /// The value as it is.
     Whole,
+    /// The value as it is; or, where it is too long, how many bytes it has.
+    WholeOrLength,
     /// How many bytes it has, in its place.
     Length,
     /// These fields of an object, or of each object in an array.
@@ -41,7 +43,7 @@ pub enum Piece {
 const LIMIT: usize = 32 << 10;
 
 /// Bytes that are kept of one value, so that a long one does not cost the others theirs.
-const LONGEST_VALUE: usize = LIMIT / 2;
+pub const LONGEST_VALUE: usize = LIMIT / 2;
 
 /// Bytes that are looked at in one step, so that a step keeps no more than that. Beyond the limit there
 /// is as much room for names and brackets, which is more than those of one object take.
@@ -240,6 +242,7 @@ impl Pruner {
             (Keep::Fields(fields), b'[') => self.open(LevelKind::Array, fields),
             (Keep::Each(fields), b'[') => self.open(LevelKind::Each, fields),
             (Keep::Length, _) => return self.begin_opaque(byte, Sink::Count(0)),
+            (Keep::WholeOrLength, _) => return self.begin_opaque(byte, Sink::CopyOrCount),
             _ => return self.begin_opaque(byte, Sink::Copy),
         }
         Ok(1)
@@ -278,7 +281,7 @@ impl Pruner {
         let (used, is_complete) = opaque.scan(bytes);
         self.take(&mut opaque, &bytes[..used]);
         self.state = State::Opaque(opaque);
-        if opaque.sink == Sink::Copy && (self.length() > LIMIT || self.kept.len() - opaque.start > LONGEST_VALUE) {
+        if opaque.sink.copies() && (self.length() > LIMIT || self.kept.len() - opaque.start > LONGEST_VALUE) {
             self.cut();
         }
         // Where an array was cut, it goes on.
@@ -294,7 +297,7 @@ impl Pruner {
     fn take(&mut self, opaque: &mut Opaque, bytes: &[u8]) {
         match &mut opaque.sink {
             Sink::Skip => {}
-            Sink::Copy => self.kept.extend_from_slice(bytes),
+            Sink::Copy | Sink::CopyOrCount => self.kept.extend_from_slice(bytes),
             Sink::Count(length) => *length += bytes.len(),
         }
     }
@@ -337,17 +340,24 @@ impl Pruner {
     }
 
     /// What is kept is too long: null takes the place of the outermost array, or of the value that
-    /// is being copied, and the rest of it is skipped. Names and brackets stay.
+    /// is being copied, or later its length, and the rest of it is skipped. Names and brackets stay.
     fn cut(&mut self) {
         let array = self.levels.iter().position(|level| level.kind == LevelKind::Array);
         let opaque = if let State::Opaque(opaque) = self.state { Some(opaque) } else { None };
         let (start, popped) = match (array, opaque) {
             (Some(array), _) => (self.levels[array].start, self.levels.len() - array),
-            (None, Some(opaque)) if opaque.sink == Sink::Copy => (opaque.start, 0),
+            (None, Some(opaque)) if opaque.sink.copies() => (opaque.start, 0),
             _ => return,
         };
+        let copied = self.kept.len() - start;
         self.kept.truncate(start);
-        self.kept.extend_from_slice(b"null");
+        let sink = match opaque {
+            Some(Opaque { sink: Sink::CopyOrCount, .. }) if popped == 0 => Sink::Count(copied),
+            _ => {
+                self.kept.extend_from_slice(b"null");
+                Sink::Skip
+            }
+        };
         self.levels.truncate(self.levels.len() - popped);
         let (depth, text) = match (self.state, opaque) {
             (State::Key { escaped }, _) => (0, if escaped { Text::Escape } else { Text::String }),
@@ -355,7 +365,7 @@ impl Pruner {
             (_, Some(opaque)) => (opaque.depth, opaque.text),
             _ => (0, Text::No),
         };
-        self.state = State::Opaque(Opaque { sink: Sink::Skip, start, depth: depth + popped, text });
+        self.state = State::Opaque(Opaque { sink, start, depth: depth + popped, text });
     }
 }
 

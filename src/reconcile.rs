@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::api::Phase;
 use crate::controller::reasons::Reasons;
 use crate::error::{Error, Remedy};
-use crate::projection::{Deployment, InferenceService, Kind, Service, WholeService};
+use crate::projection::{Deployment, InferenceService, Kind, RawSpec, Service, WholeService};
 use crate::settings::Settings;
 use crate::telemetry::events;
 use apply::Known;
@@ -26,7 +26,7 @@ use children::{Child, Children};
 pub use configuration::configuration;
 use plan::{CONTESTED_AFTER, Plan, Step};
 use status::{Assessment, Patience, Subject, Summary};
-pub use task::{Done, Next, Spec, Task, outcome};
+pub use task::{Done, Next, Task, outcome};
 
 /// What every reconcile is handed.
 pub struct Context {
@@ -95,12 +95,13 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         // It may be another one than was known.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
         let Settings { catalogue, server, .. } = &context.settings;
+        let spec = validate::decode(&spec)?;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue)?;
         // Where one of the names is taken, neither child is written: both steps come before both writes.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
         apply_deployment(context, task, children, deployment_step, deployment::build(&valid, server)).await?;
-        require_replicas(task, children, valid.replicas)?;
+        require_replicas(task, children, spec.replicas)?;
     }
     conclude(context, task, children).await
 }
@@ -116,13 +117,17 @@ async fn read_service(context: &Context, task: &Task, children: &mut Children) -
 /// so, or the API server says no, and a look will tell why.
 async fn apply_unread(context: &Context, task: &mut Task, children: &mut Children) -> Result<bool, Error> {
     let Some(version) = plan::shown_by_watch(task) else { return Ok(false) };
-    let spec = spec(context, task, false).await?;
+    let raw = spec(context, task, false).await?;
     let Settings { catalogue, server, .. } = &context.settings;
-    let Ok(valid) = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue) else {
-        task.spec = Some(spec);
+    let spec = validate::decode(&raw);
+    let valid = spec.as_ref().ok().and_then(|spec| {
+        let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalogue).ok()?;
+        Some((deployment::build(&valid, server), spec.replicas))
+    });
+    let Some((desired, replicas)) = valid else {
+        task.spec = Some(raw);
         return Ok(false);
     };
-    let (desired, replicas) = (deployment::build(&valid, server), valid.replicas);
     match apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await {
         Ok(deployment) => {
             children.wrote = deployment.identity.resource_version != version;
@@ -131,7 +136,7 @@ async fn apply_unread(context: &Context, task: &mut Task, children: &mut Childre
             Ok(true)
         }
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
-            task.spec = Some(spec);
+            task.spec = Some(raw);
             Ok(false)
         }
         Err(error) => Err(error.into()),
@@ -140,7 +145,7 @@ async fn apply_unread(context: &Context, task: &mut Task, children: &mut Childre
 
 /// The spec from the fleet, or read again, which is from the datastore and not from the API server's memory.
 /// `afresh`: only that will do.
-async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<Spec, Error> {
+async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpec, Error> {
     if let Some(spec) = task.spec.take().filter(|_| !afresh) {
         return Ok(spec);
     }
@@ -276,7 +281,7 @@ async fn refuse(context: &Context, task: &Task, children: &mut Children, error: 
         Child::Found(_) | Child::Absent => 0,
         // What could not be read is as it was.
         Child::Unread => match apply::get::<InferenceService>(&context.client, task).await {
-            Ok(Some(object)) => object.status.map_or(0, |status| status.ready_replicas),
+            Ok(Some(object)) => object.status().map_or(0, |status| status.ready_replicas),
             Ok(None) => return Err(Error::Gone),
             Err(_) => return Err(error),
         },

@@ -11,8 +11,7 @@ use serde_json::Value;
 fn built(gpu_type: &str, max_batch_size: Option<u32>) -> (Value, Value) {
     let settings = Settings::default();
     let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
-    let spec =
-        Ok(InferenceServiceSpec { model: "org/model".into(), replicas: 2, gpu_type: gpu_type.into(), max_batch_size });
+    let spec = InferenceServiceSpec { replicas: 2, max_batch_size, ..InferenceServiceSpec::new("org/model", gpu_type) };
     let valid = validate("default", "demo", uid, &spec, &settings.catalogue).expect("valid");
     (deployment::build(&valid, &settings.server), service::build(&valid, &settings.server))
 }

@@ -12,10 +12,9 @@ fn specs() -> impl Strategy<Value = InferenceServiceSpec> {
     let gpu_types = prop_oneof![Just("A100"), Just("H100"), Just("L40S"), Just("T4"), Just("")];
     (any::<String>(), any::<i32>(), gpu_types, any::<Option<u32>>()).prop_map(
         |(model, replicas, gpu_type, max_batch_size)| InferenceServiceSpec {
-            model,
             replicas,
-            gpu_type: gpu_type.into(),
             max_batch_size,
+            ..InferenceServiceSpec::new(&model, gpu_type)
         },
     )
 }
@@ -40,21 +39,20 @@ proptest! {
     fn a_spec_that_passes_validation_is_built_the_same_each_time_and_literally(spec in specs()) {
         let settings = Settings::default();
         let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
-        let spec = Ok(spec);
         let Ok(valid) = validate("default", "demo", uid, &spec, &settings.catalogue) else { return Ok(()) };
         let built = deployment::build(&valid, &settings.server);
         prop_assert_eq!(&built, &deployment::build(&valid, &settings.server));
         prop_assert_eq!(service::build(&valid, &settings.server), service::build(&valid, &settings.server));
         let arguments = &built["spec"]["template"]["spec"]["containers"][0]["args"];
         let model = arguments[0].as_str().expect("text");
-        prop_assert_eq!(expanded(model), format!("--model={}", valid.model));
-        prop_assert_eq!(built["spec"]["replicas"].as_i64(), Some(i64::from(valid.replicas)));
-        prop_assert_eq!(arguments.as_array().map(Vec::len), Some(2 + usize::from(valid.max_batch_size.is_some())));
+        prop_assert_eq!(expanded(model), format!("--model={}", spec.model));
+        prop_assert_eq!(built["spec"]["replicas"].as_i64(), Some(i64::from(spec.replicas)));
+        prop_assert_eq!(arguments.as_array().map(Vec::len), Some(2 + usize::from(spec.max_batch_size.is_some())));
     }
 
     #[test]
     fn no_text_makes_validation_panic(name in any::<String>(), spec in specs()) {
         let settings = Settings::default();
-        let _ = validate("default", &name, inference_operator::uid::Uid::default(), &Ok(spec), &settings.catalogue);
+        let _ = validate("default", &name, inference_operator::uid::Uid::default(), &spec, &settings.catalogue);
     }
 }

@@ -11,8 +11,8 @@ use crate::controller::reasons::Reasons;
 use crate::controller::record::{ChildKind, Departed, Record, State};
 use crate::controller::specs::Specs;
 use crate::error::Error;
-use crate::projection::{Identity, InferenceService};
-use crate::reconcile::{Done, Spec, Task};
+use crate::projection::{Identity, InferenceService, RawSpec};
+use crate::reconcile::{Done, Task};
 
 /// Where a Record is. Stays the same while the InferenceService exists.
 pub type Slot = u32;
@@ -186,7 +186,7 @@ impl Fleet {
         if let Ok(entry) = self.index.find_entry(hash, |&found| found == slot) {
             entry.remove();
         }
-        self.specs.forget(slot);
+        self.specs.take(slot);
         if let Some(record) = self.records[slot as usize].take() {
             self.tally.subtract(&record);
             self.leave(record.namespace);
@@ -317,7 +317,7 @@ impl Fleet {
             self.keep_spec(slot, written.spec);
         } else if !self.is_spec_due(slot) {
             // It came while work was in flight that has read it too, or a later one.
-            self.specs.forget(slot);
+            self.specs.take(slot);
         }
         is_kept
     }
@@ -332,11 +332,11 @@ impl Fleet {
     }
 
     /// The latest spec, where it is about to be acted on.
-    fn keep_spec(&mut self, slot: Slot, spec: Spec) {
+    fn keep_spec(&mut self, slot: Slot, spec: RawSpec) {
         if self.is_spec_due(slot) {
             self.specs.keep(slot, spec);
         } else {
-            self.specs.forget(slot);
+            self.specs.take(slot);
         }
     }
 

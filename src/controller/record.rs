@@ -6,9 +6,9 @@ use crate::controller::names::Name;
 use crate::controller::reasons::Reasons;
 pub use crate::controller::state::{ChildKind, State};
 use crate::error::{Remedy, TOLD};
-use crate::projection::{Identity, InferenceService};
+use crate::projection::{Identity, InferenceService, RawSpec};
 use crate::reconcile::status::{self, Reading, Stamps, Summary};
-use crate::reconcile::{Done, Next, Spec, Task};
+use crate::reconcile::{Done, Next, Task};
 use crate::uid::Uid;
 
 /// More are not counted, or a fight of hours would be remembered for days.
@@ -84,7 +84,7 @@ impl Record {
         let first = self.resource_version == 0;
         self.resource_version = identity.resource_version;
 
-        let mut reading = object.status.as_ref().map(|status| status::read(status, configuration));
+        let mut reading = object.status().map(|status| status::read(&status, configuration));
         if let Some(reading) = &mut reading {
             reading.summary.is_current = reading.observed_generation == identity.generation;
             if first {
@@ -218,7 +218,7 @@ impl Record {
     }
 
     /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
-    pub fn depart(&mut self, namespace: String, name: String, spec: Option<Spec>) -> Task {
+    pub fn depart(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
         self.state.set(State::IN_FLIGHT, true);
         self.state.set(State::MISSED, false);
         let mut reasons = std::mem::take(&mut self.reasons);
@@ -317,7 +317,7 @@ impl Record {
         self.state.set(State::GONE, false);
         self.summary = done.summary;
         self.observe_generation(object.identity.generation, None);
-        let kept = object.status.as_ref().map(|status| status::read(status, configuration));
+        let kept = object.status().map(|status| status::read(&status, configuration));
         kept.is_some_and(|kept| kept.trusted)
     }
 

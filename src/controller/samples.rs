@@ -58,7 +58,7 @@ pub fn child_of_uid(uid: &str, resource_version: u64, generation: u32, owner: &s
 pub fn done(generation: u32, stamps: Stamps, written: Option<InferenceService>) -> Done {
     let summary = written
         .as_ref()
-        .and_then(|object| object.status.as_ref())
-        .map(|status| Summary { is_current: true, ..status::read(status, CONFIGURATION).summary });
+        .and_then(InferenceService::status)
+        .map(|status| Summary { is_current: true, ..status::read(&status, CONFIGURATION).summary });
     Done { generation, stamps, summary, written: written.map(Box::new), repaired: false, next: Next::Settled }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::controller::fleet::Slot;
-use crate::reconcile::Spec;
+use crate::projection::RawSpec;
 
 /// What all of them may take. In a burst, each one that is kept saves a request: with 5,000 made at once all but
 /// 1,000 or so.
@@ -16,79 +16,75 @@ const OVERHEAD: usize = 48;
 /// A tree and not a hash table, which doubles at once and has both its sizes in memory while it does.
 #[derive(Default)]
 pub struct Specs {
-    texts: BTreeMap<Slot, Box<[u8]>>,
+    specs: BTreeMap<Slot, RawSpec>,
     bytes: usize,
 }
 
 impl Specs {
     pub fn len(&self) -> usize {
-        self.texts.len()
+        self.specs.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
+        self.specs.is_empty()
     }
 
-    /// Keeps the latest spec, if there is room. One that cannot be understood is rare, and not kept.
-    pub fn keep(&mut self, slot: Slot, spec: Spec) {
-        self.forget(slot);
-        let Some(text) = spec.ok().and_then(|spec| serde_json::to_vec(&spec).ok()) else { return };
-        let bytes = self.bytes + text.len() + OVERHEAD;
+    /// Keeps the latest spec, if there is room.
+    pub fn keep(&mut self, slot: Slot, spec: RawSpec) {
+        self.take(slot);
+        let bytes = self.bytes + size(&spec);
         if bytes <= BYTES_KEPT {
             self.bytes = bytes;
-            self.texts.insert(slot, text.into());
+            self.specs.insert(slot, spec);
         }
     }
 
-    pub fn take(&mut self, slot: Slot) -> Option<Spec> {
-        serde_json::from_slice(&self.forget(slot)?).ok().map(Ok)
+    pub fn take(&mut self, slot: Slot) -> Option<RawSpec> {
+        let spec = self.specs.remove(&slot)?;
+        self.bytes -= size(&spec);
+        Some(spec)
     }
+}
 
-    pub fn forget(&mut self, slot: Slot) -> Option<Box<[u8]>> {
-        let text = self.texts.remove(&slot)?;
-        self.bytes -= text.len() + OVERHEAD;
-        Some(text)
-    }
+fn size(spec: &RawSpec) -> usize {
+    spec.text().map_or(0, str::len) + OVERHEAD
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::api::InferenceServiceSpec;
+    use serde_json::json;
 
-    fn spec(model: &str) -> InferenceServiceSpec {
-        InferenceServiceSpec { model: model.into(), replicas: 3, gpu_type: "A100".into(), max_batch_size: Some(9) }
+    use super::*;
+
+    fn spec(model: &str) -> RawSpec {
+        RawSpec::from(&json!({"model": model, "gpuType": "A100"}))
+    }
+
+    fn taken(specs: &mut Specs, slot: Slot) -> Option<String> {
+        specs.take(slot)?.text().map(str::to_owned)
     }
 
     #[test]
     fn a_spec_is_handed_out_once_as_it_was_last_seen() {
         let mut specs = Specs::default();
-        specs.keep(7, Ok(spec("before")));
-        specs.keep(7, Ok(spec("\u{e9}\"\\\n")));
-        assert_eq!(specs.take(7), Some(Ok(spec("\u{e9}\"\\\n"))));
-        assert_eq!((specs.take(7), specs.bytes), (None, 0));
+        specs.keep(7, spec("before"));
+        specs.keep(7, spec("\u{e9}\"\\\n"));
+        assert!(!specs.is_empty());
+        assert_eq!(taken(&mut specs, 7).as_deref(), spec("\u{e9}\"\\\n").text());
+        assert_eq!((taken(&mut specs, 7), specs.bytes, specs.is_empty()), (None, 0, true));
     }
 
     #[test]
     fn only_so_many_bytes_are_kept_and_what_goes_makes_room() {
         let mut specs = Specs::default();
         for slot in 0..10_000 {
-            specs.keep(slot, Ok(spec(&"m".repeat(100))));
+            specs.keep(slot, spec(&"m".repeat(100)));
         }
         let count = specs.len();
         assert!(specs.bytes <= BYTES_KEPT && (1_000..5_000).contains(&count), "{count}");
-        assert_eq!(specs.take(9_999), None);
-        specs.forget(0);
-        specs.keep(9_999, Ok(spec("m")));
-        assert_eq!((specs.take(9_999), specs.len()), (Some(Ok(spec("m"))), count - 1));
-    }
-
-    #[test]
-    fn a_spec_that_cannot_be_understood_takes_the_place_of_none() {
-        let mut specs = Specs::default();
-        specs.keep(1, Ok(spec("m")));
-        assert!(!specs.is_empty());
-        specs.keep(1, Err("no spec".into()));
-        assert!(specs.is_empty() && specs.bytes == 0);
+        assert_eq!(taken(&mut specs, 9_999), None);
+        specs.take(0);
+        specs.keep(9_999, spec("m"));
+        assert_eq!((taken(&mut specs, 9_999).as_deref(), specs.len()), (spec("m").text(), count - 1));
     }
 }

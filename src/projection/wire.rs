@@ -12,10 +12,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
-    Deployment, DeploymentMetadata, DeploymentStatus, Identity, InferenceService, Managers, Owner, Service,
+    Deployment, DeploymentMetadata, DeploymentStatus, Identity, InferenceService, Managers, Owner, RawSpec, Service,
     WholeService,
 };
-use crate::api::{self, InferenceServiceStatus};
+use crate::api;
 use crate::labels::{MANAGED_BY, WireLabels};
 use crate::uid::Uid;
 
@@ -236,21 +236,10 @@ impl From<WireStatus<'_>> for Status {
     }
 }
 
-/// The API server's own default, before the operator has written any.
-fn says_something(status: &InferenceServiceStatus) -> bool {
-    status.observed_generation >= 0 || !status.conditions.is_empty()
-}
-
 impl<'de> Deserialize<'de> for InferenceService {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = WireInferenceService::deserialize(deserializer)?;
-        let spec = match wire.spec {
-            Some(raw) => serde_json::from_slice(raw.get().as_bytes()).map_err(|error| error.to_string()),
-            None => Err("spec is missing".to_owned()),
-        };
-        let status =
-            wire.status.and_then(|raw| serde_json::from_slice(raw.get().as_bytes()).ok()).filter(says_something);
-        Ok(InferenceService { identity: wire.metadata.into(), spec, status })
+        Ok(InferenceService { identity: wire.metadata.into(), spec: RawSpec(wire.spec), status: wire.status })
     }
 }
 

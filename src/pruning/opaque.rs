@@ -16,8 +16,16 @@ pub struct Opaque {
 pub enum Sink {
     Skip,
     Copy,
+    /// Copied, and counted as soon as it is too long to be kept.
+    CopyOrCount,
     /// How many have passed.
     Count(usize),
+}
+
+impl Sink {
+    pub fn copies(self) -> bool {
+        matches!(self, Sink::Copy | Sink::CopyOrCount)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

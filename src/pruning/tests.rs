@@ -200,6 +200,28 @@ fn of_what_is_only_measured_the_length_stays() {
 }
 
 #[test]
+fn of_what_is_too_long_the_length_stays_where_it_is_asked_for() {
+    const EITHER: Fields = &[("a", Keep::Whole), ("b", Keep::WholeOrLength), ("c", Keep::Whole)];
+    let text = |length: usize| json!({"x": ["y\"]}".repeat(length)]});
+    for (value, expected) in [
+        (json!({"x": 1}), json!({"x": 1})),
+        (text(10), text(10)),
+        (text(LIMIT), json!(text(LIMIT).to_string().len())),
+        (json!("z".repeat(LONGEST_VALUE - 2)), json!("z".repeat(LONGEST_VALUE - 2))),
+        (json!("z".repeat(LONGEST_VALUE - 1)), json!(LONGEST_VALUE + 1)),
+    ] {
+        for size in [1, 7, STEP, 1 << 20] {
+            let kept = pieces(EITHER, &json!({"a": 1, "b": value, "c": [2]}).to_string(), size).expect("well-formed");
+            assert_eq!(kept, [(Piece::Document, json!({"a": 1, "b": expected, "c": [2]}))], "in chunks of {size}");
+        }
+    }
+    // It shares the room with what came before.
+    let (half, rest) = ("x".repeat(LONGEST_VALUE - 100), "y".repeat(LONGEST_VALUE - 50));
+    let kept = pieces(EITHER, &json!({"a": half, "b": rest, "c": half}).to_string(), 1000).expect("well-formed");
+    assert_eq!((&kept[0].1["b"], &kept[0].1["c"]), (&json!(rest), &Value::Null));
+}
+
+#[test]
 fn what_is_no_json_object_is_refused() {
     for text in ["<html>", "[]", "5", r#"{"spec" 5}"#, "{5}", r#"{"spec":}"#, r#"{"metadata":{"name":]}}"#] {
         assert!(pieces(OBJECT, text, 100).is_err(), "{text}");

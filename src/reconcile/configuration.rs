@@ -4,7 +4,9 @@ use std::hash::Hasher;
 
 use serde_json::json;
 
-use super::{deployment, service, validate};
+use super::validate::Valid;
+use super::{deployment, service};
+use crate::api::InferenceServiceSpec;
 use crate::settings::Settings;
 use crate::uid::Uid;
 
@@ -15,15 +17,8 @@ pub fn configuration(settings: &Settings) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
     for gpu in settings.catalogue.types() {
         for max_batch_size in [None, Some(1)] {
-            let valid = validate::Valid {
-                namespace: "namespace",
-                name: "name",
-                uid: Uid::default(),
-                model: "model",
-                replicas: 1,
-                gpu,
-                max_batch_size,
-            };
+            let spec = InferenceServiceSpec { max_batch_size, ..InferenceServiceSpec::new("model", &gpu.name) };
+            let valid = Valid { namespace: "namespace", name: "name", uid: Uid::default(), spec: &spec, gpu };
             let children = json!([
                 deployment::build(&valid, &settings.server),
                 service::build(&valid, &settings.server),

@@ -28,7 +28,7 @@ pub fn build(valid: &Valid, server: &Server) -> Value {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "spec": {
-            "replicas": valid.replicas,
+            "replicas": valid.spec.replicas,
             // A surge pod would wait for ever on a node with one GPU.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "progressDeadlineSeconds": load_seconds + PULL_SECONDS,
@@ -110,13 +110,13 @@ fn argument(template: &str, valid: &Valid, server: &Server) -> Option<String> {
         text.push_str(&rest[..start]);
         rest = &rest[start..];
         if let Some(after) = rest.strip_prefix("{model}") {
-            text.push_str(valid.model);
+            text.push_str(&valid.spec.model);
             rest = after;
         } else if let Some(after) = rest.strip_prefix("{port}") {
             text.push_str(&server.port.to_string());
             rest = after;
         } else if let Some(after) = rest.strip_prefix("{maxBatchSize}") {
-            text.push_str(&valid.max_batch_size?.to_string());
+            text.push_str(&valid.spec.max_batch_size?.to_string());
             rest = after;
         } else {
             text.push('{');
@@ -135,21 +135,16 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::InferenceServiceSpec;
     use crate::gpu::Catalogue;
     use crate::settings::Settings;
 
     fn built(model: &str, max_batch_size: Option<u32>, server: &Server) -> Value {
         let catalogue = Catalogue::default();
         let gpu = catalogue.get("L40S").expect("built in");
-        let valid = Valid {
-            namespace: "ns",
-            name: "demo",
-            uid: crate::uid::Uid::default(),
-            model,
-            replicas: 2,
-            gpu,
-            max_batch_size,
-        };
+        let spec = InferenceServiceSpec { replicas: 2, max_batch_size, ..InferenceServiceSpec::new(model, "L40S") };
+        let uid = crate::uid::Uid::default();
+        let valid = Valid { namespace: "ns", name: "demo", uid, spec: &spec, gpu };
         build(&valid, server)
     }
 

@@ -1,14 +1,10 @@
 //! What the controller hands to reconcile, and what it gets back to remember.
 
-use crate::api::InferenceServiceSpec;
 use crate::controller::reasons::Reasons;
 use crate::error::{Error, Remedy};
-use crate::projection::InferenceService;
+use crate::projection::{InferenceService, RawSpec};
 use crate::reconcile::status::{Stamps, Summary};
 use crate::uid::Uid;
-
-/// A spec, or why it cannot be understood.
-pub type Spec = Result<InferenceServiceSpec, String>;
 
 /// What the fleet knows about one InferenceService when work on it begins.
 #[derive(Clone, Debug)]
@@ -26,7 +22,7 @@ pub struct Task {
     /// What the status says; None: nothing that can be relied on.
     pub summary: Option<Summary>,
     /// The spec, where the fleet still has it.
-    pub spec: Option<Spec>,
+    pub spec: Option<RawSpec>,
 }
 
 /// What was done, for the fleet to remember.

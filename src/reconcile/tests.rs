@@ -30,7 +30,7 @@ pub fn task(reasons: Reasons) -> Task {
         repairs: 0,
         stamps: STAMPS,
         summary: Some(summary(Phase::Ready)),
-        spec: Some(Ok(serde_json::from_value(spec).expect("a spec"))),
+        spec: Some(RawSpec::from(&spec)),
     }
 }
 

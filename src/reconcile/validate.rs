@@ -1,9 +1,14 @@
 //! First step of reconcile: is this a spec that can be built? Everything that could fail later is
 //! refused here, so that building cannot fail. Pure.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use crate::api::InferenceServiceSpec;
 use crate::error::Error;
 use crate::gpu::{Catalogue, GpuType};
+use crate::projection::RawSpec;
+use crate::pruning::LONGEST_VALUE;
 use crate::uid::Uid;
 
 /// An InferenceService that can be built.
@@ -12,10 +17,29 @@ pub struct Valid<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub uid: Uid,
-    pub model: &'a str,
-    pub replicas: i32,
+    pub spec: &'a InferenceServiceSpec,
     pub gpu: &'a GpuType,
-    pub max_batch_size: Option<u32>,
+}
+
+/// The schema has checked this already; objects may be stored under another one.
+pub fn decode(raw: &RawSpec) -> Result<InferenceServiceSpec, Error> {
+    let text = raw.text().unwrap_or("{}");
+    if let Ok(size) = text.parse() {
+        return Err(Error::SpecTooLarge { size, limit: LONGEST_VALUE });
+    }
+    serde_json::from_slice(text.as_bytes()).map_err(|problem| match serde_json::from_slice(text.as_bytes()) {
+        Ok(Required { model: None, .. }) => Error::MissingField("model"),
+        Ok(Required { gpu_type: None, .. }) => Error::MissingField("gpuType"),
+        _ => Error::InvalidSpec(problem.to_string().chars().take(256).collect()),
+    })
+}
+
+/// The fields that a spec must have.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Required {
+    model: Option<IgnoredAny>,
+    gpu_type: Option<IgnoredAny>,
 }
 
 /// The schema has checked most of this already; it is checked again for objects that were stored
@@ -24,13 +48,12 @@ pub fn validate<'a>(
     namespace: &'a str,
     name: &'a str,
     uid: Uid,
-    spec: &'a Result<InferenceServiceSpec, String>,
+    spec: &'a InferenceServiceSpec,
     catalogue: &'a Catalogue,
 ) -> Result<Valid<'a>, Error> {
     if !is_service_name(name) {
         return Err(Error::InvalidName(name.chars().take(253).collect()));
     }
-    let spec = spec.as_ref().map_err(|problem| missing_field(problem))?;
     if spec.model.trim().is_empty() {
         return Err(Error::MissingField("model"));
     }
@@ -50,25 +73,7 @@ pub fn validate<'a>(
         found: spec.gpu_type.chars().take(63).collect(),
         expected: catalogue.expected(),
     })?;
-    Ok(Valid {
-        namespace,
-        name,
-        uid,
-        model: &spec.model,
-        replicas: spec.replicas,
-        gpu,
-        max_batch_size: spec.max_batch_size,
-    })
-}
-
-/// serde says "missing field `model` at line 1 column 20"; a person wants the field.
-fn missing_field(problem: &str) -> Error {
-    for (wire_name, field) in [("`model`", "model"), ("`gpuType`", "gpuType")] {
-        if problem.starts_with("missing field") && problem.contains(wire_name) {
-            return Error::MissingField(field);
-        }
-    }
-    Error::InvalidSpec(problem.chars().take(256).collect())
+    Ok(Valid { namespace, name, uid, spec, gpu })
 }
 
 /// A DNS label as RFC 1035 has it, which every Kubernetes version takes as a Service's name. Of the name
@@ -84,19 +89,15 @@ fn is_service_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    #[allow(clippy::unnecessary_wraps)] // the shape that validate takes
-    fn spec(
-        model: &str,
-        replicas: i32,
-        gpu_type: &str,
-        max_batch_size: Option<u32>,
-    ) -> Result<InferenceServiceSpec, String> {
-        Ok(InferenceServiceSpec { model: model.into(), replicas, gpu_type: gpu_type.into(), max_batch_size })
+    fn spec(model: &str, replicas: i32, gpu_type: &str, max_batch_size: Option<u32>) -> InferenceServiceSpec {
+        InferenceServiceSpec { replicas, max_batch_size, ..InferenceServiceSpec::new(model, gpu_type) }
     }
 
-    fn refusal(name: &str, spec: &Result<InferenceServiceSpec, String>) -> String {
+    fn refusal(name: &str, spec: &InferenceServiceSpec) -> String {
         let catalogue = Catalogue::default();
         validate("ns", name, Uid::default(), spec, &catalogue)
             .map(|valid| valid.gpu.name.clone())
@@ -128,18 +129,28 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_field_is_named() {
-        for (json, expected) in [
-            (r#"{"gpuType": "A100"}"#, "spec.model is missing"),
-            (r#"{"model": "m"}"#, "spec.gpuType is missing"),
+    fn a_spec_that_cannot_be_decoded_says_why() {
+        for (spec, expected) in [
+            (json!({"gpuType": "A100"}), "spec.model is missing"),
+            (json!({"model": null, "gpuType": "A100"}), "spec.model is missing"),
+            (json!({"model": "m"}), "spec.gpuType is missing"),
             (
-                r#"{"model": 1, "gpuType": "A100"}"#,
-                "invalid spec: invalid type: integer `1`, expected a string at line 1 column 11",
+                json!({"gpuType": "A100", "model": 1}),
+                "invalid spec: invalid type: integer `1`, expected a string at line 1 column 27",
+            ),
+            (json!({"gpuType": 1}), "spec.model is missing"),
+            (json!([]), "invalid spec: invalid length 0, expected struct InferenceServiceSpec with 4 elements"),
+            (
+                json!(20_000),
+                "the spec has 20000 bytes, and this operator reads no more than 16384 (expected: a shorter spec)",
             ),
         ] {
-            let spec = serde_json::from_str::<InferenceServiceSpec>(json).map_err(|error| error.to_string());
-            assert_eq!(refusal("a", &spec), expected);
+            let error = decode(&RawSpec::from(&spec)).expect_err("refused");
+            assert!(error.to_string().starts_with(expected), "{spec}: {error}");
+            assert_eq!(error.remedy(), crate::error::Remedy::User);
         }
+        assert_eq!(decode(&RawSpec::default()).expect_err("none").to_string(), "spec.model is missing");
+        assert_eq!(decode(&RawSpec::from(&json!({"model": "m", "gpuType": "g"}))).expect("decoded").replicas, 1);
     }
 
     #[test]

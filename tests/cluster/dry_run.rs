@@ -21,7 +21,7 @@ fn specs() -> impl Strategy<Value = InferenceServiceSpec> {
     let gpu_types = prop_oneof![Just("A100"), Just("H100"), Just("L40S"), Just("T4")];
     let batch = prop_oneof![Just(None), Just(Some(1)), Just(Some(u32::MAX)), any::<Option<u32>>()];
     (models, 0..=i32::MAX, gpu_types, batch).prop_map(|(model, replicas, gpu_type, max_batch_size)| {
-        InferenceServiceSpec { model, replicas, gpu_type: gpu_type.into(), max_batch_size }
+        InferenceServiceSpec { replicas, max_batch_size, ..InferenceServiceSpec::new(&model, gpu_type) }
     })
 }
 
@@ -36,7 +36,7 @@ async fn any_valid_spec_builds_children_that_the_api_server_accepts() {
     let mut runner = TestRunner::deterministic();
     let mut sent = 0;
     while sent < SPECS {
-        let spec = Ok(specs().new_tree(&mut runner).expect("a spec").current());
+        let spec = specs().new_tree(&mut runner).expect("a spec").current();
         let name = format!("a{}", "b".repeat(sent % 63));
         let Ok(valid) = validate(&fixture.namespace, &name, uid, &spec, &settings.catalogue) else { continue };
         let built = deployment::build(&valid, &settings.server);

@@ -113,7 +113,7 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
 
     let settings = Settings::default();
     let uid = object.metadata.uid.expect("a uid").parse().expect("a UUID");
-    let spec = Ok(spec("demo/model", 1, "L40S"));
+    let spec = spec("demo/model", 1, "L40S");
     let valid = validate(&fixture.namespace, "demo", uid, &spec, &settings.catalogue).expect("valid");
     let task = Task {
         namespace: fixture.namespace.clone(),

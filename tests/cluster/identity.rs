@@ -1,6 +1,6 @@
 //! A write is meant for one object, and not for another that has taken its name meanwhile.
 
-use inference_operator::api::{InferenceServiceStatus, Phase};
+use inference_operator::api::{InferenceServiceSpec, InferenceServiceStatus, Phase};
 use inference_operator::controller::reasons::Reasons;
 use inference_operator::error::{Error, Remedy};
 use inference_operator::projection;
@@ -11,6 +11,7 @@ use inference_operator::reconcile::{Task, deployment, service};
 use inference_operator::settings::Settings;
 use inference_operator::uid::Uid;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
 use crate::support::Fixture;
 
@@ -30,16 +31,11 @@ fn past(fixture: &Fixture, name: &str) -> Task {
     }
 }
 
-fn valid<'a>(task: &'a Task, replicas: i32, settings: &'a Settings) -> Valid<'a> {
-    Valid {
-        namespace: &task.namespace,
-        name: &task.name,
-        uid: task.uid,
-        model: "demo/model",
-        replicas,
-        gpu: settings.catalogue.get("L40S").expect("built in"),
-        max_batch_size: None,
-    }
+fn built(task: &Task, replicas: i32, settings: &Settings) -> (Value, Value) {
+    let spec = InferenceServiceSpec { replicas, ..InferenceServiceSpec::new("demo/model", "L40S") };
+    let gpu = settings.catalogue.get("L40S").expect("built in");
+    let valid = Valid { namespace: &task.namespace, name: &task.name, uid: task.uid, spec: &spec, gpu };
+    (deployment::build(&valid, &settings.server), service::build(&valid, &settings.server))
 }
 
 #[tokio::test]
@@ -65,7 +61,7 @@ async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     let object = fixture.create("demo", 0).await;
     let uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
     let task = Task { uid, ..past(&fixture, "demo") };
-    let desired = |replicas| deployment::build(&valid(&task, replicas, &settings), &settings.server);
+    let desired = |replicas| built(&task, replicas, &settings).0;
     let client = &fixture.client;
     let made = apply::apply::<projection::Deployment>(client, &task, desired(0), Known::Absent).await.expect("made");
     let refused = apply::apply::<projection::Deployment>(client, &task, desired(3), Known::ResourceVersion(1)).await;
@@ -87,11 +83,11 @@ async fn a_child_that_is_there_is_not_taken_over_by_whoever_believes_it_absent()
     let uid: Uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
     let (present, late) = (Task { uid, ..past(&fixture, "demo") }, past(&fixture, "demo"));
     let deployment = async |task: &Task, replicas| {
-        let desired = deployment::build(&valid(task, replicas, &settings), &settings.server);
+        let desired = built(task, replicas, &settings).0;
         apply::apply::<projection::Deployment>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
     };
     let service = async |task: &Task| {
-        let desired = service::build(&valid(task, 0, &settings), &settings.server);
+        let desired = built(task, 0, &settings).1;
         apply::apply::<projection::Service>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
     };
     deployment(&present, 0).await.expect("made");

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::Request;
+use inference_operator::api::InferenceServiceSpec;
 use inference_operator::gpu::Catalogue;
 use inference_operator::reconcile::deployment;
 use inference_operator::reconcile::validate::Valid;
@@ -78,8 +79,8 @@ fn note(status: &Value, reasons: &mut BTreeSet<String>) {
 fn built(namespace: &str) -> Value {
     let (catalogue, server) = (Catalogue::default(), Settings::default().server);
     let gpu = catalogue.get("L40S").expect("built in");
-    let (uid, model, max_batch_size) = (Uid::default(), "m", None);
-    let valid = Valid { namespace, name: "one", uid, model, replicas: 1, gpu, max_batch_size };
+    let spec = InferenceServiceSpec::new("m", "L40S");
+    let valid = Valid { namespace, name: "one", uid: Uid::default(), spec: &spec, gpu };
     let mut object = deployment::build(&valid, &server);
     // Nobody owns it: the garbage collector would take it.
     object["metadata"] = json!({"name": "one", "namespace": namespace});

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Request;
+use inference_operator::api::InferenceServiceSpec;
 use inference_operator::gpu::Catalogue;
 use inference_operator::reconcile::validate::Valid;
 use inference_operator::reconcile::{deployment, service};
@@ -245,7 +246,8 @@ pub fn built(deed: &Deed) -> Value {
 fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
     let (catalogue, server) = (Catalogue::default(), Settings::default().server);
     let gpu = catalogue.get("L40S").expect("built in");
-    let valid = Valid { namespace, name, uid, model: "m", replicas, gpu, max_batch_size: batch };
+    let spec = InferenceServiceSpec { replicas, max_batch_size: batch, ..InferenceServiceSpec::new("m", "L40S") };
+    let valid = Valid { namespace, name, uid, spec: &spec, gpu };
     if kind == Kind::Deployment { deployment::build(&valid, &server) } else { service::build(&valid, &server) }
 }
 

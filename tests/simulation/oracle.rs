@@ -1,8 +1,8 @@
 //! What must be true once faults have stopped: each InferenceService matches its spec, and says so.
 //! Called by the simulation; looks at the datastore alone.
 
-use inference_operator::api::InferenceServiceSpec;
-use inference_operator::reconcile::validate::{Valid, validate};
+use inference_operator::projection::RawSpec;
+use inference_operator::reconcile::validate::{Valid, decode, validate};
 use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
 use serde_json::Value;
@@ -34,11 +34,11 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     if status["observedGeneration"] != metadata["generation"] {
         return Err("the status does not speak of the latest spec".into());
     }
-    let spec =
-        serde_json::from_value::<InferenceServiceSpec>(object["spec"].clone()).map_err(|error| error.to_string());
     let uid = metadata["uid"].as_str().unwrap_or_default().parse().map_err(|_| "no uid".to_owned())?;
     let phase = status["phase"].as_str().unwrap_or_default();
-    let Ok(valid) = validate(&key.namespace, &key.name, uid, &spec, &settings.catalogue) else {
+    let spec = decode(&RawSpec::from(&object["spec"]));
+    let valid = spec.as_ref().map(|spec| validate(&key.namespace, &key.name, uid, spec, &settings.catalogue));
+    let Ok(Ok(valid)) = valid else {
         return if phase == "Failed" { Ok(()) } else { Err(format!("a spec that is refused is {phase}")) };
     };
     child(store, key, Kind::Deployment, &valid, &deployment::build(&valid, &settings.server))?;

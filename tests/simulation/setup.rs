@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use inference_operator::api::InferenceServiceSpec;
-use inference_operator::reconcile::validate::validate;
+use inference_operator::projection::RawSpec;
+use inference_operator::reconcile::validate::{decode, validate};
 use inference_operator::reconcile::{configuration, deployment, service};
 use inference_operator::settings::{Server, Settings};
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub static CONFIGURATION: LazyLock<u64> = LazyLock::new(|| configuration(&SETTIN
 
 /// The child that this spec asks for; None: the spec is refused.
 pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> {
-    let spec = serde_json::from_value::<InferenceServiceSpec>(spec.clone()).map_err(|error| error.to_string());
+    let spec = decode(&RawSpec::from(spec)).ok()?;
     let valid = validate(&key.namespace, &key.name, uid.parse().ok()?, &spec, &SETTINGS.catalogue).ok()?;
     Some(match kind {
         Kind::Service => service::build(&valid, &SETTINGS.server),

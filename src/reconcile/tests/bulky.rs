@@ -49,3 +49,18 @@ async fn a_status_stays_small_whatever_the_deployment_says() {
     let said = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
     assert!(said.len() <= 14_000, "{} bytes", said.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_is_too_large_is_refused_with_its_size_and_the_limit() {
+    let owner = json!({
+        "metadata": {"namespace": "ns", "name": "demo", "uid": UID, "resourceVersion": "9", "generation": 2},
+        "spec": {"model": "m", "gpuType": "A100", "other": "x".repeat(20_000)}
+    });
+    let (context, asked) = context([Reply::object(&owner), Reply::object(&deployment_json()), written(), posted()]);
+    let changed = Task { generation: 2, spec: None, ..task(Reasons::SPEC) };
+    let done = reconcile(&context, changed).await.expect("said in the status");
+    assert!(matches!(done.next, Next::Refused(Error::SpecTooLarge { size: 20_041, limit: 16_384 })), "{:?}", done.next);
+    let asked = asked.take();
+    let said = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
+    assert!(said.contains("SpecTooLarge") && said.contains("20041 bytes") && said.contains("16384"), "{said}");
+}

@@ -167,7 +167,7 @@ pub fn leave(namespace: &str) {
 }
 
 pub fn spec(model: &str, replicas: i32, gpu_type: &str) -> InferenceServiceSpec {
-    InferenceServiceSpec { model: model.into(), replicas, gpu_type: gpu_type.into(), max_batch_size: None }
+    InferenceServiceSpec { replicas, ..InferenceServiceSpec::new(model, gpu_type) }
 }
 
 /// The condition Ready: status, reason and message.
