@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Status;
 
-use crate::projection::{Kind, WireStatus};
+use crate::projection::{self, Kind, WireStatus};
 use crate::pruning::{Fields, Keep, Piece, Pruner};
 
 /// A refusal's `metav1.Status`.
@@ -77,7 +77,7 @@ pub async fn part<K: Kind>(
         Some(Piece::Document) => {}
         _ => return Err(kube::Error::Service("the answer is empty".into())),
     }
-    let object = serde_json::from_slice(answer.kept()).map_err(kube::Error::SerdeError)?;
+    let object = projection::decode(answer.kept()).map_err(kube::Error::SerdeError)?;
     answer.finish().await;
     Ok(object)
 }
@@ -126,7 +126,7 @@ impl Answer {
             match self.pruner.advance(&mut self.chunk) {
                 Ok(None) => {}
                 Ok(Some(_)) => {
-                    if let Ok(refusal) = serde_json::from_slice::<WireStatus>(self.pruner.kept()) {
+                    if let Ok(refusal) = projection::decode::<WireStatus>(self.pruner.kept()) {
                         let mut refusal = Status::from(refusal);
                         refusal.code = status.as_u16();
                         self.finish().await;

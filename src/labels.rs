@@ -100,7 +100,7 @@ mod tests {
 
     fn read(labels: &Value) -> Labels {
         let text = labels.to_string();
-        serde_json::from_slice::<WireLabels>(text.as_bytes()).expect("labels").of("demo")
+        serde_json::from_str::<WireLabels>(&text).expect("labels").of("demo")
     }
 
     #[test]

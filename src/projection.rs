@@ -14,7 +14,7 @@ use crate::api::{self, InferenceServiceStatus};
 use crate::labels::{self, Labels};
 use crate::pruning::{Fields, Keep};
 use crate::uid::Uid;
-pub(crate) use wire::{WireStatus, resource_version};
+pub(crate) use wire::{WireStatus, decode, resource_version};
 
 /// A lean type, and where the API server has its objects.
 pub trait Kind: DeserializeOwned + Send + 'static {
@@ -151,7 +151,7 @@ impl From<&Value> for RawSpec {
 impl InferenceService {
     /// A status that cannot be understood counts as none: it is written anew.
     pub fn status(&self) -> Option<InferenceServiceStatus> {
-        let status = serde_json::from_slice(self.status.as_deref()?.get().as_bytes()).ok();
+        let status = serde_json::from_str(self.status.as_deref()?.get()).ok();
         status.filter(says_something)
     }
 }

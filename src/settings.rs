@@ -308,8 +308,7 @@ fn within<N: TryFrom<u64>>(value: &str, least: u64, most: u64) -> Result<N, Stri
 }
 
 fn strings(value: &str) -> Result<Vec<String>, String> {
-    serde_json::from_slice(value.as_bytes())
-        .map_err(|_| "expected a JSON array of strings, such as [\"--model={model}\"]".into())
+    serde_json::from_str(value).map_err(|_| "expected a JSON array of strings, such as [\"--model={model}\"]".into())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::answer::{self, Answer};
 use crate::controller::queue::Jitter;
 use crate::error::patience;
-use crate::projection::Kind;
+use crate::projection::{self, Kind};
 use crate::pruning::Piece;
 use crate::telemetry::metrics::{self, Metrics};
 use complaint::{Complaint, complaint};
@@ -215,7 +215,7 @@ impl<K: Kind> Watch<K> {
                 Ok(object.ok().map(Event::InitApply))
             }
             (Phase::Page(answer), Some(Piece::Document)) => {
-                let list = serde_json::from_slice::<List>(answer.kept());
+                let list = projection::decode::<List>(answer.kept());
                 let list = list.map_err(|error| Interruption::Refused(kube::Error::SerdeError(error)))?;
                 Ok(self.page_ends(&list.metadata))
             }

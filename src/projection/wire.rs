@@ -1,5 +1,5 @@
 //! How the lean types are decoded from JSON. Used by serde alone; must never fail because of a spec or
-//! a status that cannot be understood. Always from a slice: a second kind of reader would be 20 kB of program.
+//! a status that cannot be understood. Always from a `str`: a second kind of reader would be 20 kB of program.
 
 use std::borrow::Cow;
 use std::hash::Hasher;
@@ -111,6 +111,11 @@ struct WireWholeService<'a> {
 struct WireMetadataOnly<'a> {
     #[serde(borrow)]
     metadata: WireMetadata<'a>,
+}
+
+/// JSON of the API server's. Whether it is UTF-8 is looked at once, and not for each string in it.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
+    serde_json::from_str(std::str::from_utf8(json).map_err(de::Error::custom)?)
 }
 
 /// Since Kubernetes 1.35 resourceVersions are promised to be numbers that can be compared

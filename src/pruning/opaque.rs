@@ -41,44 +41,48 @@ pub enum Text {
 impl Opaque {
     /// How many of the bytes belong to the value, and whether it is complete with them.
     pub fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let mut at = 0;
-        while at < bytes.len() {
-            match self.text {
+        let (mut at, mut depth, mut text) = (0, self.depth, self.text);
+        let is_complete = loop {
+            let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { break false };
+            match text {
                 Text::Escape => {
-                    self.text = Text::String;
+                    text = Text::String;
                     at += 1;
                 }
-                Text::String => match string_end(&bytes[at..]) {
-                    None => return (bytes.len(), false),
-                    Some(found) => {
-                        at += found + 1;
-                        self.text = if bytes[at - 1] == b'"' { Text::No } else { Text::Escape };
-                        if self.text == Text::No && self.depth == 0 {
-                            return (at, true);
-                        }
+                Text::String => {
+                    let Some(end) = string_end(rest) else {
+                        at = bytes.len();
+                        break false;
+                    };
+                    at += end + 1;
+                    text = if rest[end] == b'"' { Text::No } else { Text::Escape };
+                    if text == Text::No && depth == 0 {
+                        break true;
                     }
-                },
-                Text::Scalar => match bytes[at] {
-                    b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' => return (at, true),
+                }
+                Text::Scalar => match rest[0] {
+                    b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' => break true,
                     _ => at += 1,
                 },
                 Text::No => {
-                    let Some(found) = bytes[at..].iter().position(|&byte| IS_MARK[usize::from(byte)]) else {
-                        return (bytes.len(), false);
+                    let Some(mark) = rest.iter().position(|&byte| IS_MARK[usize::from(byte)]) else {
+                        at = bytes.len();
+                        break false;
                     };
-                    at += found + 1;
-                    match bytes[at - 1] {
-                        b'"' => self.text = Text::String,
-                        b'{' | b'[' => self.depth += 1,
-                        _ => self.depth -= 1,
+                    at += mark + 1;
+                    match rest[mark] {
+                        b'"' => text = Text::String,
+                        b'{' | b'[' => depth += 1,
+                        _ => depth -= 1,
                     }
-                    if self.depth == 0 {
-                        return (at, true);
+                    if depth == 0 {
+                        break true;
                     }
                 }
             }
-        }
-        (at, false)
+        };
+        (self.depth, self.text) = (depth, text);
+        (at, is_complete)
     }
 }
 

@@ -27,7 +27,7 @@ pub fn decode(raw: &RawSpec) -> Result<InferenceServiceSpec, Error> {
     if let Ok(size) = text.parse() {
         return Err(Error::SpecTooLarge { size, limit: LONGEST_VALUE });
     }
-    serde_json::from_slice(text.as_bytes()).map_err(|problem| match serde_json::from_slice(text.as_bytes()) {
+    serde_json::from_str(text).map_err(|problem| match serde_json::from_str(text) {
         Ok(Required { model: None, .. }) => Error::MissingField("model"),
         Ok(Required { gpu_type: None, .. }) => Error::MissingField("gpuType"),
         _ => Error::InvalidSpec(problem.to_string().chars().take(256).collect()),

@@ -6,7 +6,7 @@ use kube::core::Status;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::projection::{Kind, WireStatus, resource_version};
+use crate::projection::{self, Kind, WireStatus, resource_version};
 
 #[derive(Debug)]
 pub enum Line<K> {
@@ -33,24 +33,25 @@ pub enum Unclear {
 }
 
 pub fn read<K: Kind>(line: &[u8]) -> Result<Line<K>, Unclear> {
-    let wire: Wire = serde_json::from_slice(line).map_err(Unclear::Line)?;
-    let text = wire.object.get().as_bytes();
+    let wire: Wire = projection::decode(line).map_err(Unclear::Line)?;
+    let text = wire.object.get();
+    let object = || serde_json::from_str(text).map_err(Unclear::Object);
     match &*wire.kind {
         "BOOKMARK" => {
-            let Bookmark { metadata } = serde_json::from_slice(text).map_err(Unclear::Line)?;
+            let Bookmark { metadata } = serde_json::from_str(text).map_err(Unclear::Line)?;
             let ends_list = metadata.annotations.initial_events_end.is_some();
             Ok(Line::Bookmark { resource_version: metadata.resource_version, ends_list })
         }
-        "ERROR" => serde_json::from_slice::<WireStatus>(text)
+        "ERROR" => serde_json::from_str::<WireStatus>(text)
             .map(|status| Line::Error(Box::new(status.into())))
             .map_err(Unclear::Line),
-        "DELETED" => object(text).map(Line::Deleted),
-        _ => object(text).map(Line::Applied),
+        "DELETED" => object().map(Line::Deleted),
+        _ => object().map(Line::Applied),
     }
 }
 
 pub fn object<K: Kind>(text: &[u8]) -> Result<K, Unclear> {
-    serde_json::from_slice(text).map_err(Unclear::Object)
+    projection::decode(text).map_err(Unclear::Object)
 }
 
 #[derive(Deserialize)]
