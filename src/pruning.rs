@@ -271,9 +271,12 @@ impl Pruner {
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => (0, Text::Scalar),
             _ => return Err(Malformed("no value where one belongs")),
         };
-        let mut opaque = Opaque { sink, start: self.kept.len(), depth, text };
-        self.take(&mut opaque, &[byte]);
-        self.state = State::Opaque(opaque);
+        let start = self.kept.len();
+        if sink.copies() {
+            self.kept.push(byte);
+        }
+        let sink = if let Sink::Count(_) = sink { Sink::Count(1) } else { sink };
+        self.state = State::Opaque(Opaque { sink, start, depth, text });
         Ok(1)
     }
 

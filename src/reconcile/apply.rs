@@ -100,7 +100,7 @@ fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
         matches!(character, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
     // Almost always, and seen without a look at each character.
-    if json.iter().all(|&byte| byte < 0x7f) {
+    if json.is_ascii() && memchr::memchr(0x7f, &json).is_none() {
         return json;
     }
     match std::str::from_utf8(&json) {
