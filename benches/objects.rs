@@ -2,12 +2,12 @@
 //! long as real ones are, with all that the operator throws away.
 
 use bytes::Bytes;
-use inference_operator::controller::watch::line::{self, Line};
-use inference_operator::projection::Kind;
-use inference_operator::pruning::Pruner;
+use inference_operator::kubernetes::prune::Pruner;
+use inference_operator::kubernetes::resource::Resource;
+use inference_operator::kubernetes::watch::line::{self, Line};
 use serde_json::json;
 
-pub const CONFIGURATION: u64 = 7;
+pub const CONFIG_HASH: u64 = 7;
 
 pub fn uid(number: usize) -> String {
     format!("11111111-2222-4333-8444-{number:012x}")
@@ -15,21 +15,17 @@ pub fn uid(number: usize) -> String {
 
 /// Of the Deployment, as `Identity::revision` has it.
 fn revision(number: usize, generation: u32) -> u32 {
-    uid(number).parse::<inference_operator::uid::Uid>().expect("a uid").folded() ^ generation
+    uid(number).parse::<inference_operator::model::uid::Uid>().expect("a uid").folded() ^ generation
 }
 
 /// A Ready InferenceService as a watch event, with the status that this operator writes.
 pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::api::Phase;
-    use inference_operator::reconcile::status::{Abnormal, Assessment, Stamps, Subject, compose};
+    use inference_operator::model::{Abnormal, ObservedVersions};
+    use inference_operator::reconcile::status::{Assessment, Subject, compose};
     let name = format!("inference-{number:05}");
-    let subject = Subject {
-        namespace: "models",
-        name: &name,
-        endpoint: "http://demo",
-        generation: 1,
-        configuration: CONFIGURATION,
-    };
+    let subject =
+        Subject { namespace: "models", name: &name, endpoint: "http://demo", generation: 1, config_hash: CONFIG_HASH };
     let assessment = Assessment {
         phase: Phase::Ready,
         abnormal: Abnormal::None,
@@ -37,7 +33,7 @@ pub fn inference_service_event(number: usize) -> Bytes {
         message: "1 of 1 replicas ready".into(),
     };
     let deployment_revision = revision(number, 1);
-    let stamps = Stamps { deployment: 1000, deployment_revision, deployment_fields: 7, service: 1001 };
+    let stamps = ObservedVersions { deployment: 1000, deployment_revision, deployment_fields: 7, service: 1001 };
     let (status, _) = compose(assessment, 1, stamps, &subject, None, 1000);
     let object = json!({
         "apiVersion": "ai.example.com/v1", "kind": "InferenceService",
@@ -64,7 +60,7 @@ fn event(kind: &str, object: &serde_json::Value) -> Bytes {
 }
 
 /// As the watch does it: pruned first, then decoded.
-pub fn read<K: Kind>(pruner: &mut Pruner, mut event: Bytes) -> Line<K> {
+pub fn read<K: Resource>(pruner: &mut Pruner, mut event: Bytes) -> Line<K> {
     pruner.advance(&mut event).expect("JSON").expect("a line");
     line::read(pruner.kept()).expect("an event")
 }

@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::utc::Utc;
+use crate::time::Utc;
 
 pub const GROUP: &str = "ai.example.com";
 pub const VERSION: &str = "v1";

@@ -1,16 +1,12 @@
 //! The loop: watches -> fleet -> queue -> reconcile. Called by main with its context and its end;
 //! knows WHEN something is to be done, and never names a field of a Deployment.
 
-pub mod fleet;
-pub mod names;
+pub mod flags;
+pub mod index;
+pub mod name_arena;
 pub mod queue;
-pub mod reasons;
 pub mod record;
-#[cfg(test)]
-pub(crate) mod samples;
-pub mod specs;
-pub mod state;
-pub mod watch;
+pub mod spec_cache;
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,20 +20,22 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::Phase;
 use crate::error::Error;
-use crate::labels::MANAGED_BY;
-use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
-use crate::reconcile::status::COUNT_PACE;
-use crate::reconcile::{Context, Done, Next, outcome, reconcile};
+use crate::kubernetes::backoff::{Jitter, backoff};
+use crate::kubernetes::watch::{Event, Watch};
+use crate::model::labels::MANAGED_BY;
+use crate::model::task::result_label;
+use crate::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
+use crate::model::{Action, Dirty, Outcome};
+use crate::reconcile::status::READY_COUNT_INTERVAL;
+use crate::reconcile::{Context, reconcile};
 use crate::telemetry::metrics::Metrics;
-use fleet::{Fleet, List, Slot};
-use queue::{Jitter, Queue, backoff};
-use reasons::Reasons;
-use record::{ChildKind, Departed, Record, State};
-use watch::{Event, Watch};
+use index::{Index, ListKind, Slot};
+use queue::Queue;
+use record::{ChildKind, Flags, Record, TaskStart};
 
 /// How long a changed Deployment is left alone before it is read: its controller changes it several
 /// times in a row.
-const LOOK_AFTER: Duration = Duration::from_millis(500);
+const SETTLE_DELAY: Duration = Duration::from_millis(500);
 
 /// Looks that have nothing to say double their wait so many times.
 const LOOKS_DOUBLE: u8 = 3;
@@ -62,14 +60,14 @@ const REPAIR_FADES: Duration = Duration::from_secs(300);
 /// What a reconcile is given to finish when the operator is told to end.
 const DRAIN: Duration = Duration::from_secs(4);
 
-type Flight = BoxFuture<'static, (Slot, Departed, Duration, Result<Done, Error>)>;
+type InFlight = BoxFuture<'static, (Slot, TaskStart, Duration, Result<Outcome, Error>)>;
 
 struct Controller {
     context: Arc<Context>,
     metrics: Arc<Metrics>,
-    fleet: Fleet,
+    index: Index,
     queue: Queue,
-    flights: FuturesUnordered<Flight>,
+    in_flight: FuturesUnordered<InFlight>,
     jitter: Jitter,
     /// Nothing departs before: the API server has asked for patience.
     resume: Instant,
@@ -120,9 +118,9 @@ pub async fn run(
     let namespace = context.settings.namespace.as_deref();
     let labels = format!("app.kubernetes.io%2Fmanaged-by%3D{MANAGED_BY}");
     let client = || context.client.clone();
-    let mut inference_services = Watch::<InferenceService>::new(client(), namespace, "", seed ^ 1, metrics.clone());
-    let mut deployments = Watch::<DeploymentMetadata>::new(client(), namespace, &labels, seed ^ 2, metrics.clone());
-    let mut services = Watch::<Service>::new(client(), namespace, &labels, seed ^ 3, metrics.clone());
+    let mut inference_services = Watch::<InferenceServiceView>::new(client(), namespace, "", seed ^ 1, metrics.clone());
+    let mut deployments = Watch::<PartialDeployment>::new(client(), namespace, &labels, seed ^ 2, metrics.clone());
+    let mut services = Watch::<PartialService>::new(client(), namespace, &labels, seed ^ 3, metrics.clone());
     let mut controller = Controller::new(context.clone(), metrics, seed);
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval_at(Instant::now() + context.settings.resync, context.settings.resync);
@@ -136,7 +134,7 @@ pub async fn run(
             // In this order, so that a seed decides a simulation: what has landed makes room first.
             biased;
             () = &mut shutdown => break,
-            Some(flight) = controller.flights.next() => controller.land(flight),
+            Some(flight) = controller.in_flight.next() => controller.land(flight),
             event = inference_services.next() => controller.observe(event),
             event = deployments.next(), if listed => controller.observe_child(ChildKind::Deployment, event),
             event = services.next(), if listed => controller.observe_child(ChildKind::Service, event),
@@ -159,11 +157,11 @@ pub async fn run(
 impl Controller {
     fn new(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64) -> Controller {
         Controller {
-            fleet: Fleet::new(context.configuration),
+            index: Index::new(context.config_hash),
             context,
             metrics,
             queue: Queue::default(),
-            flights: FuturesUnordered::new(),
+            in_flight: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
             resume: Instant::now(),
             faded: Instant::now(),
@@ -175,36 +173,36 @@ impl Controller {
 
     // === what the watches bring ===
 
-    fn observe(&mut self, event: Event<InferenceService>) {
+    fn observe(&mut self, event: Event<InferenceServiceView>) {
         match event {
-            Event::Init => self.fleet.list_begins(List::InferenceServices),
+            Event::Init => self.index.list_begins(ListKind::InferenceServices),
             Event::InitApply(object) => self.take_in(object, true),
             Event::Apply(object) => self.take_in(object, false),
-            Event::Delete(object) => self.fleet.remove(&object.identity.namespace, &object.identity.name),
+            Event::Delete(object) => self.index.remove(&object.meta.namespace, &object.meta.name),
             Event::InitDone => {
-                self.fleet.list_ends(List::InferenceServices);
+                self.index.list_ends(ListKind::InferenceServices);
                 self.synced.inference_services = true;
             }
         }
     }
 
-    fn take_in(&mut self, object: InferenceService, listed: bool) {
-        if let Some(slot) = self.fleet.observe(object, listed) {
+    fn take_in(&mut self, object: InferenceServiceView, listed: bool) {
+        if let Some(slot) = self.index.observe(object, listed) {
             self.queue(slot);
         }
     }
 
-    fn observe_child<K: Kind>(&mut self, kind: ChildKind, event: Event<K>) {
+    fn observe_child<K: AsRef<Meta>>(&mut self, kind: ChildKind, event: Event<K>) {
         let news = match event {
             Event::Init => {
-                self.fleet.list_begins(List::Children(kind));
+                self.index.list_begins(ListKind::Children(kind));
                 None
             }
-            Event::InitApply(child) => self.fleet.observe_child(kind, child.identity(), true),
-            Event::Apply(child) => self.fleet.observe_child(kind, child.identity(), false),
-            Event::Delete(child) => self.fleet.observe_child_gone(kind, child.identity()),
+            Event::InitApply(child) => self.index.observe_child(kind, child.as_ref(), true),
+            Event::Apply(child) => self.index.observe_child(kind, child.as_ref(), false),
+            Event::Delete(child) => self.index.observe_child_gone(kind, child.as_ref()),
             Event::InitDone => {
-                let vanished = self.fleet.list_ends(List::Children(kind));
+                let vanished = self.index.list_ends(ListKind::Children(kind));
                 for slot in vanished {
                     self.queue(slot);
                 }
@@ -224,9 +222,9 @@ impl Controller {
             ChildKind::Service => self.synced.services = true,
         }
         if self.synced.all() && !before {
-            self.fleet.children_are_listed();
+            self.index.children_are_listed();
             self.sweep();
-            tracing::info!(inference_services = self.fleet.len(), not_settled = self.queue.len(), "in sync");
+            tracing::info!(inference_services = self.index.len(), not_settled = self.queue.len(), "in sync");
         }
     }
 
@@ -234,13 +232,13 @@ impl Controller {
 
     /// Queues what is not settled, for the time that its reasons ask for.
     fn queue(&mut self, slot: Slot) {
-        let Some(record) = self.fleet.get(slot) else { return };
-        if self.fleet.is_at_rest(record) || record.state.has(State::IN_FLIGHT) || !self.synced.all() {
+        let Some(record) = self.index.get(slot) else { return };
+        if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.synced.all() {
             return;
         }
         let mut wait = self.wait(record);
         if record.failures > 0 {
-            let longest = longest_backoff(record.failures, self.fleet.tally().failing);
+            let longest = longest_backoff(record.failures, self.index.counts().failing);
             wait = wait.max(backoff(record.failures, longest, self.jitter.draw()));
         }
         // Looks too, for they repair what they find.
@@ -252,17 +250,17 @@ impl Controller {
 
     /// How long what is to be done can wait.
     fn wait(&self, record: &Record) -> Duration {
-        let late = Reasons::COUNT | Reasons::DUE;
-        let looks = Reasons::PROGRESS | Reasons::EDIT | Reasons::STATUS;
-        if !record.reasons.without(late | looks).is_none() {
+        let late = Dirty::COUNT | Dirty::DUE;
+        let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::STATUS;
+        if !record.dirty.difference(late | quiet_reads).is_empty() {
             return Duration::ZERO;
         }
         // Only the Deployment can have changed: let its controller finish.
-        if !record.reasons.without(late).is_none() {
-            return LOOK_AFTER * (1 << record.looks.min(LOOKS_DOUBLE));
+        if !record.dirty.difference(late).is_empty() {
+            return SETTLE_DELAY * (1 << record.quiet_reads.min(LOOKS_DOUBLE));
         }
-        if record.reasons.contains(Reasons::COUNT) {
-            return Duration::from_secs(u64::from(COUNT_PACE));
+        if record.dirty.contains(Dirty::COUNT) {
+            return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
         }
         let load_seconds = self.context.settings.server.load_seconds;
         Duration::from_secs(u64::from(record.load_left(load_seconds, (self.context.now)())))
@@ -273,13 +271,15 @@ impl Controller {
         let fades = self.faded.elapsed().as_secs() / REPAIR_FADES.as_secs();
         if fades > 0 {
             self.faded = Instant::now();
-            self.fleet.forget_repairs(u8::try_from(fades).unwrap_or(u8::MAX));
+            self.index.forget_repairs(u8::try_from(fades).unwrap_or(u8::MAX));
         }
         let lost: Vec<Slot> = self
-            .fleet
+            .index
             .iter()
             .filter(|(slot, record)| {
-                !self.fleet.is_at_rest(record) && !record.state.has(State::IN_FLIGHT) && !self.queue.contains(*slot)
+                !self.index.is_at_rest(record)
+                    && !record.flags.contains(Flags::IN_FLIGHT)
+                    && !self.queue.contains(*slot)
             })
             .map(|(slot, _)| slot)
             .collect();
@@ -291,32 +291,32 @@ impl Controller {
     /// When the next reconcile can begin; None: not before something else happens.
     fn next_departure(&self) -> Option<Instant> {
         let due = self.queue.next_due()?.max(self.resume);
-        (self.flights.len() < self.context.settings.concurrency).then_some(due)
+        (self.in_flight.len() < self.context.settings.concurrency).then_some(due)
     }
 
     fn depart(&mut self) {
-        while self.flights.len() < self.context.settings.concurrency && self.resume <= Instant::now() {
+        while self.in_flight.len() < self.context.settings.concurrency && self.resume <= Instant::now() {
             let Some(slot) = self.queue.pop(Instant::now()) else { return };
-            let Some(task) = self.fleet.depart(slot) else { continue };
+            let Some(task) = self.index.depart(slot) else { continue };
             let context = self.context.clone();
-            let departed = Departed::from(&task);
-            self.flights.push(Box::pin(async move {
+            let start = TaskStart::from(&task);
+            self.in_flight.push(Box::pin(async move {
                 let began = Instant::now();
                 let result = reconcile(&context, task).await;
-                (slot, departed, began.elapsed(), result)
+                (slot, start, began.elapsed(), result)
             }));
         }
     }
 
-    fn land(&mut self, (slot, departed, took, result): (Slot, Departed, Duration, Result<Done, Error>)) {
-        self.metrics.reconciled(outcome(&result), took);
-        if let Err(error) | Ok(Done { next: Next::Refused(error), .. }) = &result {
-            self.resume = self.resume.max(Instant::now() + error.patience());
+    fn land(&mut self, (slot, start, took, result): (Slot, TaskStart, Duration, Result<Outcome, Error>)) {
+        self.metrics.reconciled(result_label(&result), took);
+        if let Err(error) | Ok(Outcome { action: Action::Rejected(error), .. }) = &result {
+            self.resume = self.resume.max(Instant::now() + error.retry_after());
         }
         if let Err(error) = &result {
             self.note(slot, error);
         }
-        let is_kept = self.fleet.land(slot, &departed, result);
+        let is_kept = self.index.land(slot, &start, result);
         if !is_kept && !std::mem::replace(&mut self.told_of_older_crd, true) {
             tracing::warn!(
                 "the API server does not keep all of the status: its CRD is older than this operator (apply \
@@ -328,14 +328,14 @@ impl Controller {
 
     /// Logs what has failed and is not told in the status.
     fn note(&mut self, slot: Slot, error: &Error) {
-        let failures = self.fleet.get(slot).map_or(0, |record| record.failures);
+        let failures = self.index.get(slot).map_or(0, |record| record.failures);
         if matches!(error, Error::Gone) && failures == CONTRADICTED_AFTER {
             self.is_contradicted = true;
         }
         let is_terminating = error.is_of_a_namespace_that_goes();
-        let is_news = !is_terminating || self.fleet.namespace_terminates(slot);
-        let Some(record) = self.fleet.get(slot) else { return };
-        let (namespace, name) = (self.fleet.namespace(record), self.fleet.name(record));
+        let is_news = !is_terminating || self.index.namespace_terminates(slot);
+        let Some(record) = self.index.get(slot) else { return };
+        let (namespace, name) = (self.index.namespace(record), self.index.name(record));
         if is_terminating && is_news {
             tracing::info!(namespace, "the namespace is being deleted: nothing is done in it any more");
         } else if error.is_told(record.failures)
@@ -350,29 +350,29 @@ impl Controller {
 
     /// What is in flight gets the time to land: a write whose answer nobody reads is done again.
     async fn drain(&mut self) {
-        if self.flights.is_empty() {
+        if self.in_flight.is_empty() {
             return;
         }
-        tracing::info!(in_flight = self.flights.len(), "finishing what is in flight");
-        let landed = tokio::time::timeout(DRAIN, async { while self.flights.next().await.is_some() {} }).await;
+        tracing::info!(in_flight = self.in_flight.len(), "finishing what is in flight");
+        let landed = tokio::time::timeout(DRAIN, async { while self.in_flight.next().await.is_some() {} }).await;
         if landed.is_err() {
-            tracing::warn!(in_flight = self.flights.len(), "not finished in time; the next start takes it up");
+            tracing::warn!(in_flight = self.in_flight.len(), "not finished in time; the next start takes it up");
         }
     }
 
     fn memory(&self) -> Memory {
         Memory {
-            inference_services: self.fleet.iter().count(),
-            phases: self.fleet.tally().phases,
-            name_bytes: self.fleet.name_bytes(),
-            specs: self.fleet.specs(),
+            inference_services: self.index.iter().count(),
+            phases: self.index.counts().phases,
+            name_bytes: self.index.name_bytes(),
+            specs: self.index.specs(),
             queued: self.queue.len(),
-            in_flight: self.flights.len(),
+            in_flight: self.in_flight.len(),
         }
     }
 
     fn tell(&self) {
-        self.metrics.turned(self.synced.all(), self.queue.len(), &self.fleet.tally().phases);
+        self.metrics.turned(self.synced.all(), self.queue.len(), &self.index.counts().phases);
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::kubernetes::refusal::{describe, is_of_a_namespace_that_goes, retry_after};
+
 /// The reasons of what is looked at again even where no watch shows a change: see `Remedy`.
 pub const UNFINISHED: [&str; 8] = [
     API_SERVER_REFUSED,
@@ -25,9 +27,6 @@ const TIMEOUT: &str = "Timeout";
 
 /// Attempts that fail before the one whose error is told: what is over within a second is nobody's news.
 pub const TOLD: u8 = 2;
-
-/// Whatever is asked for: it may be somebody on the way who asks.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why an InferenceService could not be brought to its spec.
 #[derive(Debug, thiserror::Error)]
@@ -124,10 +123,10 @@ impl Error {
             Error::Kube(kube::Error::Api(status))
                 if (400..500).contains(&status.code) && !matches!(status.code, 401 | 404 | 408 | 409 | 429) =>
             {
-                Remedy::TimeButTellTheUser
+                Remedy::RetryAndReport
             }
             // As long as the own deadline is: no news would come for longer than it is true.
-            Error::Timeout(_) | Error::ReplicasOverridden { .. } => Remedy::TimeButTellTheUser,
+            Error::Timeout(_) | Error::ReplicasOverridden { .. } => Remedy::RetryAndReport,
             Error::Kube(_) | Error::Terminating { .. } | Error::Gone => Remedy::Time,
         }
     }
@@ -141,9 +140,9 @@ impl Error {
 
     /// What all have to wait: an API server that has too much to do says so with these codes. Of any other it may be a
     /// webhook that asks, whose business the others are not.
-    pub fn patience(&self) -> Duration {
+    pub fn retry_after(&self) -> Duration {
         match self {
-            Error::Kube(refusal @ kube::Error::Api(status)) if matches!(status.code, 429 | 503) => patience(refusal),
+            Error::Kube(refusal @ kube::Error::Api(status)) if matches!(status.code, 429 | 503) => retry_after(refusal),
             _ => Duration::ZERO,
         }
     }
@@ -158,20 +157,6 @@ impl Error {
     }
 }
 
-/// What the API server asks for before anything is asked of it again, when it has too much to do.
-pub fn patience(error: &kube::Error) -> Duration {
-    let kube::Error::Api(status) = error else { return Duration::ZERO };
-    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    Duration::from_secs(seconds.into()).min(LONGEST_PATIENCE)
-}
-
-/// Nothing is made in a namespace that is being deleted: the admission plugin NamespaceLifecycle names the cause
-/// (`NamespaceTerminatingCause` of k8s.io/api/core/v1).
-pub fn is_of_a_namespace_that_goes(status: &kube::core::Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
-}
-
 /// Who mends an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -180,49 +165,7 @@ pub enum Remedy {
     /// The user, but on an object that no watch shows: look again at a slow pace.
     UserElsewhere,
     /// Time; try again, and say in the status what the API server says.
-    TimeButTellTheUser,
+    RetryAndReport,
     /// Time; try again, and say it where it lasts.
     Time,
-}
-
-/// kube's error without its layers: what the API server said, or why it could not be asked.
-pub fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => {
-            format!("{} ({})", status.message.chars().take(1024).collect::<String>(), status.code)
-        }
-        kube::Error::Api(status) => format!("the API server rejected the request without a message ({})", status.code),
-        kube::Error::Service(error) => chain(&**error),
-        kube::Error::HyperError(error) => chain(error),
-        kube::Error::HttpError(error) => chain(error),
-        kube::Error::SerdeError(error) => format!("an answer that cannot be understood: {error}"),
-        // Of what only other ways to use kube can meet.
-        _ => "the request failed".to_owned(),
-    }
-}
-
-/// An error with all that caused it, without links to a library's manual.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text.split(": https://docs.rs/").next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_that_ends_is_told_without_a_link_to_a_manual() {
-        let ended = std::io::Error::other("peer closed connection: https://docs.rs/rustls/latest/rustls/manual");
-        let error = kube::Error::Service(Box::new(ended));
-        assert_eq!(describe(&error), "peer closed connection");
-    }
 }

@@ -3,21 +3,15 @@
 
 #![forbid(unsafe_code)]
 
-pub mod answer;
 pub mod api;
-pub mod client;
+pub mod catalog;
 pub mod controller;
 pub mod error;
-#[cfg(test)]
-mod fake_server;
-pub mod gpu;
-pub mod labels;
-#[cfg(test)]
-mod listener;
-pub mod projection;
-pub mod pruning;
+pub mod kubernetes;
+pub mod model;
 pub mod reconcile;
 pub mod settings;
 pub mod telemetry;
-pub mod uid;
-pub mod utc;
+#[cfg(test)]
+mod testing;
+pub mod time;

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use inference_operator::kubernetes::client;
 use inference_operator::settings::{self, Invocation, Settings};
 use inference_operator::telemetry::metrics::Metrics;
-use inference_operator::{client, controller, reconcile, telemetry};
+use inference_operator::{controller, reconcile, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::BoxError;
@@ -78,7 +79,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = settings.namespace.as_deref().unwrap_or("all"),
-        gpu_types = settings.catalogue.expected(),
+        gpu_types = settings.catalog.expected(),
         "starting"
     );
     let context = reconcile::Context::new(client, settings, now);

@@ -3,12 +3,12 @@
 
 pub mod apply;
 mod children;
-mod configuration;
+mod config_hash;
 pub mod deployment;
+pub mod event;
 pub mod plan;
 pub mod service;
 pub mod status;
-mod task;
 pub mod validate;
 
 use std::sync::Arc;
@@ -16,39 +16,39 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::api::Phase;
-use crate::controller::reasons::Reasons;
 use crate::error::{Error, Remedy};
-use crate::projection::{Deployment, InferenceService, Kind, RawSpec, Service, WholeService};
+use crate::kubernetes::resource::Resource;
+use crate::model::Dirty;
+use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
+use crate::model::{Action, Outcome, Summary, Task};
 use crate::settings::Settings;
-use crate::telemetry::events;
-use apply::Known;
+use apply::Precondition;
 use children::{Child, Children};
-pub use configuration::configuration;
+pub use config_hash::config_hash;
 use plan::{CONTESTED_AFTER, Plan, Step};
-use status::{Assessment, Patience, Subject, Summary};
-pub use task::{Done, Next, Task, outcome};
+use status::{Assessment, Patience, Subject};
 
 /// What every reconcile is handed.
 pub struct Context {
     pub client: kube::Client,
     pub settings: Settings,
     /// See `configuration`.
-    pub configuration: u64,
+    pub config_hash: u64,
     /// Seconds since the epoch; handed in, so that a test can own the clock.
     pub now: fn() -> u32,
-    pub events: events::Limit,
+    pub events: event::Limit,
 }
 
 impl Context {
     pub fn new(client: kube::Client, settings: Settings, now: fn() -> u32) -> Arc<Self> {
-        let events = events::Limit::default();
-        Arc::new(Context { client, configuration: configuration(&settings), settings, now, events })
+        let events = event::Limit::default();
+        Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events })
     }
 }
 
 /// Brings one InferenceService to its spec. An error is one that time mends and that the status
 /// does not speak of, yet.
-pub async fn reconcile(context: &Context, mut task: Task) -> Result<Done, Error> {
+pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Error> {
     let deadline = context.settings.deadline;
     let mut children = Children::default();
     let late = |_| Error::Timeout(deadline);
@@ -67,11 +67,11 @@ pub async fn reconcile(context: &Context, mut task: Task) -> Result<Done, Error>
     result
 }
 
-async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Done, Error> {
+async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Outcome, Error> {
     if apply_unread(context, task, children).await? {
         return conclude(context, task, children).await;
     }
-    let desired = if task.reasons.contains(Reasons::SERVICE) {
+    let desired = if task.dirty.contains(Dirty::SERVICE) {
         service::desired(&task.namespace, &task.name, task.uid, &context.settings.server)
     } else {
         Value::Null
@@ -80,13 +80,13 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     if plan::is_of_service_alone(task) {
         service = read_service(context, task, children).await?;
         if matches!(plan::service_step(task, service.as_ref(), &desired), Ok(Step::Leave)) {
-            return Ok(Done { stamps: children.stamps(task, false), ..Done::unchanged(task) });
+            return Ok(Outcome { versions: children.versions(task, false), ..Outcome::unchanged(task) });
         }
     }
-    let fields = if plan::is_look(task) { Deployment::LEAN } else { Deployment::FIELDS };
-    children.deployment = apply::get_part::<Deployment>(&context.client, task, fields).await?.into();
+    let fields = if plan::is_look(task) { DeploymentView::LEAN } else { DeploymentView::FIELDS };
+    children.deployment = apply::get_part::<DeploymentView>(&context.client, task, fields).await?.into();
     // One after the other: both at once would need twice the connections.
-    if task.reasons.contains(Reasons::SERVICE) && !plan::is_new(task) && service.is_none() {
+    if task.dirty.contains(Dirty::SERVICE) && !plan::is_new(task) && service.is_none() {
         service = read_service(context, task, children).await?;
     }
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
@@ -94,9 +94,9 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         let spec = spec(context, task, plan.reads_spec).await?;
         // It may be another one than was known.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
-        let Settings { catalogue, server, .. } = &context.settings;
+        let Settings { catalog, server, .. } = &context.settings;
         let spec = validate::decode(&spec)?;
-        let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalogue)?;
+        let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalog)?;
         // Where one of the names is taken, neither child is written: both steps come before both writes.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
@@ -106,9 +106,9 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     conclude(context, task, children).await
 }
 
-async fn read_service(context: &Context, task: &Task, children: &mut Children) -> Result<Option<WholeService>, Error> {
-    let service = apply::get::<WholeService>(&context.client, task).await?;
-    children.service = service.as_ref().map(|child| child.identity.clone()).into();
+async fn read_service(context: &Context, task: &Task, children: &mut Children) -> Result<Option<ServiceView>, Error> {
+    let service = apply::get::<ServiceView>(&context.client, task).await?;
+    children.service = service.as_ref().map(|child| child.meta.clone()).into();
     Ok(service)
 }
 
@@ -118,19 +118,19 @@ async fn read_service(context: &Context, task: &Task, children: &mut Children) -
 async fn apply_unread(context: &Context, task: &mut Task, children: &mut Children) -> Result<bool, Error> {
     let Some(version) = plan::shown_by_watch(task) else { return Ok(false) };
     let raw = spec(context, task, false).await?;
-    let Settings { catalogue, server, .. } = &context.settings;
+    let Settings { catalog, server, .. } = &context.settings;
     let spec = validate::decode(&raw);
     let valid = spec.as_ref().ok().and_then(|spec| {
-        let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalogue).ok()?;
+        let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
         Some((deployment::build(&valid, server), spec.replicas))
     });
     let Some((desired, replicas)) = valid else {
         task.spec = Some(raw);
         return Ok(false);
     };
-    match apply::apply::<Deployment>(&context.client, task, desired, Known::ResourceVersion(version)).await {
+    match apply::apply::<DeploymentView>(&context.client, task, desired, Precondition::ResourceVersion(version)).await {
         Ok(deployment) => {
-            children.wrote = deployment.identity.resource_version != version;
+            children.wrote = deployment.meta.resource_version != version;
             children.deployment = Child::Found(deployment);
             require_replicas(task, children, replicas)?;
             Ok(true)
@@ -150,18 +150,18 @@ async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpe
         return Ok(spec);
     }
     let object = read_owner(context, task).await?;
-    if object.identity.generation != task.generation {
-        task.generation = object.identity.generation;
-        task.reasons |= Reasons::SPEC;
+    if object.meta.generation != task.generation {
+        task.generation = object.meta.generation;
+        task.dirty |= Dirty::SPEC;
         task.summary = task.summary.map(|before| Summary { is_current: false, ..before });
     }
     Ok(object.spec)
 }
 
 /// The InferenceService as the datastore has it now.
-async fn read_owner(context: &Context, task: &Task) -> Result<InferenceService, Error> {
-    let object = apply::get::<InferenceService>(&context.client, task).await?.ok_or(Error::Gone)?;
-    if object.identity.uid != task.uid || object.identity.deleting { Err(Error::Gone) } else { Ok(object) }
+async fn read_owner(context: &Context, task: &Task) -> Result<InferenceServiceView, Error> {
+    let object = apply::get::<InferenceServiceView>(&context.client, task).await?.ok_or(Error::Gone)?;
+    if object.meta.uid != task.uid || object.meta.deleting { Err(Error::Gone) } else { Ok(object) }
 }
 
 /// `found`: as it was read.
@@ -171,21 +171,21 @@ async fn apply_service(
     children: &mut Children,
     mut step: Step,
     desired: &Value,
-    mut found: Option<WholeService>,
+    mut found: Option<ServiceView>,
 ) -> Result<(), Error> {
     let client = &context.client;
     if step == Step::Create {
-        match apply::create::<Service>(client, task, desired).await {
+        match apply::create::<PartialService>(client, task, desired).await {
             Ok(created) => {
-                children.service = Child::Found(created.identity);
+                children.service = Child::Found(created.meta);
                 children.wrote = true;
                 return Ok(());
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                found = apply::get::<WholeService>(client, task).await?;
-                let identity = found.as_ref().map(|child| &child.identity);
-                children.service = identity.cloned().into();
-                step = plan::require_owned("Service", task, identity)?;
+                found = apply::get::<ServiceView>(client, task).await?;
+                let meta = found.as_ref().map(|child| &child.meta);
+                children.service = meta.cloned().into();
+                step = plan::require_owned("Service", task, meta)?;
                 if matches!(step, Step::Adopt(_)) {
                     read_owner(context, task).await?;
                 }
@@ -194,10 +194,10 @@ async fn apply_service(
         }
     }
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
-    let applied: Service = apply::apply(client, task, desired.clone(), known).await?;
-    plan::require_controlled("Service", task, &applied.identity)?;
-    children.note("Service", task, step, &applied.identity, found.map(|child| child.managers));
-    children.service = Child::Found(applied.identity);
+    let applied: PartialService = apply::apply(client, task, desired.clone(), known).await?;
+    plan::require_controlled("Service", task, &applied.meta)?;
+    children.note("Service", task, step, &applied.meta, found.map(|child| child.managers));
+    children.service = Child::Found(applied.meta);
     Ok(())
 }
 
@@ -209,11 +209,11 @@ async fn apply_deployment(
     desired: Value,
 ) -> Result<(), Error> {
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
-    let applied: Deployment = apply::apply(&context.client, task, desired, known).await?;
-    plan::require_controlled("Deployment", task, &applied.identity)?;
-    let is_seen = applied.identity.labels.managed;
+    let applied: DeploymentView = apply::apply(&context.client, task, desired, known).await?;
+    plan::require_controlled("Deployment", task, &applied.meta)?;
+    let is_seen = applied.meta.labels.managed;
     let managers = children.deployment.found().map(|child| child.managers.clone());
-    children.note("Deployment", task, step, &applied.identity, managers);
+    children.note("Deployment", task, step, &applied.meta, managers);
     children.deployment = Child::Found(applied);
     if is_seen { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
 }
@@ -229,20 +229,20 @@ fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), 
 }
 
 /// Computes the status, and writes it where it differs from what it says already.
-async fn conclude(context: &Context, task: &Task, children: &mut Children) -> Result<Done, Error> {
+async fn conclude(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
     // Taken away between the apply and now.
-    let owned = children.deployment.found().filter(|child| child.identity.is_controlled_by(task.uid));
+    let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
     let deployment = owned.ok_or(Error::Gone)?;
-    let stamps = children.stamps(task, true);
-    let mut done = Done { stamps, repaired: children.repair.is_some(), ..Done::unchanged(task) };
+    let versions = children.versions(task, true);
+    let mut outcome = Outcome { versions, repaired: children.repair.is_some(), ..Outcome::unchanged(task) };
     let is_anew = plan::is_anew(task, deployment);
     let before = if is_anew { task.summary.map(Summary::of_others) } else { task.summary };
-    let is_unseen = deployment.status.observed_generation < deployment.identity.generation;
-    let is_contested = task.repairs.saturating_add(u8::from(done.repaired)) >= CONTESTED_AFTER;
-    if is_unseen && !task.reasons.contains(Reasons::STATUS) && !is_contested {
+    let is_unseen = deployment.status.observed_generation < deployment.meta.generation;
+    let is_contested = task.repairs.saturating_add(u8::from(outcome.repaired)) >= CONTESTED_AFTER;
+    if is_unseen && !task.dirty.contains(Dirty::STATUS) && !is_contested {
         // What is as it was left is seen before long, and its watch tells; what was written is looked at.
-        done.next = if is_anew || children.wrote { Next::Look } else { Next::Settled };
-        return Ok(done);
+        outcome.action = if is_anew || children.wrote { Action::Recheck(Dirty::STATUS) } else { Action::AwaitChange };
+        return Ok(outcome);
     }
     let now = (context.now)();
     let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
@@ -255,32 +255,32 @@ async fn conclude(context: &Context, task: &Task, children: &mut Children) -> Re
             status::contested(repair.kind, repair.managers.as_ref().map(|_| who), &subject)
         }
         None if task.summary.is_some_and(|before| status::stays_contested(&before, now)) => {
-            done.next = Next::Count;
-            return Ok(done);
+            outcome.action = Action::Recheck(Dirty::COUNT);
+            return Ok(outcome);
         }
         _ => status::assess(deployment, patience, &subject),
     };
     if children.repair.is_some() && is_contested {
-        done.next = Next::Count;
+        outcome.action = Action::Recheck(Dirty::COUNT);
     } else if assessment.phase == Phase::Progressing && status::misses_replicas(deployment) {
-        done.next = Next::Due;
+        outcome.action = Action::Recheck(Dirty::DUE);
     }
     let ready = deployment.status.ready_replicas;
-    let is_forced = children.wrote || task.reasons.contains(Reasons::STATUS);
-    write(context, task, children, &subject, before.as_ref(), assessment, ready, is_forced, done).await
+    let is_forced = children.wrote || task.dirty.contains(Dirty::STATUS);
+    write(context, task, children, &subject, before.as_ref(), assessment, ready, is_forced, outcome).await
 }
 
 /// Says in the status what stands in the way.
-async fn refuse(context: &Context, task: &Task, children: &mut Children, error: Error) -> Result<Done, Error> {
-    let mut stamps = children.stamps(task, false);
+async fn refuse(context: &Context, task: &Task, children: &mut Children, error: Error) -> Result<Outcome, Error> {
+    let mut versions = children.versions(task, false);
     if error.remedy() == Remedy::User {
-        stamps = stamps.of_no_spec();
+        versions = versions.of_no_spec();
     }
     let ready = match &children.deployment {
-        Child::Found(child) if child.identity.is_controlled_by(task.uid) => child.status.ready_replicas,
+        Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
         Child::Found(_) | Child::Absent => 0,
         // What could not be read is as it was.
-        Child::Unread => match apply::get::<InferenceService>(&context.client, task).await {
+        Child::Unread => match apply::get::<InferenceServiceView>(&context.client, task).await {
             Ok(Some(object)) => object.status().map_or(0, |status| status.ready_replicas),
             Ok(None) => return Err(Error::Gone),
             Err(_) => return Err(error),
@@ -290,8 +290,8 @@ async fn refuse(context: &Context, task: &Task, children: &mut Children, error: 
     let subject = subject(context, task, &endpoint);
     let assessment = status::refuse(&error, ready > 0);
     let before = task.summary.map(|before| if before.is_current { before } else { before.of_others() });
-    let done = Done { stamps, next: Next::Refused(error), ..Done::unchanged(task) };
-    write(context, task, children, &subject, before.as_ref(), assessment, ready, false, done).await
+    let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
+    write(context, task, children, &subject, before.as_ref(), assessment, ready, false, outcome).await
 }
 
 fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
@@ -300,7 +300,7 @@ fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<
         name: &task.name,
         endpoint,
         generation: task.generation,
-        configuration: context.configuration,
+        config_hash: context.config_hash,
     }
 }
 
@@ -317,16 +317,17 @@ async fn write(
     assessment: Assessment,
     ready_replicas: i32,
     is_forced: bool,
-    mut done: Done,
-) -> Result<Done, Error> {
+    mut outcome: Outcome,
+) -> Result<Outcome, Error> {
     let told = assessment.clone();
-    let (status, summary) = status::compose(assessment, ready_replicas, done.stamps, subject, before, (context.now)());
+    let (status, summary) =
+        status::compose(assessment, ready_replicas, outcome.versions, subject, before, (context.now)());
     if !is_forced && plan::can_wait(task, &summary) {
         // What is tried again anyway is told then.
-        if !matches!(&done.next, Next::Refused(error) if error.remedy() != Remedy::User) {
-            done.next = Next::Count;
+        if !matches!(&outcome.action, Action::Rejected(error) if error.remedy() != Remedy::User) {
+            outcome.action = Action::Recheck(Dirty::COUNT);
         }
-        return Ok(done);
+        return Ok(outcome);
     }
     if is_forced || before.is_none_or(|before| before.checksum != summary.checksum) {
         let written = match apply::write_status(&context.client, task, &status).await {
@@ -338,10 +339,10 @@ async fn write(
             written => written?,
         };
         children.told = Some(told).filter(|_| before.is_none_or(|before| before.checksum != summary.checksum));
-        done.written = Some(Box::new(written));
+        outcome.written = Some(Box::new(written));
     }
-    done.summary = Some(summary);
-    Ok(done)
+    outcome.summary = Some(summary);
+    Ok(outcome)
 }
 
 /// Logs what a person should look at, and makes an Event of it. Only ever called after the status
@@ -352,7 +353,7 @@ async fn report(context: &Context, task: &Task, assessment: &Assessment) {
     // As often as an Event may be made: what somebody toggles fills no log either.
     if is_alarm && context.events.allow(task.uid, (context.now)()) {
         tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
-        events::warn(context, task, assessment).await;
+        event::warn(context, task, assessment).await;
     } else {
         tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
     }

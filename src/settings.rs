@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::environment::is_service_link;
-use crate::gpu::Catalogue;
+use crate::catalog::Catalog;
 
 /// What the operator is run with. The administrator decides all of it but `deadline`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Only this namespace; None: the whole cluster.
     pub namespace: Option<String>,
-    pub catalogue: Catalogue,
+    pub catalog: Catalog,
     pub server: Server,
     pub cluster_domain: String,
     /// How often to look whether something was forgotten: what failed is tried again by the queue's own backoff.
@@ -52,7 +52,7 @@ impl Default for Settings {
         let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         Settings {
             namespace: None,
-            catalogue: Catalogue::default(),
+            catalog: Catalog::default(),
             server: Server {
                 image: "vllm/vllm-openai:v0.11.0".into(),
                 port: 8000,
@@ -101,7 +101,7 @@ const FLAGS: &[Flag] = &[
         value: "TYPE=PRODUCT[,PRODUCT...]",
         help: "add a GPU type: the values of the node label nvidia.com/gpu.product that it stands for; may be repeated \
                (in the environment: separated by ';')",
-        set: |settings, value| value.split(';').try_for_each(|entry| settings.catalogue.add(entry)),
+        set: |settings, value| value.split(';').try_for_each(|entry| settings.catalog.add(entry)),
     },
     Flag {
         name: "server-image",
@@ -346,7 +346,7 @@ mod tests {
             &["--gpu-type", "T4=Tesla-T4,NVIDIA-T4"],
             &[("INFERENCE_OPERATOR_GPU_TYPE", "L4=NVIDIA-L4;A10=NVIDIA-A10")],
         );
-        assert_eq!(settings.catalogue.expected(), "A100, H100, L40S, L4, A10, T4");
+        assert_eq!(settings.catalog.expected(), "A100, H100, L40S, L4, A10, T4");
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! What the operator tells about itself: log, metrics, Events, and the port for metrics and probes.
+//! What the operator tells about itself: log, metrics, and the port for metrics and probes.
 
-pub mod events;
 pub mod http;
 pub mod listen;
 pub mod log;

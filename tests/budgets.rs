@@ -6,12 +6,13 @@
 mod objects;
 
 use bytes::Bytes;
-use inference_operator::controller::fleet::Fleet;
+use inference_operator::controller::index::Index;
 use inference_operator::controller::record::{ChildKind, Record};
-use inference_operator::controller::watch::line::Line;
-use inference_operator::projection::{DeploymentMetadata, InferenceService, Kind};
-use inference_operator::pruning::Pruner;
-use objects::{CONFIGURATION, deployment_event, inference_service_event, read};
+use inference_operator::kubernetes::prune::Pruner;
+use inference_operator::kubernetes::resource::Resource;
+use inference_operator::kubernetes::watch::line::Line;
+use inference_operator::model::view::{InferenceServiceView, PartialDeployment};
+use objects::{CONFIG_HASH, deployment_event, inference_service_event, read};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -29,8 +30,8 @@ const ALLOCATIONS_AN_EVENT: u64 = 10;
 /// A power of two, where tables that double are at their fullest.
 const COUNT: usize = 2048;
 
-fn observe(fleet: &mut Fleet, number: usize) {
-    let mut pruner = Pruner::new(InferenceService::EVENT);
+fn observe(fleet: &mut Index, number: usize) {
+    let mut pruner = Pruner::new(InferenceServiceView::EVENT);
     let Line::Applied(object) = read(&mut pruner, inference_service_event(number)) else { unreachable!("ADDED") };
     fleet.observe(object, true).expect("a name");
 }
@@ -39,7 +40,7 @@ fn observe(fleet: &mut Fleet, number: usize) {
 fn a_settled_inference_service_stays_within_its_budget() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = dhat::HeapStats::get().curr_bytes;
-    let mut fleet = Fleet::new(CONFIGURATION);
+    let mut fleet = Index::new(CONFIG_HASH);
     for number in 0..COUNT {
         observe(&mut fleet, number);
     }
@@ -54,12 +55,12 @@ fn a_settled_inference_service_stays_within_its_budget() {
     assert_eq!(dhat::HeapStats::get().total_blocks - before, ALLOCATIONS_A_SETTLED_RECORD);
 
     let events: Vec<Bytes> = (0..100).map(|number| deployment_event(number, 1000)).collect();
-    let mut pruner = Pruner::new(DeploymentMetadata::EVENT);
-    read::<DeploymentMetadata>(&mut pruner, deployment_event(100, 1000));
+    let mut pruner = Pruner::new(PartialDeployment::EVENT);
+    read::<PartialDeployment>(&mut pruner, deployment_event(100, 1000));
     let before = dhat::HeapStats::get();
     for event in events {
-        let Line::Applied(child) = read::<DeploymentMetadata>(&mut pruner, event) else { unreachable!("MODIFIED") };
-        assert_eq!(fleet.observe_child(ChildKind::Deployment, &child.identity, false), None);
+        let Line::Applied(child) = read::<PartialDeployment>(&mut pruner, event) else { unreachable!("MODIFIED") };
+        assert_eq!(fleet.observe_child(ChildKind::Deployment, &child.meta, false), None);
     }
     let after = dhat::HeapStats::get();
     assert!(after.curr_bytes <= before.curr_bytes, "an event without news leaves nothing behind");

@@ -39,7 +39,7 @@ proptest! {
     fn a_spec_that_passes_validation_is_built_the_same_each_time_and_literally(spec in specs()) {
         let settings = Settings::default();
         let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
-        let Ok(valid) = validate("default", "demo", uid, &spec, &settings.catalogue) else { return Ok(()) };
+        let Ok(valid) = validate("default", "demo", uid, &spec, &settings.catalog) else { return Ok(()) };
         let built = deployment::build(&valid, &settings.server);
         prop_assert_eq!(&built, &deployment::build(&valid, &settings.server));
         prop_assert_eq!(service::build(&valid, &settings.server), service::build(&valid, &settings.server));
@@ -53,6 +53,6 @@ proptest! {
     #[test]
     fn no_text_makes_validation_panic(name in any::<String>(), spec in specs()) {
         let settings = Settings::default();
-        let _ = validate("default", &name, inference_operator::uid::Uid::default(), &spec, &settings.catalogue);
+        let _ = validate("default", &name, inference_operator::model::uid::Uid::default(), &spec, &settings.catalog);
     }
 }

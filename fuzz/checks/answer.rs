@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use inference_operator::answer;
-use inference_operator::projection::Deployment;
+use inference_operator::kubernetes::request;
+use inference_operator::model::view::DeploymentView;
 use kube::client::Body;
 
 use super::{telemetry, ways};
@@ -29,7 +29,7 @@ pub fn check(data: &[u8]) {
 /// The object, or what kind of error.
 fn ask(code: u16, chunks: Vec<Vec<u8>>) -> String {
     let asked = telemetry::block_on(async {
-        answer::object::<Deployment>(&client(code, chunks), Request::new(Vec::new())).await
+        request::object::<DeploymentView>(&client(code, chunks), Request::new(Vec::new())).await
     });
     match asked {
         Ok(object) => format!("{object:?}"),
@@ -38,7 +38,7 @@ fn ask(code: u16, chunks: Vec<Vec<u8>>) -> String {
             // What is shown of an answer that is no JSON depends on its first chunk.
             "refused".into()
         }
-        Err(error) => inference_operator::error::describe(&error),
+        Err(error) => inference_operator::kubernetes::refusal::describe(&error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the kubelet puts into the ServiceAccount's folder: the cluster's CA and the token. What is wrong is one line
 //! that does not show the token, and what is right makes one header.
 
-use inference_operator::client::{tls, token};
+use inference_operator::kubernetes::{tls, token};
 
 pub fn check(data: &[u8]) {
     if let Err(problem) = tls::https(data) {

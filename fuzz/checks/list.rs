@@ -1,8 +1,9 @@
 //! Pages of a list: filtered, handed out item by item, decoded.
 
-use inference_operator::controller::watch::line;
-use inference_operator::projection::{DeploymentMetadata, InferenceService, Kind, Service};
-use inference_operator::pruning::{Fields, Keep, Piece};
+use inference_operator::kubernetes::prune::{Fields, Keep, Piece};
+use inference_operator::kubernetes::resource::Resource;
+use inference_operator::kubernetes::watch::line;
+use inference_operator::model::view::{InferenceServiceView, PartialDeployment, PartialService};
 use serde_json::Value;
 
 use super::pieces::{compare, picked, pieces};
@@ -12,13 +13,13 @@ use super::ways;
 pub fn check(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
     match kind % 3 {
-        0 => page::<InferenceService>(data),
-        1 => page::<DeploymentMetadata>(data),
-        _ => page::<Service>(data),
+        0 => page::<InferenceServiceView>(data),
+        1 => page::<PartialDeployment>(data),
+        _ => page::<PartialService>(data),
     }
 }
 
-fn page<K: Kind>(data: &[u8]) {
+fn page<K: Resource>(data: &[u8]) {
     let ways = ways(data);
     for (piece, kept) in pieces(K::LIST, &ways).0 {
         if piece == Piece::Item {

@@ -2,7 +2,7 @@
 //! whole document would pick. Used by the checks of watches and lists.
 
 use bytes::Bytes;
-use inference_operator::pruning::{Fields, Keep, Piece, Pruner};
+use inference_operator::kubernetes::prune::{Fields, Keep, Piece, Pruner};
 use serde_json::{Map, Value};
 
 /// The promise of pruning.rs, with the room that it has beyond for names and brackets.

@@ -54,7 +54,7 @@ fn in_bounds(settings: &Settings) {
     assert!((10..=86_400).contains(&settings.server.load_seconds));
     assert!(settings.server.port > 0 && !settings.server.image.trim().is_empty());
     assert!(settings.namespace.as_deref() != Some("") && settings.server.runtime_class.as_deref() != Some(""));
-    assert!(settings.catalogue.types().all(|gpu| !gpu.name.is_empty() && !gpu.products.is_empty()));
+    assert!(settings.catalog.types().all(|gpu| !gpu.name.is_empty() && !gpu.products.is_empty()));
 }
 
 fn a_flag_means_the_same(name: &str, value: &str) {

@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::*;
-use crate::controller::samples::{CONFIGURATION, OTHER_UID, STAMPS, UID, child, object, ready, status_of};
-use crate::fake_server::{self, Reply};
-use crate::listener::listen;
-use crate::projection::Identity;
-use crate::reconcile::status::Stamps;
+use crate::model::ObservedVersions;
+use crate::model::view::Meta;
+use crate::reconcile::event::Limit;
 use crate::settings::Settings;
-use crate::telemetry::events::Limit;
+use crate::testing::fake_api_server::{self, Reply};
+use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, ready, status_of};
+use crate::testing::log_capture::listen;
 
 /// The API server never answers.
 fn controller() -> Controller {
@@ -18,14 +18,14 @@ fn controller() -> Controller {
 
 /// The API server gives these answers, and then none.
 fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
-    let (client, _) = fake_server::client(replies);
+    let (client, _) = fake_api_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
     let events = Limit::default();
-    let context = Context { client, settings, configuration: CONFIGURATION, now: || 1000, events };
+    let context = Context { client, settings, config_hash: CONFIG_HASH, now: || 1000, events };
     Controller::new(Arc::new(context), Arc::default(), 1)
 }
 
-fn list(controller: &mut Controller, objects: impl IntoIterator<Item = InferenceService>) {
+fn list(controller: &mut Controller, objects: impl IntoIterator<Item = InferenceServiceView>) {
     controller.observe(Event::Init);
     for object in objects {
         controller.observe(Event::InitApply(object));
@@ -33,48 +33,48 @@ fn list(controller: &mut Controller, objects: impl IntoIterator<Item = Inference
     controller.observe(Event::InitDone);
 }
 
-fn list_children(controller: &mut Controller, kind: ChildKind, children: impl IntoIterator<Item = Identity>) {
-    controller.observe_child(kind, Event::<Service>::Init);
-    for identity in children {
-        controller.observe_child(kind, Event::InitApply(Service { identity }));
+fn list_children(controller: &mut Controller, kind: ChildKind, children: impl IntoIterator<Item = Meta>) {
+    controller.observe_child(kind, Event::<PartialService>::Init);
+    for meta in children {
+        controller.observe_child(kind, Event::InitApply(PartialService { meta }));
     }
-    controller.observe_child(kind, Event::<Service>::InitDone);
+    controller.observe_child(kind, Event::<PartialService>::InitDone);
 }
 
 /// After a restart: everything was listed, and the InferenceService is as its status says.
-fn in_sync(object: InferenceService) -> (Controller, Slot) {
+fn in_sync(object: InferenceServiceView) -> (Controller, Slot) {
     let (controller, slot) = in_sync_or_due(object);
     assert!(controller.queue.is_empty());
     (controller, slot)
 }
 
-fn in_sync_or_due(object: InferenceService) -> (Controller, Slot) {
+fn in_sync_or_due(object: InferenceServiceView) -> (Controller, Slot) {
     let mut controller = controller();
     list(&mut controller, [object]);
     list_children(&mut controller, ChildKind::Deployment, [child(STAMPS.deployment, 1, UID)]);
     list_children(&mut controller, ChildKind::Service, [child(STAMPS.service, 0, UID)]);
     assert!(controller.synced.all());
-    let (slot, _) = controller.fleet.iter().next().expect("a record");
+    let (slot, _) = controller.index.iter().next().expect("a record");
     (controller, slot)
 }
 
 /// The same of one that is on its way, after the time that it has was looked at.
-fn started(object: InferenceService) -> (Controller, Slot) {
+fn started(object: InferenceServiceView) -> (Controller, Slot) {
     let (mut controller, slot) = in_sync_or_due(object);
     assert_eq!(wait(&controller), Some(Duration::from_secs(1801)), "it has the time of a load");
-    work(&mut controller, slot, STAMPS, Next::Settled);
+    work(&mut controller, slot, STAMPS, Action::AwaitChange);
     assert!(controller.queue.is_empty());
     (controller, slot)
 }
 
-fn named(mut object: InferenceService, name: &str) -> InferenceService {
-    object.identity.name = name.into();
+fn named(mut object: InferenceServiceView, name: &str) -> InferenceServiceView {
+    object.meta.name = name.into();
     object
 }
 
 fn see_deployment(controller: &mut Controller, version: u64, generation: u32) {
     controller
-        .observe_child(ChildKind::Deployment, Event::Apply(Service { identity: child(version, generation, UID) }));
+        .observe_child(ChildKind::Deployment, Event::Apply(PartialService { meta: child(version, generation, UID) }));
 }
 
 /// How long the next of what is queued waits.
@@ -83,13 +83,13 @@ fn wait(controller: &Controller) -> Option<Duration> {
 }
 
 /// Work begins and ends at once, with these stamps.
-fn work(controller: &mut Controller, slot: Slot, stamps: Stamps, next: Next) {
+fn work(controller: &mut Controller, slot: Slot, versions: ObservedVersions, action: Action) {
     assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
-    let task = controller.fleet.depart(slot).expect("work");
-    let departed = Departed::from(&task);
+    let task = controller.index.depart(slot).expect("work");
+    let start = TaskStart::from(&task);
     let (generation, summary) = (task.generation, task.summary);
-    let done = Done { generation, stamps, summary, written: None, repaired: false, next };
-    controller.land((slot, departed, Duration::ZERO, Ok(done)));
+    let outcome = Outcome { generation, versions, summary, written: None, repaired: false, action };
+    controller.land((slot, start, Duration::ZERO, Ok(outcome)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,11 +97,11 @@ async fn nothing_is_done_before_every_list_was_read() {
     let mut controller = controller();
     list(&mut controller, [object(UID, 100, 1, Value::Null), named(ready(100, 1), "settled")]);
     assert!(controller.queue.is_empty(), "the children are not listed");
-    let settled = |version, generation| Identity { name: "settled".into(), ..child(version, generation, UID) };
+    let settled = |version, generation| Meta { name: "settled".into(), ..child(version, generation, UID) };
     list_children(&mut controller, ChildKind::Deployment, [settled(STAMPS.deployment, 1)]);
     assert!(controller.queue.is_empty(), "the Services are not listed");
     controller.observe(Event::Apply(named(ready(101, 1), "believed")));
-    let believed = Identity { name: "believed".into(), ..child(STAMPS.service, 0, UID) };
+    let believed = Meta { name: "believed".into(), ..child(STAMPS.service, 0, UID) };
     list_children(&mut controller, ChildKind::Service, [settled(STAMPS.service, 0), believed]);
     assert_eq!((controller.queue.len(), wait(&controller)), (1, Some(Duration::ZERO)));
     // From now on no list comes that would confirm a status.
@@ -116,8 +116,8 @@ type Case = (&'static str, fn(&mut Controller));
 async fn a_child_that_goes_or_is_another_is_looked_at_at_once() {
     let cases: [Case; 3] = [
         ("deleted", |controller| {
-            let identity = child(51, 1, UID);
-            controller.observe_child(ChildKind::Deployment, Event::Delete(Service { identity }));
+            let meta = child(51, 1, UID);
+            controller.observe_child(ChildKind::Deployment, Event::Delete(PartialService { meta }));
         }),
         ("another in a new list", |controller| {
             list_children(controller, ChildKind::Deployment, [child(51, 2, UID)]);
@@ -133,13 +133,13 @@ async fn a_child_that_goes_or_is_another_is_looked_at_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
-    let moving = object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let moving = object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
     let (mut controller, slot) = started(moving);
     let mut waits = Vec::new();
     for version in 51..56 {
         see_deployment(&mut controller, version, 1);
         waits.push(wait(&controller).expect("queued").as_millis());
-        work(&mut controller, slot, Stamps { deployment: version, ..STAMPS }, Next::Settled);
+        work(&mut controller, slot, ObservedVersions { deployment: version, ..STAMPS }, Action::AwaitChange);
         assert!(controller.queue.is_empty());
     }
     assert_eq!(waits, [500, 1000, 2000, 4000, 4000]);
@@ -147,35 +147,39 @@ async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_to_do_is_done_in_its_own_time() {
-    let moving = || object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let moving = || object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
     let load = u64::from(Settings::default().server.load_seconds) + 1;
-    for (next, expected) in [(Next::Look, 500), (Next::Count, 30_000), (Next::Due, load * 1000)] {
+    for (next, expected) in [
+        (Action::Recheck(Dirty::STATUS), 500),
+        (Action::Recheck(Dirty::COUNT), 30_000),
+        (Action::Recheck(Dirty::DUE), load * 1000),
+    ] {
         let (mut controller, slot) = in_sync(ready(100, 1));
         see_deployment(&mut controller, 51, 2);
-        work(&mut controller, slot, Stamps { deployment: 51, ..STAMPS }, next);
+        work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, next);
         assert_eq!(wait(&controller), Some(Duration::from_millis(expected)));
     }
     // An edit is looked at soon, however often a look had nothing to say before.
     let (mut controller, slot) = started(moving());
     for version in 51..56 {
         see_deployment(&mut controller, version, 1);
-        work(&mut controller, slot, Stamps { deployment: version, ..STAMPS }, Next::Settled);
+        work(&mut controller, slot, ObservedVersions { deployment: version, ..STAMPS }, Action::AwaitChange);
     }
     see_deployment(&mut controller, 56, 2);
-    assert_eq!(wait(&controller), Some(LOOK_AFTER));
+    assert_eq!(wait(&controller), Some(SETTLE_DELAY));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_tried_again_after_a_while_that_a_sweep_does_not_shorten() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    assert_eq!((controller.queue.pop(Instant::now() + LOOK_AFTER), wait(&controller)), (Some(slot), None));
-    let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+    assert_eq!((controller.queue.pop(Instant::now() + SETTLE_DELAY), wait(&controller)), (Some(slot), None));
+    let start = TaskStart::from(&controller.index.depart(slot).expect("work"));
     see_deployment(&mut controller, 52, 3);
     assert!(controller.queue.is_empty(), "never twice at once");
     controller.sweep();
     assert!(controller.queue.is_empty(), "never twice at once");
-    controller.land((slot, departed, Duration::ZERO, Err(Error::Gone)));
+    controller.land((slot, start, Duration::ZERO, Err(Error::Gone)));
     let before = wait(&controller).expect("queued");
     assert!((250..=500).contains(&before.as_millis()), "{before:?}");
     for _ in 0..100 {
@@ -189,9 +193,9 @@ async fn a_sweep_finds_what_was_lost() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     controller.sweep();
     assert!(controller.queue.is_empty(), "what is settled is left alone");
-    controller.fleet.observe_child(ChildKind::Deployment, &child(51, 2, UID), false);
+    controller.index.observe_child(ChildKind::Deployment, &child(51, 2, UID), false);
     controller.sweep();
-    assert_eq!(controller.queue.pop(Instant::now() + LOOK_AFTER), Some(slot));
+    assert_eq!(controller.queue.pop(Instant::now() + SETTLE_DELAY), Some(slot));
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,12 +207,12 @@ async fn so_many_are_worked_on_at_once_and_no_more() {
     }
     assert_eq!(controller.next_departure(), Some(Instant::now()));
     controller.depart();
-    assert_eq!((controller.flights.len(), controller.queue.len(), controller.next_departure()), (2, 1, None));
-    let flight = controller.flights.next().await.expect("too late");
+    assert_eq!((controller.in_flight.len(), controller.queue.len(), controller.next_departure()), (2, 1, None));
+    let flight = controller.in_flight.next().await.expect("too late");
     controller.land(flight);
     assert!(controller.next_departure().is_some());
     controller.depart();
-    assert_eq!(controller.flights.len(), 2);
+    assert_eq!(controller.in_flight.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,18 +224,18 @@ async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
         list_children(&mut controller, ChildKind::Deployment, []);
         list_children(&mut controller, ChildKind::Service, []);
         let slot = controller.queue.pop(Instant::now()).expect("queued");
-        let task = controller.fleet.depart(slot).expect("work");
-        let departed = Departed::from(&task);
+        let task = controller.index.depart(slot).expect("work");
+        let start = TaskStart::from(&task);
         let result = reconcile(&controller.context, task).await;
-        controller.land((slot, departed, Duration::ZERO, result));
+        controller.land((slot, start, Duration::ZERO, result));
         // Of the other one nothing was refused, and it waits too.
         let resume = Instant::now() + Duration::from_secs(expected);
         assert_eq!(controller.next_departure(), Some(resume), "{retry_after}");
         controller.depart();
-        assert_eq!(controller.flights.is_empty(), expected > 0, "{retry_after}");
+        assert_eq!(controller.in_flight.is_empty(), expected > 0, "{retry_after}");
         tokio::time::sleep_until(resume).await;
         controller.depart();
-        assert!(!controller.flights.is_empty(), "{retry_after}");
+        assert!(!controller.in_flight.is_empty(), "{retry_after}");
     }
 }
 
@@ -239,15 +243,15 @@ async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
 async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
+    let start = TaskStart::from(&controller.index.depart(slot).expect("work"));
     for (takes, left, expected) in [(3, 0, 3), (60, 1, 4)] {
-        controller.flights.push(Box::pin(async move {
+        controller.in_flight.push(Box::pin(async move {
             tokio::time::sleep(Duration::from_secs(takes)).await;
-            (slot, departed, Duration::ZERO, Err(Error::Gone))
+            (slot, start, Duration::ZERO, Err(Error::Gone))
         }));
         let began = Instant::now();
         controller.drain().await;
-        assert_eq!((controller.flights.len(), began.elapsed()), (left, Duration::from_secs(expected)));
+        assert_eq!((controller.in_flight.len(), began.elapsed()), (left, Duration::from_secs(expected)));
     }
 }
 
@@ -255,16 +259,16 @@ async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
 async fn repairs_fade_by_time_and_not_by_the_pace_of_the_sweep() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    controller.queue.pop(Instant::now() + LOOK_AFTER).expect("queued");
-    let task = controller.fleet.depart(slot).expect("work");
+    controller.queue.pop(Instant::now() + SETTLE_DELAY).expect("queued");
+    let task = controller.index.depart(slot).expect("work");
     let repaired = || {
         let (generation, summary) = (task.generation, task.summary);
-        Done { generation, stamps: STAMPS, summary, written: None, repaired: true, next: Next::Settled }
+        Outcome { generation, versions: STAMPS, summary, written: None, repaired: true, action: Action::AwaitChange }
     };
     for _ in 0..3 {
-        controller.land((slot, Departed::from(&task), Duration::ZERO, Ok(repaired())));
+        controller.land((slot, TaskStart::from(&task), Duration::ZERO, Ok(repaired())));
     }
-    let repairs = |controller: &Controller| controller.fleet.get(slot).expect("a record").repairs;
+    let repairs = |controller: &Controller| controller.index.get(slot).expect("a record").repairs;
     for _ in 0..100 {
         controller.sweep();
     }
@@ -283,8 +287,8 @@ fn refused(code: u16) -> Error {
 fn fails(controller: &mut Controller, slot: Slot, error: Error) -> bool {
     let (heard, _guard) = listen();
     controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
-    let departed = Departed::from(&controller.fleet.depart(slot).expect("work"));
-    controller.land((slot, departed, Duration::ZERO, Err(error)));
+    let start = TaskStart::from(&controller.index.depart(slot).expect("work"));
+    controller.land((slot, start, Duration::ZERO, Err(error)));
     heard.take().iter().any(|entry| entry.starts_with("WARN"))
 }
 
@@ -337,13 +341,20 @@ async fn a_crd_that_is_older_is_said_once() {
     for version in 51..54 {
         see_deployment(&mut controller, version, 1);
         controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
-        let task = controller.fleet.depart(slot).expect("work");
-        let mut cut = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+        let task = controller.index.depart(slot).expect("work");
+        let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
         cut.as_object_mut().expect("a status").remove("observed");
         let written = Some(Box::new(object(UID, version + 100, 1, cut)));
-        let (generation, stamps) = (1, Stamps { deployment: version, ..STAMPS });
-        let done = Done { generation, stamps, summary: task.summary, written, repaired: false, next: Next::Settled };
-        controller.land((slot, Departed::from(&task), Duration::ZERO, Ok(done)));
+        let (generation, versions) = (1, ObservedVersions { deployment: version, ..STAMPS });
+        let outcome = Outcome {
+            generation,
+            versions,
+            summary: task.summary,
+            written,
+            repaired: false,
+            action: Action::AwaitChange,
+        };
+        controller.land((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
         said.push(heard.take().iter().filter(|entry| entry.contains("its CRD is older")).count());
     }
     assert_eq!((said, controller.queue.len()), (vec![1, 0, 0], 0));
@@ -377,7 +388,7 @@ async fn what_is_remembered_is_what_there_is() {
     assert_eq!(controller.memory(), expected);
     controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
     controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
-    while let Some(flight) = controller.flights.next().await {
+    while let Some(flight) = controller.in_flight.next().await {
         controller.land(flight);
     }
     let phases = [1, 0, 0, 0, 0];
@@ -387,22 +398,23 @@ async fn what_is_remembered_is_what_there_is() {
 
 #[tokio::test(start_paused = true)]
 async fn each_reconcile_is_counted_by_its_outcome() {
-    let done = |next| Ok(Done { generation: 1, stamps: STAMPS, summary: None, written: None, repaired: false, next });
+    let outcome =
+        |action| Ok(Outcome { generation: 1, versions: STAMPS, summary: None, written: None, repaired: false, action });
     let taken = Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
     for (result, expected) in [
-        (done(Next::Settled), "success"),
-        (done(Next::Look), "requeue_after"),
-        (done(Next::Count), "requeue_after"),
-        (done(Next::Due), "requeue_after"),
-        (done(Next::Refused(Error::MissingField("model"))), "success"),
-        (done(Next::Refused(taken)), "error"),
+        (outcome(Action::AwaitChange), "success"),
+        (outcome(Action::Recheck(Dirty::STATUS)), "requeue_after"),
+        (outcome(Action::Recheck(Dirty::COUNT)), "requeue_after"),
+        (outcome(Action::Recheck(Dirty::DUE)), "requeue_after"),
+        (outcome(Action::Rejected(Error::MissingField("model"))), "success"),
+        (outcome(Action::Rejected(taken)), "error"),
         (Err(Error::Gone), "error"),
     ] {
-        assert_eq!(outcome(&result), expected, "{result:?}");
+        assert_eq!(result_label(&result), expected, "{result:?}");
     }
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    work(&mut controller, slot, Stamps { deployment: 51, ..STAMPS }, Next::Settled);
+    work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, Action::AwaitChange);
     let line = "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1";
     assert!(controller.metrics.text().contains(line));
 }
@@ -414,14 +426,14 @@ async fn what_one_webhook_asks_for_holds_up_nobody_else() {
         let (mut controller, slot) = in_sync(ready(100, 1));
         controller.observe(Event::Apply(ready(101, 2)));
         assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
-        let task = controller.fleet.depart(slot).expect("work");
+        let task = controller.index.depart(slot).expect("work");
         let details = kube::core::response::StatusDetails {
             retry_after_seconds: 60,
             ..serde_json::from_str("{}").expect("details")
         };
         let status = kube::core::Status { code, details: Some(details), ..kube::core::Status::default() };
         let refused = Err(Error::Kube(kube::Error::Api(status.into())));
-        controller.land((slot, Departed::from(&task), Duration::ZERO, refused));
+        controller.land((slot, TaskStart::from(&task), Duration::ZERO, refused));
         controller.observe(Event::Apply(named(object(OTHER_UID, 102, 1, Value::Null), "neighbor")));
         let due = controller.next_departure().expect("work");
         assert_eq!(due - Instant::now(), Duration::ZERO, "{code}");
@@ -434,14 +446,14 @@ async fn a_status_that_is_fought_over_is_put_right_ever_more_slowly() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     let mut waits = Vec::new();
     for version in (101..121).step_by(2) {
-        let mut status = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+        let mut status = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
         status["readyReplicas"] = serde_json::json!(9);
         controller.observe(Event::Apply(object(UID, version, 1, status)));
         waits.push(wait(&controller).expect("it is put right"));
         controller.queue.pop(Instant::now() + Duration::from_secs(3600));
-        let task = controller.fleet.depart(slot).expect("work");
-        let done = crate::controller::samples::done(1, STAMPS, Some(ready(version + 1, 1)));
-        controller.land((slot, Departed::from(&task), Duration::ZERO, Ok(done)));
+        let task = controller.index.depart(slot).expect("work");
+        let outcome = crate::testing::fixtures::outcome(1, STAMPS, Some(ready(version + 1, 1)));
+        controller.land((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
     }
     assert!(waits[9] > Duration::from_secs(1), "{waits:?}");
 }

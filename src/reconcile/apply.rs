@@ -5,26 +5,31 @@ use http::{Request, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Task;
 use super::deployment::MANAGED_BY as FIELD_MANAGER;
-use crate::answer;
 use crate::api::InferenceServiceStatus;
 use crate::error::Error;
-use crate::projection::{InferenceService, Kind};
-use crate::pruning::Fields;
+use crate::kubernetes::prune::Fields;
+use crate::kubernetes::request;
+use crate::kubernetes::resource::Resource;
+use crate::model::Task;
+use crate::model::view::InferenceServiceView;
 
 /// A resourceVersion that no object has: the datastores' own first entries come before it.
-const NEVER: &str = "1";
+const ABSENT_RESOURCE_VERSION: &str = "1";
 
 /// None: there is no such object.
-pub async fn get<K: Kind>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
+pub async fn get<K: Resource>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
     get_part(client, task, K::FIELDS).await
 }
 
 /// The same, of which no more than these fields are kept.
-pub async fn get_part<K: Kind>(client: &kube::Client, task: &Task, fields: Fields) -> Result<Option<K>, kube::Error> {
+pub async fn get_part<K: Resource>(
+    client: &kube::Client,
+    task: &Task,
+    fields: Fields,
+) -> Result<Option<K>, kube::Error> {
     let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
-    match answer::part(client, request(Request::get(path), Vec::new())?, fields).await {
+    match request::part(client, build_request(Request::get(path), Vec::new())?, fields).await {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
@@ -33,7 +38,7 @@ pub async fn get_part<K: Kind>(client: &kube::Client, task: &Task, fields: Field
 
 /// What is known about a child that is about to be applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum Precondition {
     /// It was looked for and is not there. The write makes it or is refused: to the API server a
     /// resourceVersion is no precondition for an object to be there (`Store.Update` of its generic registry),
     /// but one that came in between has another, whoever made it.
@@ -45,35 +50,35 @@ pub enum Known {
 }
 
 /// Applies a child.
-pub async fn apply<K: Kind>(
+pub async fn apply<K: Resource>(
     client: &kube::Client,
     task: &Task,
     mut desired: Value,
-    known: Known,
+    known: Precondition,
 ) -> Result<K, kube::Error> {
     let force = match known {
-        Known::Absent => {
-            desired["metadata"]["resourceVersion"] = json!(NEVER);
+        Precondition::Absent => {
+            desired["metadata"]["resourceVersion"] = json!(ABSENT_RESOURCE_VERSION);
             ""
         }
-        Known::ResourceVersion(version) => {
+        Precondition::ResourceVersion(version) => {
             desired["metadata"]["resourceVersion"] = json!(version.to_string());
             "&force=true"
         }
     };
-    answer::object(client, apply_request::<K>(&task.namespace, &task.name, &desired, force)?).await
+    request::object(client, apply_request::<K>(&task.namespace, &task.name, &desired, force)?).await
 }
 
 /// Makes a child; 409 where there is one of that name, whatever it is. Only for what never loses a field:
 /// a field that was made by a POST stays when it is not applied any more.
-pub async fn create<K: Kind>(client: &kube::Client, task: &Task, desired: &Value) -> Result<K, kube::Error> {
+pub async fn create<K: Resource>(client: &kube::Client, task: &Task, desired: &Value) -> Result<K, kube::Error> {
     let path = format!("{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)));
     let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    answer::object(client, request(builder, encode(desired)?)?).await
+    request::object(client, build_request(builder, encode(desired)?)?).await
 }
 
 /// The request of an apply. `options`: more of the query, each with its '&'; a test has others.
-pub fn apply_request<K: Kind>(
+pub fn apply_request<K: Resource>(
     namespace: &str,
     name: &str,
     desired: &Value,
@@ -81,10 +86,10 @@ pub fn apply_request<K: Kind>(
 ) -> Result<Request<Vec<u8>>, kube::Error> {
     let path = format!("{}/{name}?fieldManager={FIELD_MANAGER}{options}", K::path(Some(namespace)));
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/apply-patch+yaml");
-    request(builder, yaml_safe(encode(desired)?))
+    build_request(builder, yaml_safe(encode(desired)?))
 }
 
-fn request(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u8>>, kube::Error> {
+fn build_request(builder: http::request::Builder, body: Vec<u8>) -> Result<Request<Vec<u8>>, kube::Error> {
     builder.body(body).map_err(kube::Error::HttpError)
 }
 
@@ -129,15 +134,15 @@ pub async fn write_status(
     client: &kube::Client,
     task: &Task,
     status: &InferenceServiceStatus,
-) -> Result<InferenceService, Error> {
+) -> Result<InferenceServiceView, Error> {
     let body = (
         Operation { op: "test", path: "/metadata/uid", value: &task.uid.to_string() },
         Operation { op: "add", path: "/status", value: status },
     );
-    let collection = InferenceService::path(Some(&task.namespace));
+    let collection = InferenceServiceView::path(Some(&task.namespace));
     let path = format!("{collection}/{}/status?fieldManager={FIELD_MANAGER}", task.name);
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/json-patch+json");
-    Ok(answer::object(client, request(builder, encode(&body)?)?).await?)
+    Ok(request::object(client, build_request(builder, encode(&body)?)?).await?)
 }
 
 #[cfg(test)]

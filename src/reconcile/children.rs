@@ -1,17 +1,18 @@
 //! What one reconcile knows of the children: what was read, then what was written. Kept by reconcile; must never ask for
 //! anything itself.
 
-use super::Task;
-use super::apply::Known;
+use super::apply::Precondition;
 use super::plan::Step;
-use super::status::{Assessment, Stamps};
-use crate::controller::reasons::Reasons;
-use crate::projection::{Deployment, Identity, Managers};
+use super::status::Assessment;
+use crate::model::Dirty;
+use crate::model::ObservedVersions;
+use crate::model::Task;
+use crate::model::view::{DeploymentView, Managers, Meta};
 
 #[derive(Default)]
 pub struct Children {
-    pub deployment: Child<Deployment>,
-    pub service: Child<Identity>,
+    pub deployment: Child<DeploymentView>,
+    pub service: Child<Meta>,
     /// One of them was changed by this reconcile.
     pub wrote: bool,
     pub repair: Option<Repair>,
@@ -47,17 +48,10 @@ pub struct Repair {
 
 impl Children {
     /// Keeps account of a child that was applied. `managers`: of the one that was there before.
-    pub fn note(
-        &mut self,
-        kind: &'static str,
-        task: &Task,
-        step: Step,
-        applied: &Identity,
-        managers: Option<Managers>,
-    ) {
-        let is_same = matches!(step, Step::Apply(Known::ResourceVersion(at)) if at == applied.resource_version);
-        let was_known = if kind == "Service" { task.stamps.service != 0 } else { task.stamps.deployment != 0 };
-        let is_repair = was_known && !task.reasons.contains(Reasons::SPEC);
+    pub fn note(&mut self, kind: &'static str, task: &Task, step: Step, applied: &Meta, managers: Option<Managers>) {
+        let is_same = matches!(step, Step::Apply(Precondition::ResourceVersion(at)) if at == applied.resource_version);
+        let was_known = if kind == "Service" { task.versions.service != 0 } else { task.versions.deployment != 0 };
+        let is_repair = was_known && !task.dirty.contains(Dirty::SPEC);
         if is_same {
             return;
         }
@@ -68,26 +62,28 @@ impl Children {
     }
 
     /// What was not read is as it was. `applied`: the Deployment is as the spec has it; else it has to be applied still.
-    pub fn stamps(&self, task: &Task, applied: bool) -> Stamps {
-        let mut stamps = task.stamps;
+    pub fn versions(&self, task: &Task, applied: bool) -> ObservedVersions {
+        let mut versions = task.versions;
         match &self.deployment {
             Child::Unread => {}
-            Child::Found(child) if child.identity.is_controlled_by(task.uid) => {
-                stamps.deployment = child.identity.resource_version;
+            Child::Found(child) if child.meta.is_controlled_by(task.uid) => {
+                versions.deployment = child.meta.resource_version;
                 // Where whose its fields are was not read, they are as they were.
-                let is_lean = child.managers.applied == 0 && child.identity.revision() == stamps.deployment_revision;
+                let is_lean = child.managers.applied == 0 && child.meta.revision() == versions.deployment_revision;
                 if applied && !is_lean {
-                    stamps.deployment_revision = child.identity.revision();
-                    stamps.deployment_fields = child.managers.applied;
+                    versions.deployment_revision = child.meta.revision();
+                    versions.deployment_fields = child.managers.applied;
                 }
             }
-            Child::Found(_) | Child::Absent => stamps = Stamps { service: stamps.service, ..Stamps::default() },
+            Child::Found(_) | Child::Absent => {
+                versions = ObservedVersions { service: versions.service, ..ObservedVersions::default() }
+            }
         }
         match &self.service {
             Child::Unread => {}
-            Child::Found(child) if child.is_controlled_by(task.uid) => stamps.service = child.resource_version,
-            Child::Found(_) | Child::Absent => stamps.service = 0,
+            Child::Found(child) if child.is_controlled_by(task.uid) => versions.service = child.resource_version,
+            Child::Found(_) | Child::Absent => versions.service = 0,
         }
-        stamps
+        versions
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::validate::Valid;
 use crate::api;
-use crate::labels::labels;
+use crate::model::labels::labels;
+use crate::model::uid::Uid;
 use crate::settings::Server;
-use crate::uid::Uid;
 
-pub use crate::labels::{MANAGED_BY, SELECTOR_LABEL};
+pub use crate::model::labels::{MANAGED_BY, SELECTOR_LABEL};
 
 /// What GPU nodes are tainted with by most set-ups; without the toleration no pod would land there.
 const GPU_RESOURCE: &str = "nvidia.com/gpu";
@@ -136,14 +136,14 @@ fn literal(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::api::InferenceServiceSpec;
-    use crate::gpu::Catalogue;
+    use crate::catalog::Catalog;
     use crate::settings::Settings;
 
     fn built(model: &str, max_batch_size: Option<u32>, server: &Server) -> Value {
-        let catalogue = Catalogue::default();
-        let gpu = catalogue.get("L40S").expect("built in");
+        let catalog = Catalog::default();
+        let gpu = catalog.get("L40S").expect("built in");
         let spec = InferenceServiceSpec { replicas: 2, max_batch_size, ..InferenceServiceSpec::new(model, "L40S") };
-        let uid = crate::uid::Uid::default();
+        let uid = crate::model::uid::Uid::default();
         let valid = Valid { namespace: "ns", name: "demo", uid, spec: &spec, gpu };
         build(&valid, server)
     }

@@ -3,13 +3,14 @@
 
 use serde_json::Value;
 
-use super::Task;
-use super::apply::Known;
-use super::status::{self, Stamps, Summary};
+use super::apply::Precondition;
+use super::status;
 use crate::api::Phase;
-use crate::controller::reasons::Reasons;
 use crate::error::Error;
-use crate::projection::{Deployment, Identity, Managers, WholeService};
+use crate::model::Dirty;
+use crate::model::Task;
+use crate::model::view::{DeploymentView, Managers, Meta, ServiceView};
+use crate::model::{ObservedVersions, Summary};
 
 /// So many repairs of late are no accident.
 pub const CONTESTED_AFTER: u8 = 5;
@@ -21,10 +22,10 @@ pub enum Step {
     Leave,
     /// Made without a look, by a request that never changes what is there.
     Create,
-    Apply(Known),
+    Apply(Precondition),
     /// It has our labels and no controller: it was left behind by an InferenceService of this name, or put back
     /// without its owner. Kubernetes' own controllers take such a one over; see `ControllerRefManager`.
-    Adopt(Known),
+    Adopt(Precondition),
 }
 
 /// What to do with the children; an error is one that keeps the child from being written.
@@ -40,15 +41,15 @@ impl Plan {
     /// `deployment`, `service`: as they were read; None: not there, or, of a Service, not looked for.
     pub fn new(
         task: &Task,
-        deployment: Option<&Deployment>,
-        service: Option<&WholeService>,
+        deployment: Option<&DeploymentView>,
+        service: Option<&ServiceView>,
         desired_service: &Value,
     ) -> Plan {
         let deployment_step = deployment_step(task, deployment);
         let service_step = service_step(task, service, desired_service);
         let adopts = [&deployment_step, &service_step].into_iter().any(|step| matches!(step, Ok(Step::Adopt(_))));
-        let was_known = task.stamps.deployment != 0;
-        let is_strange = deployment.map_or(was_known, |deployment| !is_as_left(&task.stamps, deployment));
+        let was_known = task.versions.deployment != 0;
+        let is_strange = deployment.map_or(was_known, |deployment| !is_as_left(&task.versions, deployment));
         Plan { deployment: deployment_step, service: service_step, reads_spec: adopts || is_strange }
     }
 
@@ -57,65 +58,65 @@ impl Plan {
     }
 }
 
-fn deployment_step(task: &Task, found: Option<&Deployment>) -> Result<Step, Error> {
-    let step = require_owned("Deployment", task, found.map(|child| &child.identity))?;
+fn deployment_step(task: &Task, found: Option<&DeploymentView>) -> Result<Step, Error> {
+    let step = require_owned("Deployment", task, found.map(|child| &child.meta))?;
     let Some(found) = found.filter(|_| matches!(step, Step::Apply(_))) else { return Ok(step) };
-    let is_wanted = task.reasons.contains(Reasons::SPEC) || !is_as_left(&task.stamps, found);
+    let is_wanted = task.dirty.contains(Dirty::SPEC) || !is_as_left(&task.versions, found);
     Ok(if is_wanted { step } else { Step::Leave })
 }
 
 /// Its fields depend on the name alone, and so on nothing that has to be read.
-pub fn service_step(task: &Task, found: Option<&WholeService>, desired: &Value) -> Result<Step, Error> {
-    if !task.reasons.contains(Reasons::SERVICE) {
+pub fn service_step(task: &Task, found: Option<&ServiceView>, desired: &Value) -> Result<Step, Error> {
+    if !task.dirty.contains(Dirty::SERVICE) {
         return Ok(Step::Leave);
     }
     if is_new(task) && found.is_none() {
         return Ok(Step::Create);
     }
-    let step = require_owned("Service", task, found.map(|child| &child.identity))?;
-    let is_right = found.is_some_and(|child| child.identity.labels.complete && is_built(&child.spec, &desired["spec"]));
+    let step = require_owned("Service", task, found.map(|child| &child.meta))?;
+    let is_right = found.is_some_and(|child| child.meta.labels.complete && is_built(&child.spec, &desired["spec"]));
     Ok(if is_right && matches!(step, Step::Apply(_)) { Step::Leave } else { step })
 }
 
 /// Nothing was ever done for it. Its Service is made without a look, because a POST never changes what is there.
 pub fn is_new(task: &Task) -> bool {
-    task.summary.is_none() && task.stamps == Stamps::default()
+    task.summary.is_none() && task.versions == ObservedVersions::default()
 }
 
 /// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
 /// status: the watch has shown it, and a read would tell nothing more.
 pub fn shown_by_watch(task: &Task) -> Option<u64> {
-    let looks = Reasons::PROGRESS | Reasons::EDIT | Reasons::COUNT | Reasons::DUE;
-    let others = task.reasons.without(Reasons::SPEC | looks);
-    let is_known = task.stamps.deployment != 0 && task.stamps.service != 0;
-    (task.reasons.contains(Reasons::SPEC) && others.is_none() && is_known).then_some(task.stamps.deployment)
+    let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::COUNT | Dirty::DUE;
+    let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
+    let is_known = task.versions.deployment != 0 && task.versions.service != 0;
+    (task.dirty.contains(Dirty::SPEC) && others.is_empty() && is_known).then_some(task.versions.deployment)
 }
 
 /// Is it what the spec builds, and has each of our fields the value that was applied last? Labels and annotations of others raise a Deployment's
 /// generation too; then the API server's own account of the fields tells.
-pub fn is_as_left(stamps: &Stamps, deployment: &Deployment) -> bool {
-    let identity = &deployment.identity;
+pub fn is_as_left(versions: &ObservedVersions, deployment: &DeploymentView) -> bool {
+    let meta = &deployment.meta;
     let applied = deployment.managers.applied;
     // A label that a policy takes as it is written is not among the fields, and is not missed.
-    let is_complete = match (stamps.deployment_fields, applied) {
-        (0, _) | (_, 0) => identity.labels.complete,
+    let is_complete = match (versions.deployment_fields, applied) {
+        (0, _) | (_, 0) => meta.labels.complete,
         (left, applied) => left == applied,
     };
-    identity.labels.managed && !identity.deleting && is_complete && is_same_spec(stamps, deployment)
+    meta.labels.managed && !meta.deleting && is_complete && is_same_spec(versions, deployment)
 }
 
 /// Does it run what it ran then?
-fn is_same_spec(stamps: &Stamps, deployment: &Deployment) -> bool {
+fn is_same_spec(versions: &ObservedVersions, deployment: &DeploymentView) -> bool {
     let Managers { applied, touched, .. } = deployment.managers;
-    let same_fields = touched && stamps.deployment_fields != 0 && stamps.deployment_fields == applied;
-    same_fields || deployment.identity.revision() == stamps.deployment_revision
+    let same_fields = touched && versions.deployment_fields != 0 && versions.deployment_fields == applied;
+    same_fields || deployment.meta.revision() == versions.deployment_revision
 }
 
 /// Does the status speak of another spec, or of other children, than there are now? `deployment`: as it is now.
-pub fn is_anew(task: &Task, deployment: &Deployment) -> bool {
-    task.reasons.contains(Reasons::STATUS)
+pub fn is_anew(task: &Task, deployment: &DeploymentView) -> bool {
+    task.dirty.contains(Dirty::STATUS)
         || !task.summary.is_some_and(|before| before.is_current)
-        || !is_same_spec(&task.stamps, deployment)
+        || !is_same_spec(&task.versions, deployment)
 }
 
 /// Is the status of the same spec, and lags by so little that it can be written later?
@@ -127,19 +128,19 @@ pub fn can_wait(task: &Task, after: &Summary) -> bool {
 
 /// Is the Deployment only looked at, because its controller went on? Then it is what it was left as, by its revision.
 pub fn is_look(task: &Task) -> bool {
-    let looks = Reasons::PROGRESS | Reasons::STATUS | Reasons::COUNT | Reasons::DUE;
-    task.reasons.without(looks).is_none()
+    let quiet_reads = Dirty::ROLLOUT | Dirty::STATUS | Dirty::COUNT | Dirty::DUE;
+    task.dirty.difference(quiet_reads).is_empty()
 }
 
 /// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed, unless the
 /// status speaks of a refusal, which is over then.
 pub fn is_of_service_alone(task: &Task) -> bool {
     let is_well = task.summary.is_some_and(|before| matches!(before.phase, Phase::Ready | Phase::Progressing));
-    task.reasons == Reasons::SERVICE && is_well
+    task.dirty == Dirty::SERVICE && is_well
 }
 
 /// What was written is ours, unless something on the way has made it nobody's.
-pub fn require_controlled(kind: &'static str, task: &Task, child: &Identity) -> Result<(), Error> {
+pub fn require_controlled(kind: &'static str, task: &Task, child: &Meta) -> Result<(), Error> {
     match require_owned(kind, task, Some(child))? {
         Step::Adopt(_) => {
             let (namespace, name) = (task.namespace.clone(), task.name.clone());
@@ -151,9 +152,9 @@ pub fn require_controlled(kind: &'static str, task: &Task, child: &Identity) -> 
 
 /// What may be written of a child that was looked for: this InferenceService controls it, or it is not there, or it is
 /// there for it. Anything else of that name is not ours to change.
-pub fn require_owned(kind: &'static str, task: &Task, child: Option<&Identity>) -> Result<Step, Error> {
-    let Some(child) = child else { return Ok(Step::Apply(Known::Absent)) };
-    let known = Known::ResourceVersion(child.resource_version);
+pub fn require_owned(kind: &'static str, task: &Task, child: Option<&Meta>) -> Result<Step, Error> {
+    let Some(child) = child else { return Ok(Step::Apply(Precondition::Absent)) };
+    let known = Precondition::ResourceVersion(child.resource_version);
     let (namespace, name) = (task.namespace.clone(), task.name.clone());
     let is_controlled = child.is_controlled_by(task.uid);
     let Some(owner) = child.controller.as_ref().filter(|_| !is_controlled) else {

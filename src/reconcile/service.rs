@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::deployment::{SELECTOR_LABEL, metadata};
 use super::validate::Valid;
+use crate::model::uid::Uid;
 use crate::settings::{Server, Settings};
-use crate::uid::Uid;
 
 /// The port of the Service, so that the endpoint needs none.
 const PORT: u16 = 80;

@@ -7,65 +7,18 @@ use fnv::FnvHasher;
 
 use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
-use crate::projection::{Deployment, DeploymentCondition};
+use crate::model::view::{DeploymentCondition, DeploymentView};
+use crate::model::{Abnormal, ObservedVersions, Summary};
 use crate::reconcile::deployment::selector;
 
-/// What is left of a status once it is written: enough to tell whether another one would differ,
-/// and since when its conditions hold. 24 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Over all that the status says but times and stamps, and over the operator's configuration.
-    pub checksum: u64,
-    pub phase: Phase,
-    pub abnormal: Abnormal,
-    /// It speaks of the latest generation of the spec that is known.
-    pub is_current: bool,
-    /// It says that somebody keeps changing a child.
-    pub is_contested: bool,
-    /// The children of this spec have been Ready, or should have been for long: what is missing was lost.
-    pub was_ready: bool,
-    /// The lower half of the seconds at which this process wrote it; 0: another did.
-    pub written: u16,
-    /// Seconds since the epoch at which Ready became what it is.
-    pub ready_since: u32,
-    /// Seconds since the epoch at which Reconciling or Stalled became true for this spec and these children.
-    pub abnormal_since: u32,
-}
-
-impl Summary {
-    /// What is left of it where there is another spec, or where there are other children: they wait anew.
-    pub fn of_others(self) -> Summary {
-        Summary { abnormal_since: 0, was_ready: false, ..self }
-    }
-}
-
 /// While a status stays in its phase, it is written once in so many seconds at most.
-pub const COUNT_PACE: u32 = 30;
+pub const READY_COUNT_INTERVAL: u32 = 30;
 
 /// Characters of others that a message takes over.
 const LONGEST_PHRASE: usize = 1024;
 
 /// The reason of what a spec has lost, or never got.
 const REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
-
-/// The condition next to Ready, of which kstatus wants at most one, and only while it is true.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Abnormal {
-    #[default]
-    None,
-    Reconciling,
-    Stalled,
-}
-
-impl Abnormal {
-    fn condition_type(self) -> Option<&'static str> {
-        match self {
-            Abnormal::None => None,
-            Abnormal::Reconciling => Some("Reconciling"),
-            Abnormal::Stalled => Some("Stalled"),
-        }
-    }
-}
 
 /// What is to be said about one InferenceService.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,26 +35,6 @@ impl Assessment {
     }
 }
 
-/// The resourceVersions that a status is computed from, and the Deployment's revision as of the last write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamps {
-    /// 0: there is no Deployment.
-    pub deployment: u64,
-    /// See `Identity::revision`; 0: the Deployment is not what the spec builds.
-    pub deployment_revision: u32,
-    /// See `Managers::applied`; 0: not known.
-    pub deployment_fields: u32,
-    /// 0: there is no Service.
-    pub service: u64,
-}
-
-impl Stamps {
-    /// The Deployment is not what the spec builds, for that builds none.
-    pub fn of_no_spec(self) -> Stamps {
-        Stamps { deployment_revision: 0, deployment_fields: 0, ..self }
-    }
-}
-
 /// Whom and what a status is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -111,7 +44,7 @@ pub struct Subject<'a> {
     /// The generation of the spec that was acted on.
     pub generation: u32,
     /// A hash over everything in the operator's settings that shows in children or status.
-    pub configuration: u64,
+    pub config_hash: u64,
 }
 
 /// For how long replicas of this spec have been on their way, and for how long they may be.
@@ -137,10 +70,10 @@ impl Patience {
 
 /// What a Deployment that belongs to the InferenceService says, in Kubernetes' own words where it
 /// has some.
-pub fn assess(deployment: &Deployment, patience: Patience, subject: &Subject) -> Assessment {
+pub fn assess(deployment: &DeploymentView, patience: Patience, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
-    let observed = status.observed_generation >= deployment.identity.generation;
+    let observed = status.observed_generation >= deployment.meta.generation;
     let say = Assessment::new;
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
@@ -184,13 +117,13 @@ pub fn assess(deployment: &Deployment, patience: Patience, subject: &Subject) ->
     say(Phase::Progressing, Abnormal::Reconciling, "RollingOut", count)
 }
 
-fn condition<'a>(deployment: &'a Deployment, type_: &str) -> Option<&'a DeploymentCondition> {
+fn condition<'a>(deployment: &'a DeploymentView, type_: &str) -> Option<&'a DeploymentCondition> {
     deployment.status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 /// Replicas are missing after a rollout that was complete once, and the Deployment controller has no deadline for them:
 /// those of a change of scale, those that were lost, and those of a template that came back.
-pub fn misses_replicas(deployment: &Deployment) -> bool {
+pub fn misses_replicas(deployment: &DeploymentView) -> bool {
     let is_rolled_out =
         condition(deployment, "Progressing").is_some_and(|condition| condition.reason == "NewReplicaSetAvailable");
     is_rolled_out && deployment.status.available_replicas < deployment.spec_replicas
@@ -221,8 +154,8 @@ pub fn contested(kind: &str, who: Option<Option<&str>>, subject: &Subject) -> As
 pub fn refuse(error: &Error, serving: bool) -> Assessment {
     let (phase, abnormal) = match error.remedy() {
         Remedy::User | Remedy::UserElsewhere => (Phase::Failed, Abnormal::Stalled),
-        Remedy::TimeButTellTheUser | Remedy::Time if serving => (Phase::Degraded, Abnormal::Reconciling),
-        Remedy::TimeButTellTheUser | Remedy::Time => (Phase::Pending, Abnormal::Reconciling),
+        Remedy::RetryAndReport | Remedy::Time if serving => (Phase::Degraded, Abnormal::Reconciling),
+        Remedy::RetryAndReport | Remedy::Time => (Phase::Pending, Abnormal::Reconciling),
     };
     Assessment::new(phase, abnormal, error.reason(), error.to_string())
 }
@@ -241,7 +174,7 @@ fn next_look(kind: &str, subject: &Subject) -> String {
 pub fn compose(
     assessment: Assessment,
     ready_replicas: i32,
-    stamps: Stamps,
+    versions: ObservedVersions,
     subject: &Subject,
     before: Option<&Summary>,
     now: u32,
@@ -275,18 +208,18 @@ pub fn compose(
     let mut status = InferenceServiceStatus {
         phase,
         ready_replicas,
-        endpoint: Some(subject.endpoint.to_owned()).filter(|_| stamps.service != 0),
+        endpoint: Some(subject.endpoint.to_owned()).filter(|_| versions.service != 0),
         selector: Some(selector(subject.name)),
         observed_generation: i64::from(subject.generation),
         conditions,
         observed: None,
     };
-    summary.checksum = checksum(&status, subject.configuration);
+    summary.checksum = checksum(&status, subject.config_hash);
     status.observed = Some(Observed {
-        deployment_resource_version: text(stamps.deployment),
-        deployment_revision: Some(i64::from(stamps.deployment_revision)).filter(|_| stamps.deployment != 0),
-        deployment_fields: Some(i64::from(stamps.deployment_fields)).filter(|&fields| fields != 0),
-        service_resource_version: text(stamps.service),
+        deployment_resource_version: text(versions.deployment),
+        deployment_revision: Some(i64::from(versions.deployment_revision)).filter(|_| versions.deployment != 0),
+        deployment_fields: Some(i64::from(versions.deployment_fields)).filter(|&fields| fields != 0),
+        service_resource_version: text(versions.service),
         checksum: format!("{:016x}", summary.checksum),
     });
     (status, summary)
@@ -318,12 +251,12 @@ pub fn stays_contested(before: &Summary, now: u32) -> bool {
 
 /// Less than `COUNT_PACE` ago, by the lower half of both times.
 fn is_recent(written: u16, now: u16) -> bool {
-    written != 0 && u32::from(now.wrapping_sub(written)) < COUNT_PACE
+    written != 0 && u32::from(now.wrapping_sub(written)) < READY_COUNT_INTERVAL
 }
 
 /// What a status that the API server sent amounts to. `trusted`: this operator, with this
 /// configuration, wrote it, and nobody has changed it since.
-pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
+pub fn read(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
     let since = |types: &[&str]| {
         let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
         found.map_or(0, |condition| condition.last_transition_time)
@@ -331,7 +264,7 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
     let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
     let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());
     let summary = Summary {
-        checksum: checksum(status, configuration),
+        checksum: checksum(status, config_hash),
         phase: status.phase,
         abnormal: match () {
             () if has("Stalled") => Abnormal::Stalled,
@@ -347,12 +280,12 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
     };
     let observed = status.observed.clone().unwrap_or_default();
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Reading {
+    ParsedStatus {
         trusted: observed.checksum == format!("{:016x}", summary.checksum),
         unfinished: reasons().any(|reason| UNFINISHED.contains(&reason)),
         summary,
         observed_generation: api::generation(status.observed_generation),
-        stamps: Stamps {
+        versions: ObservedVersions {
             deployment: number(observed.deployment_resource_version),
             deployment_revision: api::generation(observed.deployment_revision.unwrap_or(0)),
             deployment_fields: api::generation(observed.deployment_fields.unwrap_or(0)),
@@ -363,18 +296,18 @@ pub fn read(status: &InferenceServiceStatus, configuration: u64) -> Reading {
 
 /// See `read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ParsedStatus {
     pub trusted: bool,
     /// It has to be looked at again even where nothing has changed: see `UNFINISHED`.
     pub unfinished: bool,
     pub summary: Summary,
     pub observed_generation: u32,
-    pub stamps: Stamps,
+    pub versions: ObservedVersions,
 }
 
 /// FNV-1a over the fields one by one: the same on every machine and for every release, which the
 /// standard library's hashers do not promise.
-fn checksum(status: &InferenceServiceStatus, configuration: u64) -> u64 {
+fn checksum(status: &InferenceServiceStatus, config_hash: u64) -> u64 {
     let mut hasher = FnvHasher::default();
     let mut text = |text: &str| {
         hasher.write(text.as_bytes());
@@ -385,7 +318,7 @@ fn checksum(status: &InferenceServiceStatus, configuration: u64) -> u64 {
     text(status.endpoint.as_deref().unwrap_or_default());
     text(status.selector.as_deref().unwrap_or_default());
     text(&status.observed_generation.to_string());
-    text(&configuration.to_string());
+    text(&config_hash.to_string());
     for condition in &status.conditions {
         for part in [&condition.type_, &condition.status, &condition.reason, &condition.message] {
             text(part);

@@ -14,21 +14,21 @@ mod unposted;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::samples::{STAMPS, UID};
-use status::Abnormal;
+use crate::model::Abnormal;
+use crate::testing::fixtures::{STAMPS, UID};
 
 /// Of ns/demo, which has been looked at before; the fleet has its spec.
-pub fn task(reasons: Reasons) -> Task {
+pub fn task(dirty: Dirty) -> Task {
     let spec = json!({"model": "m", "gpuType": "A100"});
     Task {
         namespace: "ns".into(),
         name: "demo".into(),
         uid: UID.parse().expect("a uid"),
         generation: 1,
-        reasons,
+        dirty,
         failures: 0,
         repairs: 0,
-        stamps: STAMPS,
+        versions: STAMPS,
         summary: Some(summary(Phase::Ready)),
         spec: Some(RawSpec::from(&spec)),
     }
@@ -45,7 +45,7 @@ pub fn deployment_json() -> Value {
     json!({
         "metadata": {
             "namespace": "ns", "name": "demo", "uid": "00000000-0000-0000-0000-000000000000", "resourceVersion": "51",
-            "generation": 1, "labels": crate::labels::labels("demo"),
+            "generation": 1, "labels": crate::model::labels::labels("demo"),
             "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": UID, "controller": true}]
         },
         "spec": {"replicas": 1},
@@ -54,7 +54,7 @@ pub fn deployment_json() -> Value {
 }
 
 /// With something changed.
-pub fn deployment(change: fn(&mut Value)) -> Deployment {
+pub fn deployment(change: fn(&mut Value)) -> DeploymentView {
     let mut object = deployment_json();
     change(&mut object);
     serde_json::from_value(object).expect("a Deployment")
@@ -72,11 +72,11 @@ fn each_setting_that_shows_in_a_child_or_a_status_is_another_configuration() {
     let configurations = changes.map(|change| {
         let mut settings = Settings::default();
         change(&mut settings);
-        configuration(&settings)
+        config_hash(&settings)
     });
     for (position, one) in configurations.iter().enumerate() {
         assert!(!configurations[..position].contains(one), "{configurations:?}");
     }
     let quiet = Settings { concurrency: 1, telemetry_address: None, ..Settings::default() };
-    assert_eq!(configuration(&quiet), configurations[0], "what shows nowhere changes nothing");
+    assert_eq!(config_hash(&quiet), configurations[0], "what shows nowhere changes nothing");
 }

@@ -5,11 +5,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::api::InferenceServiceSpec;
+use crate::catalog::{Catalog, GpuType};
 use crate::error::Error;
-use crate::gpu::{Catalogue, GpuType};
-use crate::projection::RawSpec;
-use crate::pruning::LONGEST_VALUE;
-use crate::uid::Uid;
+use crate::kubernetes::prune::LONGEST_VALUE;
+use crate::model::uid::Uid;
+use crate::model::view::RawSpec;
 
 /// An InferenceService that can be built.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub fn validate<'a>(
     name: &'a str,
     uid: Uid,
     spec: &'a InferenceServiceSpec,
-    catalogue: &'a Catalogue,
+    catalog: &'a Catalog,
 ) -> Result<Valid<'a>, Error> {
     if !is_service_name(name) {
         return Err(Error::InvalidName(name.chars().take(253).collect()));
@@ -69,9 +69,9 @@ pub fn validate<'a>(
     if spec.gpu_type.is_empty() {
         return Err(Error::MissingField("gpuType"));
     }
-    let gpu = catalogue.get(&spec.gpu_type).ok_or_else(|| Error::InvalidGpuType {
+    let gpu = catalog.get(&spec.gpu_type).ok_or_else(|| Error::InvalidGpuType {
         found: spec.gpu_type.chars().take(63).collect(),
-        expected: catalogue.expected(),
+        expected: catalog.expected(),
     })?;
     Ok(Valid { namespace, name, uid, spec, gpu })
 }
@@ -98,8 +98,8 @@ mod tests {
     }
 
     fn refusal(name: &str, spec: &InferenceServiceSpec) -> String {
-        let catalogue = Catalogue::default();
-        validate("ns", name, Uid::default(), spec, &catalogue)
+        let catalog = Catalog::default();
+        validate("ns", name, Uid::default(), spec, &catalog)
             .map(|valid| valid.gpu.name.clone())
             .map_err(|error| error.to_string())
             .expect_err("refused")
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn a_good_spec_is_valid_for_every_type_of_the_catalogue() {
-        let catalogue = Catalogue::default();
-        for gpu in catalogue.types() {
+        let catalog = Catalog::default();
+        for gpu in catalog.types() {
             let spec = spec("m", 0, &gpu.name, Some(1));
-            assert_eq!(validate("ns", "a", Uid::default(), &spec, &catalogue).expect("valid").gpu, gpu);
+            assert_eq!(validate("ns", "a", Uid::default(), &spec, &catalog).expect("valid").gpu, gpu);
         }
     }
 

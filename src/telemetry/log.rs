@@ -10,7 +10,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::utc::Utc;
+use crate::time::Utc;
 
 /// From here on every entry up to `level` is written; what is logged before is lost.
 pub fn start(level: LevelFilter) {

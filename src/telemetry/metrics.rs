@@ -264,8 +264,9 @@ mod tests {
     /// Or one would be taken for another.
     #[test]
     fn each_watch_has_a_name() {
-        use crate::projection::{DeploymentMetadata, InferenceService, Kind, Service};
-        let names = [InferenceService::resource(), DeploymentMetadata::resource(), Service::resource()];
+        use crate::kubernetes::resource::Resource;
+        use crate::model::view::{InferenceServiceView, PartialDeployment, PartialService};
+        let names = [InferenceServiceView::resource(), PartialDeployment::resource(), PartialService::resource()];
         assert_eq!(names.map(|name| watch(&name)), [0, 1, 2]);
     }
 

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use inference_operator::api::Phase;
-use inference_operator::uid::Uid;
+use inference_operator::model::uid::Uid;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use inference_operator::api::{InferenceService, InferenceServiceStatus, Phase};
-use inference_operator::reconcile::status::{self, Abnormal, Assessment, Stamps, Subject};
-use inference_operator::reconcile::{configuration, deployment};
+use inference_operator::model::{Abnormal, ObservedVersions};
+use inference_operator::reconcile::status::{self, Assessment, Subject};
+use inference_operator::reconcile::{config_hash, deployment};
 use inference_operator::settings::Settings;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -277,7 +278,7 @@ async fn one_inference_service_gets_no_traffic_that_is_meant_for_another() {
 fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> InferenceServiceStatus {
     let observed = object.status.clone().and_then(|status| status.observed).unwrap_or_default();
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let stamps = Stamps {
+    let stamps = ObservedVersions {
         deployment: number(observed.deployment_resource_version),
         deployment_revision: observed.deployment_revision.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
         deployment_fields: observed.deployment_fields.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
@@ -288,7 +289,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
         name: "demo",
         endpoint: "http://evil.example.com",
         generation,
-        configuration: configuration(&Settings::default()),
+        config_hash: config_hash(&Settings::default()),
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
     let assessment = Assessment { phase, abnormal, reason: "ReplicasReady".into(), message: "99 of 99".into() };

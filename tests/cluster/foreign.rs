@@ -1,12 +1,11 @@
 //! What the operator does not own it does not change.
 
 use inference_operator::api::Phase;
-use inference_operator::controller::reasons::Reasons;
-use inference_operator::projection;
-use inference_operator::reconcile::apply::Known;
-use inference_operator::reconcile::status::Stamps;
+use inference_operator::model::view;
+use inference_operator::model::{Dirty, ObservedVersions, Task};
+use inference_operator::reconcile::apply::Precondition;
 use inference_operator::reconcile::validate::validate;
-use inference_operator::reconcile::{Task, apply, deployment, service};
+use inference_operator::reconcile::{apply, deployment, service};
 use inference_operator::settings::Settings;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
@@ -114,16 +113,16 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
     let settings = Settings::default();
     let uid = object.metadata.uid.expect("a uid").parse().expect("a UUID");
     let spec = spec("demo/model", 1, "L40S");
-    let valid = validate(&fixture.namespace, "demo", uid, &spec, &settings.catalogue).expect("valid");
+    let valid = validate(&fixture.namespace, "demo", uid, &spec, &settings.catalog).expect("valid");
     let task = Task {
         namespace: fixture.namespace.clone(),
         name: "demo".into(),
         uid,
         generation: 1,
-        reasons: Reasons::ALL,
+        dirty: Dirty::SPEC_AND_CHILDREN,
         failures: 0,
         repairs: 0,
-        stamps: Stamps::default(),
+        versions: ObservedVersions::default(),
         summary: None,
         spec: None,
     };
@@ -133,10 +132,11 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
     };
     let desired: Value = deployment::build(&valid, &settings.server);
     let answer =
-        apply::apply::<projection::Deployment>(&fixture.client, &task, desired, Known::Absent).await.map(|_| ());
+        apply::apply::<view::DeploymentView>(&fixture.client, &task, desired, Precondition::Absent).await.map(|_| ());
     assert_eq!(refused(answer), 409);
     let desired = service::build(&valid, &settings.server);
-    let answer = apply::apply::<projection::Service>(&fixture.client, &task, desired, Known::Absent).await.map(|_| ());
+    let answer =
+        apply::apply::<view::PartialService>(&fixture.client, &task, desired, Precondition::Absent).await.map(|_| ());
     assert_eq!(refused(answer), 409);
 
     let now = fixture.deployments.get("demo").await.expect("there");

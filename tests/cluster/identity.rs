@@ -1,15 +1,14 @@
 //! A write is meant for one object, and not for another that has taken its name meanwhile.
 
 use inference_operator::api::{InferenceServiceSpec, InferenceServiceStatus, Phase};
-use inference_operator::controller::reasons::Reasons;
 use inference_operator::error::{Error, Remedy};
-use inference_operator::projection;
-use inference_operator::reconcile::apply::{self, Known};
-use inference_operator::reconcile::status::Stamps;
+use inference_operator::model::uid::Uid;
+use inference_operator::model::view;
+use inference_operator::model::{Dirty, ObservedVersions, Task};
+use inference_operator::reconcile::apply::{self, Precondition};
 use inference_operator::reconcile::validate::Valid;
-use inference_operator::reconcile::{Task, deployment, service};
+use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
-use inference_operator::uid::Uid;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
@@ -22,10 +21,10 @@ fn past(fixture: &Fixture, name: &str) -> Task {
         name: name.into(),
         uid: "00000000-0000-4000-8000-0123456789ab".parse().expect("a uid"),
         generation: 1,
-        reasons: Reasons::default(),
+        dirty: Dirty::default(),
         failures: 0,
         repairs: 0,
-        stamps: Stamps::default(),
+        versions: ObservedVersions::default(),
         summary: None,
         spec: None,
     }
@@ -33,7 +32,7 @@ fn past(fixture: &Fixture, name: &str) -> Task {
 
 fn built(task: &Task, replicas: i32, settings: &Settings) -> (Value, Value) {
     let spec = InferenceServiceSpec { replicas, ..InferenceServiceSpec::new("demo/model", "L40S") };
-    let gpu = settings.catalogue.get("L40S").expect("built in");
+    let gpu = settings.catalog.get("L40S").expect("built in");
     let valid = Valid { namespace: &task.namespace, name: &task.name, uid: task.uid, spec: &spec, gpu };
     (deployment::build(&valid, &settings.server), service::build(&valid, &settings.server))
 }
@@ -63,13 +62,15 @@ async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     let task = Task { uid, ..past(&fixture, "demo") };
     let desired = |replicas| built(&task, replicas, &settings).0;
     let client = &fixture.client;
-    let made = apply::apply::<projection::Deployment>(client, &task, desired(0), Known::Absent).await.expect("made");
-    let refused = apply::apply::<projection::Deployment>(client, &task, desired(3), Known::ResourceVersion(1)).await;
+    let made =
+        apply::apply::<view::DeploymentView>(client, &task, desired(0), Precondition::Absent).await.expect("made");
+    let refused =
+        apply::apply::<view::DeploymentView>(client, &task, desired(3), Precondition::ResourceVersion(1)).await;
     let error = Error::from(refused.expect_err("refused"));
     assert_eq!(error.remedy(), Remedy::Time, "{error}");
     let found = fixture.deployments.get("demo").await.expect("there");
     // Its resourceVersion may have moved: the Deployment controller has looked at it.
-    assert_eq!(found.metadata.generation, Some(made.identity.generation.into()));
+    assert_eq!(found.metadata.generation, Some(made.meta.generation.into()));
     assert_eq!(found.spec.and_then(|spec| spec.replicas), Some(0));
     fixture.clean_up().await;
 }
@@ -84,11 +85,11 @@ async fn a_child_that_is_there_is_not_taken_over_by_whoever_believes_it_absent()
     let (present, late) = (Task { uid, ..past(&fixture, "demo") }, past(&fixture, "demo"));
     let deployment = async |task: &Task, replicas| {
         let desired = built(task, replicas, &settings).0;
-        apply::apply::<projection::Deployment>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
+        apply::apply::<view::DeploymentView>(&fixture.client, task, desired, Precondition::Absent).await.map(|_| ())
     };
     let service = async |task: &Task| {
         let desired = built(task, 0, &settings).1;
-        apply::apply::<projection::Service>(&fixture.client, task, desired, Known::Absent).await.map(|_| ())
+        apply::apply::<view::PartialService>(&fixture.client, task, desired, Precondition::Absent).await.map(|_| ())
     };
     deployment(&present, 0).await.expect("made");
     service(&present).await.expect("made");

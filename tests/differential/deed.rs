@@ -31,12 +31,12 @@ pub enum Deed {
         replicas: i32,
         batch: Option<u32>,
         force: bool,
-        known: Known,
+        known: Precondition,
     },
     Status {
         name: Name,
         replicas: i32,
-        known: Known,
+        known: Precondition,
     },
     /// All pages of a list, so many objects in each.
     List {
@@ -68,7 +68,7 @@ pub type Name = &'static str;
 
 /// What the request says of the object that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum Precondition {
     Nothing,
     Uid,
     AnotherUid,
@@ -91,7 +91,9 @@ impl Deed {
             5 => Deed::Delete(child, name),
             6 => Deed::Get(chance.pick(&[Kind::InferenceService, child]).copied().unwrap_or(child), name),
             7 => Deed::CreateService(name),
-            8 | 9 => Deed::Status { name, replicas, known: known(chance, &[Known::Uid, Known::AnotherUid]) },
+            8 | 9 => {
+                Deed::Status { name, replicas, known: known(chance, &[Precondition::Uid, Precondition::AnotherUid]) }
+            }
             10..=12 => {
                 let kind = any_kind(chance);
                 Deed::List {
@@ -126,15 +128,15 @@ impl Deed {
             _ => {
                 let batch = chance.per_mille(500).then_some(8);
                 let all = [
-                    Known::Nothing,
-                    Known::Uid,
-                    Known::AnotherUid,
-                    Known::ResourceVersion,
-                    Known::AnotherResourceVersion,
+                    Precondition::Nothing,
+                    Precondition::Uid,
+                    Precondition::AnotherUid,
+                    Precondition::ResourceVersion,
+                    Precondition::AnotherResourceVersion,
                 ];
                 let known = known(chance, &all);
                 // As the operator does: it forces when it knows what is there, and only then.
-                Deed::Apply { kind: child, name, replicas, batch, force: known != Known::Nothing, known }
+                Deed::Apply { kind: child, name, replicas, batch, force: known != Precondition::Nothing, known }
             }
         }
     }
@@ -144,6 +146,6 @@ fn any_kind(chance: &mut Chance) -> Kind {
     chance.pick(&[Kind::InferenceService, Kind::Deployment, Kind::Service]).copied().unwrap_or(Kind::Service)
 }
 
-fn known(chance: &mut Chance, all: &[Known]) -> Known {
-    chance.pick(all).copied().unwrap_or(Known::Nothing)
+fn known(chance: &mut Chance, all: &[Precondition]) -> Precondition {
+    chance.pick(all).copied().unwrap_or(Precondition::Nothing)
 }

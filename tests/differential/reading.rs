@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, header};
-use inference_operator::answer;
-use inference_operator::projection::{Deployment, DeploymentMetadata, InferenceService, Kind as _, Service};
-use inference_operator::pruning::{Fields, Piece, Pruner};
+use inference_operator::kubernetes::prune::{Fields, Piece, Pruner};
+use inference_operator::kubernetes::request;
+use inference_operator::kubernetes::resource::Resource as _;
+use inference_operator::model::view::{DeploymentView, InferenceServiceView, PartialDeployment, PartialService};
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -32,12 +33,12 @@ impl Selection<'_> {
         let namespace = Some(self.namespace);
         let (path, accept, accept_list) = match self.kind {
             Kind::InferenceService => {
-                (InferenceService::path(namespace), InferenceService::ACCEPT, InferenceService::ACCEPT_LIST)
+                (InferenceServiceView::path(namespace), InferenceServiceView::ACCEPT, InferenceServiceView::ACCEPT_LIST)
             }
             Kind::Deployment => {
-                (DeploymentMetadata::path(namespace), DeploymentMetadata::ACCEPT, DeploymentMetadata::ACCEPT_LIST)
+                (PartialDeployment::path(namespace), PartialDeployment::ACCEPT, PartialDeployment::ACCEPT_LIST)
             }
-            Kind::Service => (Service::path(namespace), Service::ACCEPT, Service::ACCEPT_LIST),
+            Kind::Service => (PartialService::path(namespace), PartialService::ACCEPT, PartialService::ACCEPT_LIST),
         };
         let selector =
             if self.managed_only { "&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dinference-operator" } else { "" };
@@ -50,17 +51,17 @@ impl Selection<'_> {
 
     fn list(&self) -> Fields {
         match self.kind {
-            Kind::InferenceService => InferenceService::LIST,
-            Kind::Deployment => DeploymentMetadata::LIST,
-            Kind::Service => Service::LIST,
+            Kind::InferenceService => InferenceServiceView::LIST,
+            Kind::Deployment => PartialDeployment::LIST,
+            Kind::Service => PartialService::LIST,
         }
     }
 
     fn event(&self) -> Fields {
         match self.kind {
-            Kind::InferenceService => InferenceService::EVENT,
-            Kind::Deployment => DeploymentMetadata::EVENT,
-            Kind::Service => Service::EVENT,
+            Kind::InferenceService => InferenceServiceView::EVENT,
+            Kind::Deployment => PartialDeployment::EVENT,
+            Kind::Service => PartialService::EVENT,
         }
     }
 }
@@ -70,7 +71,7 @@ pub async fn pages(client: &Client, selection: &Selection<'_>, limit: usize) -> 
     let (mut pages, mut token) = (Vec::new(), String::new());
     loop {
         let request = selection.request(&format!("limit={limit}&continue={token}"), true);
-        let mut answer = match answer::send(client, request, selection.list()).await {
+        let mut answer = match request::send(client, request, selection.list()).await {
             Ok(answer) => answer,
             Err(error) => return (refused(error), None),
         };
@@ -118,7 +119,7 @@ fn ends_list(event: &Value) -> bool {
 pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, last: &Last) -> (Answer, Option<String>) {
     let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
     let read = async {
-        let mut answer = match answer::send(client, request, selection.event()).await {
+        let mut answer = match request::send(client, request, selection.event()).await {
             Ok(answer) => answer,
             Err(error) => return (refused(error), None),
         };
@@ -147,7 +148,7 @@ pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, las
 pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) -> Answer {
     let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
     let read = async {
-        let mut answer = match answer::send(client, request, selection.event()).await {
+        let mut answer = match request::send(client, request, selection.event()).await {
             Ok(answer) => answer,
             Err(error) => return refused(error),
         };
@@ -160,10 +161,10 @@ pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) 
 /// What the operator keeps of an answer to a request for one object.
 pub fn kept(object: &Value) -> Value {
     let fields = match object["kind"].as_str() {
-        Some("InferenceService") => InferenceService::FIELDS,
+        Some("InferenceService") => InferenceServiceView::FIELDS,
         // Whose its fields are is the API server's own business.
-        Some("Deployment") => Deployment::LEAN,
-        Some(_) => Service::FIELDS,
+        Some("Deployment") => DeploymentView::LEAN,
+        Some(_) => PartialService::FIELDS,
         None => return Value::Null,
     };
     let mut pruner = Pruner::new(fields);

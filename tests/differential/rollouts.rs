@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::Request;
 use inference_operator::api::InferenceServiceSpec;
-use inference_operator::gpu::Catalogue;
+use inference_operator::catalog::Catalog;
+use inference_operator::model::uid::Uid;
 use inference_operator::reconcile::deployment;
 use inference_operator::reconcile::validate::Valid;
 use inference_operator::settings::Settings;
-use inference_operator::uid::Uid;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -77,8 +77,8 @@ fn note(status: &Value, reasons: &mut BTreeSet<String>) {
 }
 
 fn built(namespace: &str) -> Value {
-    let (catalogue, server) = (Catalogue::default(), Settings::default().server);
-    let gpu = catalogue.get("L40S").expect("built in");
+    let (catalog, server) = (Catalog::default(), Settings::default().server);
+    let gpu = catalog.get("L40S").expect("built in");
     let spec = InferenceServiceSpec::new("m", "L40S");
     let valid = Valid { namespace, name: "one", uid: Uid::default(), spec: &spec, gpu };
     let mut object = deployment::build(&valid, &server);

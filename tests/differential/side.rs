@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use http::Request;
 use inference_operator::api::InferenceServiceSpec;
-use inference_operator::gpu::Catalogue;
+use inference_operator::catalog::Catalog;
+use inference_operator::model::uid::Uid;
 use inference_operator::reconcile::validate::Valid;
 use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
-use inference_operator::uid::Uid;
 use kube::Client;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Told};
 use crate::cluster::{Cluster, Shared};
-use crate::deed::{Deed, From, Known, Name};
+use crate::deed::{Deed, From, Name, Precondition};
 use crate::faults::Faults;
 use crate::reading::{self, Last, Selection};
 use crate::store::{Key, Kind, Propagation, Refusal, is_deleting};
@@ -177,20 +177,20 @@ pub trait Side {
         uid.unwrap_or_else(|| "00000000-0000-4000-8000-0123456789ab".parse().unwrap_or_default())
     }
 
-    async fn tell(&self, object: &mut Value, key: &Key, known: Known) {
+    async fn tell(&self, object: &mut Value, key: &Key, known: Precondition) {
         let found = self.read(key).await.unwrap_or_default();
         let metadata = &found["metadata"];
         match known {
-            Known::Nothing => {}
-            Known::Uid if metadata["uid"].is_null() => {
+            Precondition::Nothing => {}
+            Precondition::Uid if metadata["uid"].is_null() => {
                 object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ac");
             }
-            Known::Uid => object["metadata"]["uid"] = metadata["uid"].clone(),
-            Known::AnotherUid => object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ad"),
-            Known::ResourceVersion if !metadata["resourceVersion"].is_null() => {
+            Precondition::Uid => object["metadata"]["uid"] = metadata["uid"].clone(),
+            Precondition::AnotherUid => object["metadata"]["uid"] = json!("00000000-0000-4000-8000-0123456789ad"),
+            Precondition::ResourceVersion if !metadata["resourceVersion"].is_null() => {
                 object["metadata"]["resourceVersion"] = metadata["resourceVersion"].clone();
             }
-            Known::ResourceVersion | Known::AnotherResourceVersion => {
+            Precondition::ResourceVersion | Precondition::AnotherResourceVersion => {
                 object["metadata"]["resourceVersion"] = json!("1");
             }
         }
@@ -244,8 +244,8 @@ pub fn built(deed: &Deed) -> Value {
 }
 
 fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
-    let (catalogue, server) = (Catalogue::default(), Settings::default().server);
-    let gpu = catalogue.get("L40S").expect("built in");
+    let (catalog, server) = (Catalog::default(), Settings::default().server);
+    let gpu = catalog.get("L40S").expect("built in");
     let spec = InferenceServiceSpec { replicas, max_batch_size: batch, ..InferenceServiceSpec::new("m", "L40S") };
     let valid = Valid { namespace, name, uid, spec: &spec, gpu };
     if kind == Kind::Deployment { deployment::build(&valid, &server) } else { service::build(&valid, &server) }

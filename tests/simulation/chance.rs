@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use inference_operator::controller::queue::Jitter;
+use inference_operator::kubernetes::backoff::Jitter;
 
 pub struct Chance(Jitter);
 

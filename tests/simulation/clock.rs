@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use inference_operator::utc::Utc;
+use inference_operator::time::Utc;
 use tokio::time::Instant;
 
 const FIRST: u32 = 1_800_000_000;

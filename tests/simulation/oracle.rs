@@ -1,7 +1,7 @@
 //! What must be true once faults have stopped: each InferenceService matches its spec, and says so.
 //! Called by the simulation; looks at the datastore alone.
 
-use inference_operator::projection::RawSpec;
+use inference_operator::model::view::RawSpec;
 use inference_operator::reconcile::validate::{Valid, decode, validate};
 use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
@@ -37,7 +37,7 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     let uid = metadata["uid"].as_str().unwrap_or_default().parse().map_err(|_| "no uid".to_owned())?;
     let phase = status["phase"].as_str().unwrap_or_default();
     let spec = decode(&RawSpec::from(&object["spec"]));
-    let valid = spec.as_ref().map(|spec| validate(&key.namespace, &key.name, uid, spec, &settings.catalogue));
+    let valid = spec.as_ref().map(|spec| validate(&key.namespace, &key.name, uid, spec, &settings.catalog));
     let Ok(Ok(valid)) = valid else {
         return if phase == "Failed" { Ok(()) } else { Err(format!("a spec that is refused is {phase}")) };
     };

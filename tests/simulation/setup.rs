@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use inference_operator::projection::RawSpec;
+use inference_operator::model::view::RawSpec;
 use inference_operator::reconcile::validate::{decode, validate};
-use inference_operator::reconcile::{configuration, deployment, service};
+use inference_operator::reconcile::{config_hash, deployment, service};
 use inference_operator::settings::{Server, Settings};
 use serde_json::Value;
 
@@ -21,12 +21,12 @@ pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
 });
 
 /// Nothing of the settings changes, and to compute it takes longer than most of what a process lives through.
-pub static CONFIGURATION: LazyLock<u64> = LazyLock::new(|| configuration(&SETTINGS));
+pub static CONFIG_HASH: LazyLock<u64> = LazyLock::new(|| config_hash(&SETTINGS));
 
 /// The child that this spec asks for; None: the spec is refused.
 pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> {
     let spec = decode(&RawSpec::from(spec)).ok()?;
-    let valid = validate(&key.namespace, &key.name, uid.parse().ok()?, &spec, &SETTINGS.catalogue).ok()?;
+    let valid = validate(&key.namespace, &key.name, uid.parse().ok()?, &spec, &SETTINGS.catalog).ok()?;
     Some(match kind {
         Kind::Service => service::build(&valid, &SETTINGS.server),
         _ => deployment::build(&valid, &SETTINGS.server),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
-use inference_operator::telemetry::events::Limit;
+use inference_operator::reconcile::event::Limit;
 use inference_operator::telemetry::metrics::Metrics;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Inner, Shared};
 use crate::faults::Faults;
-use crate::setup::{CONFIGURATION, SETTINGS};
+use crate::setup::{CONFIG_HASH, SETTINGS};
 use crate::totals::Totals;
 use crate::users::Hazards;
 use crate::violation::{Name, Violation, is_tolerated};
@@ -175,8 +175,8 @@ impl Process {
         moments::process_starts(&mut inner);
         drop(inner);
         let client = server::client(cluster.clone(), killed);
-        let (configuration, events) = (*CONFIGURATION, Limit::default());
-        let context = Arc::new(Context { client, settings: SETTINGS.clone(), configuration, now: clock::now, events });
+        let (config_hash, events) = (*CONFIG_HASH, Limit::default());
+        let context = Arc::new(Context { client, settings: SETTINGS.clone(), config_hash, now: clock::now, events });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
         let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));

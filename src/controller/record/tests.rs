@@ -3,69 +3,44 @@
 use serde_json::Value;
 
 use super::*;
-use crate::controller::names::Names;
-use crate::controller::samples::{CONFIGURATION, OTHER_UID, STAMPS, UID, child, done, object, ready, status_of};
+use crate::controller::name_arena::NameArena;
 use crate::error::Error;
+use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, outcome, ready, status_of};
 
-fn record(object: &InferenceService) -> Record {
-    let name = Names::default().add("demo").expect("a name");
-    Record::new(0, name, object, CONFIGURATION, true)
+fn record(object: &InferenceServiceView) -> Record {
+    let name = NameArena::default().add("demo").expect("a name");
+    Record::new(0, name, object, CONFIG_HASH, true)
 }
 
 /// As its status says, with both children.
 fn settled() -> Record {
     let record = record(&ready(100, 1));
-    assert!(record.is_settled() && record.stamps == STAMPS);
+    assert!(record.is_settled() && record.versions == STAMPS);
     record
 }
 
 /// Without children, and with nothing to do.
 fn childless() -> Record {
-    Record { stamps: Stamps::default(), ..settled() }
+    Record { versions: ObservedVersions::default(), ..settled() }
 }
 
-fn depart(record: &mut Record, reasons: Reasons) -> Departed {
-    record.reasons = reasons;
-    Departed::from(&record.depart("ns".into(), "demo".into(), None))
+fn depart(record: &mut Record, dirty: Dirty) -> TaskStart {
+    record.dirty = dirty;
+    TaskStart::from(&record.depart("ns".into(), "demo".into(), None))
 }
 
 /// Work that ends with these stamps, and with nothing to say.
-fn ends(record: &Record, generation: u32, stamps: Stamps) -> Done {
-    Done { summary: record.summary, ..done(generation, stamps, None) }
-}
-
-#[test]
-fn each_mark_is_set_and_taken_away_alone() {
-    let marks = [
-        State::IN_FLIGHT,
-        State::GONE,
-        State::DELETING,
-        State::LISTED,
-        State::DEPLOYMENT_LISTED,
-        State::SERVICE_LISTED,
-    ];
-    for mark in marks {
-        let mut state = State::default();
-        state.set(mark, true);
-        state.set(mark, true);
-        assert_eq!(marks.map(|other| state.has(other)), marks.map(|other| other == mark));
-        for other in marks {
-            state.set(other, true);
-        }
-        state.set(mark, false);
-        state.set(mark, false);
-        assert_eq!(marks.map(|other| state.has(other)), marks.map(|other| other != mark));
-    }
-    assert_eq!(marks.map(|mark| State::ALL_LISTED.has(mark)), [false, false, false, true, true, true]);
+fn ends(record: &Record, generation: u32, versions: ObservedVersions) -> Outcome {
+    Outcome { summary: record.summary, ..outcome(generation, versions, None) }
 }
 
 #[test]
 fn nothing_is_done_for_one_that_goes() {
-    for mark in [State::DELETING, State::GONE] {
+    for mark in [Flags::DELETING, Flags::GONE] {
         let mut record = settled();
-        record.reasons = Reasons::ALL;
+        record.dirty = Dirty::SPEC_AND_CHILDREN;
         assert!(!record.is_settled());
-        record.state.set(mark, true);
+        record.flags.set(mark, true);
         assert!(record.is_settled());
     }
 }
@@ -80,7 +55,7 @@ fn of_somebody_elses_child_only_the_loss_of_ours_is_news() {
             ("never ours", childless(), 61, false),
         ] {
             assert_eq!(record.observe_child(kind, &child(version, 1, OTHER_UID), false), expected, "{what}");
-            assert_eq!(record.reasons == kind.reason(), expected, "{what}");
+            assert_eq!(record.dirty == kind.dirty(), expected, "{what}");
         }
     }
 }
@@ -88,19 +63,19 @@ fn of_somebody_elses_child_only_the_loss_of_ours_is_news() {
 #[test]
 fn of_our_own_child_what_is_new_is_news() {
     for (what, kind, version, listed, reason) in [
-        ("a Service", ChildKind::Service, 61, false, Reasons::SERVICE),
-        ("a Service, again", ChildKind::Service, 60, false, Reasons::NONE),
-        ("a listed Service", ChildKind::Service, 60, true, Reasons::NONE),
-        ("a listed Service from the past", ChildKind::Service, 59, true, Reasons::SERVICE),
-        ("a Deployment's status", ChildKind::Deployment, 51, false, Reasons::PROGRESS),
-        ("a Deployment, again", ChildKind::Deployment, 50, false, Reasons::NONE),
-        ("a listed Deployment", ChildKind::Deployment, 50, true, Reasons::NONE),
-        ("a listed Deployment from the past", ChildKind::Deployment, 49, true, Reasons::PROGRESS),
+        ("a Service", ChildKind::Service, 61, false, Dirty::SERVICE),
+        ("a Service, again", ChildKind::Service, 60, false, Dirty::empty()),
+        ("a listed Service", ChildKind::Service, 60, true, Dirty::empty()),
+        ("a listed Service from the past", ChildKind::Service, 59, true, Dirty::SERVICE),
+        ("a Deployment's status", ChildKind::Deployment, 51, false, Dirty::ROLLOUT),
+        ("a Deployment, again", ChildKind::Deployment, 50, false, Dirty::empty()),
+        ("a listed Deployment", ChildKind::Deployment, 50, true, Dirty::empty()),
+        ("a listed Deployment from the past", ChildKind::Deployment, 49, true, Dirty::ROLLOUT),
     ] {
         let mut record = settled();
         // A Service of the revision that the Deployment has is still a Service.
-        assert_eq!(record.observe_child(kind, &child(version, 1, UID), listed), reason != Reasons::NONE, "{what}");
-        assert_eq!(record.reasons, reason, "{what}");
+        assert_eq!(record.observe_child(kind, &child(version, 1, UID), listed), reason != Dirty::empty(), "{what}");
+        assert_eq!(record.dirty, reason, "{what}");
     }
 }
 
@@ -113,7 +88,7 @@ fn that_a_child_is_gone_is_news_where_it_was_known() {
         ("never known", childless(), 51, false),
     ] {
         assert_eq!(record.observe_child_gone(ChildKind::Deployment, &child(version, 1, UID)), expected, "{what}");
-        assert_eq!(record.reasons == Reasons::DEPLOYMENT, expected, "{what}");
+        assert_eq!(record.dirty == Dirty::DEPLOYMENT, expected, "{what}");
     }
 }
 
@@ -121,115 +96,115 @@ fn that_a_child_is_gone_is_news_where_it_was_known() {
 #[test]
 fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::PROGRESS);
+    let start = depart(&mut record, Dirty::ROLLOUT);
     assert!(record.child_vanished(ChildKind::Deployment));
-    let done = ends(&record, 1, STAMPS);
-    record.land(&departed, &done, CONFIGURATION);
-    assert_eq!(record.reasons, Reasons::DEPLOYMENT);
+    let outcome = ends(&record, 1, STAMPS);
+    record.land(&start, &outcome, CONFIG_HASH);
+    assert_eq!(record.dirty, Dirty::DEPLOYMENT);
     assert!(!childless().child_vanished(ChildKind::Deployment));
 }
 
 /// The list may have been made before it, or after somebody took its label.
 #[test]
 fn a_service_that_a_list_does_not_name_while_it_is_made_is_looked_at_again() {
-    for (kind, expected) in [(ChildKind::Service, Reasons::SERVICE), (ChildKind::Deployment, Reasons::NONE)] {
+    for (kind, expected) in [(ChildKind::Service, Dirty::SERVICE), (ChildKind::Deployment, Dirty::empty())] {
         let mut record = childless();
-        let departed = depart(&mut record, Reasons::ALL);
+        let start = depart(&mut record, Dirty::SPEC_AND_CHILDREN);
         assert!(!record.child_vanished(kind));
-        let done = ends(&record, 1, STAMPS);
-        record.land(&departed, &done, CONFIGURATION);
-        assert_eq!(record.reasons, expected, "{kind:?}");
-        let again = depart(&mut record, Reasons::SERVICE);
-        let done = ends(&record, 1, STAMPS);
-        record.land(&again, &done, CONFIGURATION);
-        assert_eq!(record.reasons, Reasons::NONE, "{kind:?}");
+        let outcome = ends(&record, 1, STAMPS);
+        record.land(&start, &outcome, CONFIG_HASH);
+        assert_eq!(record.dirty, expected, "{kind:?}");
+        let again = depart(&mut record, Dirty::SERVICE);
+        let outcome = ends(&record, 1, STAMPS);
+        record.land(&again, &outcome, CONFIG_HASH);
+        assert_eq!(record.dirty, Dirty::empty(), "{kind:?}");
     }
     let mut idle = childless();
-    assert!(!idle.child_vanished(ChildKind::Service) && !idle.state.has(State::MISSED));
+    assert!(!idle.child_vanished(ChildKind::Service) && !idle.flags.contains(Flags::MISSED));
 }
 
 #[test]
 fn a_service_comes_along_only_where_a_spec_was_refused() {
-    let failed = || Record { stamps: STAMPS.of_no_spec(), ..settled() };
-    let spec_and_service = Reasons::SPEC | Reasons::SERVICE;
-    for (what, mut record, reasons, expected) in [
-        ("served", settled(), Reasons::SPEC, Reasons::SPEC),
-        ("without a Service", childless(), Reasons::SPEC, spec_and_service),
-        ("without a Service, a look", childless(), Reasons::PROGRESS, Reasons::PROGRESS | Reasons::SERVICE),
-        ("refused", failed(), Reasons::SPEC, spec_and_service),
+    let failed = || Record { versions: STAMPS.of_no_spec(), ..settled() };
+    let spec_and_service = Dirty::SPEC | Dirty::SERVICE;
+    for (what, mut record, dirty, expected) in [
+        ("served", settled(), Dirty::SPEC, Dirty::SPEC),
+        ("without a Service", childless(), Dirty::SPEC, spec_and_service),
+        ("without a Service, a look", childless(), Dirty::ROLLOUT, Dirty::ROLLOUT | Dirty::SERVICE),
+        ("refused", failed(), Dirty::SPEC, spec_and_service),
         ("refused, both", failed(), spec_and_service, spec_and_service),
         // The spec that is read may be a mended one, of which the watch has not told.
-        ("refused, a look", failed(), Reasons::PROGRESS, Reasons::PROGRESS | Reasons::SERVICE),
-        ("refused, an edit", failed(), Reasons::DEPLOYMENT, Reasons::DEPLOYMENT | Reasons::SERVICE),
-        ("mended, and its status not written", failed(), Reasons::STATUS, Reasons::STATUS),
-        ("mended anew", failed(), Reasons::STATUS | Reasons::SPEC, Reasons::STATUS | spec_and_service),
+        ("refused, a look", failed(), Dirty::ROLLOUT, Dirty::ROLLOUT | Dirty::SERVICE),
+        ("refused, an edit", failed(), Dirty::DEPLOYMENT, Dirty::DEPLOYMENT | Dirty::SERVICE),
+        ("mended, and its status not written", failed(), Dirty::STATUS, Dirty::STATUS),
+        ("mended anew", failed(), Dirty::STATUS | Dirty::SPEC, Dirty::STATUS | spec_and_service),
     ] {
-        assert_eq!(depart(&mut record, reasons).reasons, expected, "{what}");
-        assert_eq!(record.reasons, Reasons::NONE, "{what}");
+        assert_eq!(depart(&mut record, dirty).dirty, expected, "{what}");
+        assert_eq!(record.dirty, Dirty::empty(), "{what}");
     }
 }
 
 #[test]
 fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
-    let newer = || object(UID, 105, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady"));
+    let newer = || object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
     // Its event comes before the end of the work that has read it, or after it.
     for before in [true, false] {
         let mut record = settled();
-        let departed = depart(&mut record, Reasons::DEPLOYMENT);
+        let start = depart(&mut record, Dirty::DEPLOYMENT);
         if before {
-            record.observe(&newer(), CONFIGURATION);
+            record.observe(&newer(), CONFIG_HASH);
         }
-        let done = ends(&record, 2, STAMPS);
-        record.land(&departed, &done, CONFIGURATION);
+        let outcome = ends(&record, 2, STAMPS);
+        record.land(&start, &outcome, CONFIG_HASH);
         if !before {
-            record.observe(&newer(), CONFIGURATION);
+            record.observe(&newer(), CONFIG_HASH);
         }
-        assert_eq!((record.reasons, record.generation), (Reasons::NONE, 2), "before: {before}");
+        assert_eq!((record.dirty, record.generation), (Dirty::empty(), 2), "before: {before}");
     }
 }
 
 #[test]
 fn a_spec_that_was_read_before_a_newer_one_came_is_read_again() {
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::SPEC);
-    record.observe(&object(UID, 105, 2, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady")), CONFIGURATION);
-    let done = ends(&record, 1, STAMPS);
-    record.land(&departed, &done, CONFIGURATION);
-    assert_eq!((record.reasons, record.generation), (Reasons::SPEC, 2));
+    let start = depart(&mut record, Dirty::SPEC);
+    record.observe(&object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), CONFIG_HASH);
+    let outcome = ends(&record, 1, STAMPS);
+    record.land(&start, &outcome, CONFIG_HASH);
+    assert_eq!((record.dirty, record.generation), (Dirty::SPEC, 2));
 }
 
 #[test]
 fn what_came_up_in_flight_for_the_same_spec_stays() {
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::DEPLOYMENT);
-    record.reasons |= Reasons::SPEC;
-    let done = ends(&record, 1, STAMPS);
-    record.land(&departed, &done, CONFIGURATION);
-    assert_eq!(record.reasons, Reasons::SPEC);
+    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    record.dirty |= Dirty::SPEC;
+    let outcome = ends(&record, 1, STAMPS);
+    record.land(&start, &outcome, CONFIG_HASH);
+    assert_eq!(record.dirty, Dirty::SPEC);
 }
 
 #[test]
 fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::DEPLOYMENT);
-    record.observe(&ready(120, 1), CONFIGURATION);
-    record.land(&departed, &done(1, STAMPS, Some(ready(110, 1))), CONFIGURATION);
-    assert_eq!((record.reasons, record.resource_version), (Reasons::NONE, 120));
+    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    record.observe(&ready(120, 1), CONFIG_HASH);
+    record.land(&start, &outcome(1, STAMPS, Some(ready(110, 1))), CONFIG_HASH);
+    assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), 120));
     // Nor one for another of the same name.
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::DEPLOYMENT);
-    let of_another = object(OTHER_UID, 110, 1, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady"));
-    record.land(&departed, &done(1, STAMPS, Some(of_another)), CONFIGURATION);
-    assert_eq!((record.uid, record.resource_version), (departed.uid, 100));
+    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let of_another = object(OTHER_UID, 110, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
+    record.land(&start, &outcome(1, STAMPS, Some(of_another)), CONFIG_HASH);
+    assert_eq!((record.uid, record.resource_version), (start.uid, 100));
 }
 
 #[test]
 fn only_what_somebody_else_changed_counts_as_a_repair() {
     for (repaired, expected) in [(true, 1), (false, 0)] {
         let mut record = settled();
-        let departed = depart(&mut record, Reasons::PROGRESS);
-        let done = Done { repaired, ..ends(&record, 1, STAMPS) };
-        record.land(&departed, &done, CONFIGURATION);
+        let start = depart(&mut record, Dirty::ROLLOUT);
+        let outcome = Outcome { repaired, ..ends(&record, 1, STAMPS) };
+        record.land(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.repairs, expected);
     }
 }
@@ -237,85 +212,94 @@ fn only_what_somebody_else_changed_counts_as_a_repair() {
 #[test]
 fn a_refusal_is_tried_again_unless_the_user_has_to_mend_the_spec() {
     let taken = || Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
-    for (next, failures, reasons) in [
-        (Next::Settled, 0, Reasons::NONE),
-        (Next::Look, 0, Reasons::STATUS),
-        (Next::Count, 0, Reasons::COUNT),
-        (Next::Due, 0, Reasons::DUE),
-        (Next::Refused(Error::MissingField("model")), 0, Reasons::NONE),
-        (Next::Refused(taken()), 4, Reasons::DEPLOYMENT),
+    for (action, failures, dirty) in [
+        (Action::AwaitChange, 0, Dirty::empty()),
+        (Action::Recheck(Dirty::STATUS), 0, Dirty::STATUS),
+        (Action::Recheck(Dirty::COUNT), 0, Dirty::COUNT),
+        (Action::Recheck(Dirty::DUE), 0, Dirty::DUE),
+        (Action::Rejected(Error::MissingField("model")), 0, Dirty::empty()),
+        (Action::Rejected(taken()), 4, Dirty::DEPLOYMENT),
     ] {
         let mut record = settled();
         record.failures = 3;
-        let departed = depart(&mut record, Reasons::DEPLOYMENT);
-        let done = Done { next, ..ends(&record, 1, STAMPS) };
-        record.land(&departed, &done, CONFIGURATION);
-        assert_eq!((record.failures, record.reasons), (failures, reasons), "{:?}", done.next);
-        assert!(!record.state.has(State::IN_FLIGHT));
+        let start = depart(&mut record, Dirty::DEPLOYMENT);
+        let outcome = Outcome { action, ..ends(&record, 1, STAMPS) };
+        record.land(&start, &outcome, CONFIG_HASH);
+        assert_eq!((record.failures, record.dirty), (failures, dirty), "{:?}", outcome.action);
+        assert!(!record.flags.contains(Flags::IN_FLIGHT));
     }
 }
 
 #[test]
 fn looks_are_counted_while_they_have_nothing_to_say() {
-    let moving = || object(UID, 100, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
-    for (what, object, reasons, writes, expected) in [
-        ("nothing to say", moving(), Reasons::PROGRESS, false, 3),
-        ("written", moving(), Reasons::PROGRESS, true, 0),
-        ("Ready", ready(100, 1), Reasons::PROGRESS, false, 0),
-        ("a repair", moving(), Reasons::DEPLOYMENT, false, 0),
+    let moving = || object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
+    for (what, object, dirty, writes, expected) in [
+        ("nothing to say", moving(), Dirty::ROLLOUT, false, 3),
+        ("written", moving(), Dirty::ROLLOUT, true, 0),
+        ("Ready", ready(100, 1), Dirty::ROLLOUT, false, 0),
+        ("a repair", moving(), Dirty::DEPLOYMENT, false, 0),
     ] {
         let mut record = record(&object);
-        record.looks = 2;
-        let departed = depart(&mut record, reasons);
-        let mut done = ends(&record, 1, STAMPS);
+        record.quiet_reads = 2;
+        let start = depart(&mut record, dirty);
+        let mut outcome = ends(&record, 1, STAMPS);
         let mut written = object.clone();
-        written.identity.resource_version = 110;
-        done.written = writes.then(|| Box::new(written));
-        record.land(&departed, &done, CONFIGURATION);
-        assert_eq!(record.looks, expected, "{what}");
+        written.meta.resource_version = 110;
+        outcome.written = writes.then(|| Box::new(written));
+        record.land(&start, &outcome, CONFIG_HASH);
+        assert_eq!(record.quiet_reads, expected, "{what}");
     }
 }
 
 #[test]
 fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
     for (what, kind, seen, ended, expected) in [
-        ("a Deployment", ChildKind::Deployment, 70, STAMPS, Reasons::PROGRESS),
+        ("a Deployment", ChildKind::Deployment, 70, STAMPS, Dirty::ROLLOUT),
         (
             "a Deployment, and it was read",
             ChildKind::Deployment,
             70,
-            Stamps { deployment: 70, ..STAMPS },
-            Reasons::NONE,
+            ObservedVersions { deployment: 70, ..STAMPS },
+            Dirty::empty(),
         ),
-        ("a Service", ChildKind::Service, 70, STAMPS, Reasons::SERVICE),
-        ("a Service, and it was read", ChildKind::Service, 70, Stamps { service: 70, ..STAMPS }, Reasons::NONE),
+        ("a Service", ChildKind::Service, 70, STAMPS, Dirty::SERVICE),
+        (
+            "a Service, and it was read",
+            ChildKind::Service,
+            70,
+            ObservedVersions { service: 70, ..STAMPS },
+            Dirty::empty(),
+        ),
     ] {
         let mut record = settled();
-        let departed = depart(&mut record, Reasons::DEPLOYMENT | Reasons::SERVICE);
+        let start = depart(&mut record, Dirty::DEPLOYMENT | Dirty::SERVICE);
         record.observe_child(kind, &child(seen, 1, UID), false);
-        let done = ends(&record, 1, ended);
-        record.land(&departed, &done, CONFIGURATION);
-        assert_eq!(record.reasons, expected, "{what}");
+        let outcome = ends(&record, 1, ended);
+        record.land(&start, &outcome, CONFIG_HASH);
+        assert_eq!(record.dirty, expected, "{what}");
     }
     // What was not in the task is as it was, whatever the stamps say.
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::PROGRESS);
+    let start = depart(&mut record, Dirty::ROLLOUT);
     record.observe_child(ChildKind::Service, &child(70, 1, UID), false);
-    let done = ends(&record, 1, Stamps { service: 70, ..STAMPS });
-    record.land(&departed, &done, CONFIGURATION);
-    assert_eq!(record.reasons, Reasons::SERVICE);
+    let outcome = ends(&record, 1, ObservedVersions { service: 70, ..STAMPS });
+    record.land(&start, &outcome, CONFIG_HASH);
+    assert_eq!(record.dirty, Dirty::SERVICE);
 }
 
 #[test]
 fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_conditions() {
     let mut record = settled();
     let before = record.summary.expect("a summary");
-    let mut changed = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+    let mut changed = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     changed["readyReplicas"] = serde_json::json!(9);
-    record.observe(&object(UID, 101, 1, changed), CONFIGURATION);
+    record.observe(&object(UID, 101, 1, changed), CONFIG_HASH);
     let summary = record.summary.expect("a summary");
-    assert_eq!((record.reasons, summary.checksum, summary.ready_since), (Reasons::ALL, 0, before.ready_since));
-    record.observe(&object(UID, 102, 1, Value::Null), CONFIGURATION);
+    assert_eq!(
+        (record.dirty, summary.checksum, summary.ready_since),
+        (Dirty::SPEC_AND_CHILDREN, 0, before.ready_since)
+    );
+    record.observe(&object(UID, 102, 1, Value::Null), CONFIG_HASH);
     let summary = record.summary.expect("what was known of its times");
     assert_eq!((summary.checksum, summary.ready_since), (0, before.ready_since));
 }
@@ -323,9 +307,9 @@ fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_condition
 /// So that replicas which never come are missed in time, whatever is restarted or touched.
 #[test]
 fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
-    let moving = |version| object(UID, version, 1, status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut"));
+    let moving = |version| object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
     let mut record = record(&moving(100));
-    assert_eq!(record.reasons, Reasons::DUE);
+    assert_eq!(record.dirty, Dirty::DUE);
     let since = 1000;
     record.summary = record.summary.map(|summary| Summary { abnormal_since: since, ..summary });
     assert_eq!(
@@ -341,12 +325,12 @@ fn other_settings_forget_nothing_of_the_status() {
     let record = record(&object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ReplicasUnavailable")));
     let summary = record.summary.expect("a summary");
     assert!(summary.is_current && summary.was_ready && summary.checksum == 0);
-    assert_eq!((record.reasons, record.stamps), (Reasons::ALL, STAMPS));
+    assert_eq!((record.dirty, record.versions), (Dirty::SPEC_AND_CHILDREN, STAMPS));
     let of_the_spec_before = Record::new(
         0,
         record.name,
         &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")),
-        CONFIGURATION,
+        CONFIG_HASH,
         true,
     );
     assert!(!of_the_spec_before.summary.expect("a summary").is_current);
@@ -356,32 +340,32 @@ fn other_settings_forget_nothing_of_the_status() {
 #[test]
 fn a_status_whose_stamps_are_not_kept_is_written_once() {
     let mut record = settled();
-    let departed = depart(&mut record, Reasons::DEPLOYMENT);
-    let mut cut = status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady");
+    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     cut.as_object_mut().expect("a status").remove("observed");
-    let done = Done { summary: record.summary, ..done(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
-    assert!(!record.land(&departed, &done, CONFIGURATION), "it is told");
-    assert_eq!(record.reasons, Reasons::NONE);
-    record.observe(&object(UID, 110, 1, cut.clone()), CONFIGURATION);
-    record.observe(&object(UID, 111, 1, cut), CONFIGURATION);
-    assert_eq!(record.reasons, Reasons::NONE, "nor when somebody touches it");
-    let departed = depart(&mut record, Reasons::DEPLOYMENT);
-    let kept = Done { summary: record.summary, ..self::done(1, STAMPS, Some(ready(112, 1))) };
-    assert!(record.land(&departed, &kept, CONFIGURATION));
+    let outcome = Outcome { summary: record.summary, ..outcome(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
+    assert!(!record.land(&start, &outcome, CONFIG_HASH), "it is told");
+    assert_eq!(record.dirty, Dirty::empty());
+    record.observe(&object(UID, 110, 1, cut.clone()), CONFIG_HASH);
+    record.observe(&object(UID, 111, 1, cut), CONFIG_HASH);
+    assert_eq!(record.dirty, Dirty::empty(), "nor when somebody touches it");
+    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let kept = Outcome { summary: record.summary, ..self::outcome(1, STAMPS, Some(ready(112, 1))) };
+    assert!(record.land(&start, &kept, CONFIG_HASH));
 }
 
 #[test]
 fn a_spec_from_the_past_takes_nothing_back_until_it_is_read() {
-    let now = || object(UID, 105, 2, status_of(2, CONFIGURATION, Phase::Ready, "ReplicasReady"));
-    let past = || object(UID, 99, 1, status_of(1, CONFIGURATION, Phase::Ready, "ReplicasReady"));
+    let now = || object(UID, 105, 2, status_of(2, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
+    let past = || object(UID, 99, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
     for (what, read, expected) in [("an API server that lags", 2, 2), ("a datastore that was put back", 1, 1)] {
         let mut record = record(&now());
-        record.observe(&past(), CONFIGURATION);
-        assert!(record.reasons.contains(Reasons::SPEC) && record.generation == 2, "{what}");
-        let departed = depart(&mut record, Reasons::SPEC);
-        let done = ends(&record, read, STAMPS);
-        record.land(&departed, &done, CONFIGURATION);
-        assert_eq!((record.reasons, record.generation), (Reasons::NONE, expected), "{what}");
+        record.observe(&past(), CONFIG_HASH);
+        assert!(record.dirty.contains(Dirty::SPEC) && record.generation == 2, "{what}");
+        let start = depart(&mut record, Dirty::SPEC);
+        let outcome = ends(&record, read, STAMPS);
+        record.land(&start, &outcome, CONFIG_HASH);
+        assert_eq!((record.dirty, record.generation), (Dirty::empty(), expected), "{what}");
     }
 }
 
@@ -392,31 +376,31 @@ fn what_stood_in_the_way_and_goes_is_news() {
     assert!(!record.observe_child_gone(ChildKind::Deployment, &gone));
     record.failures = 7;
     assert!(record.observe_child_gone(ChildKind::Deployment, &gone));
-    assert_eq!((record.reasons, record.failures, record.stamps.deployment), (Reasons::DEPLOYMENT, 0, 0));
+    assert_eq!((record.dirty, record.failures, record.versions.deployment), (Dirty::DEPLOYMENT, 0, 0));
 }
 
 /// An HPA on the child is repaired once in 45 s on average, for hours; then somebody takes it away.
 #[test]
 fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_minutes() {
-    let mut fleet = crate::controller::fleet::Fleet::new(CONFIGURATION);
-    let slot = fleet.observe(ready(100, 1), true).expect("a name");
-    fleet.children_are_listed();
+    let mut index = crate::controller::index::Index::new(CONFIG_HASH);
+    let slot = index.observe(ready(100, 1), true).expect("a name");
+    index.children_are_listed();
     let mut version = 51;
     for repair in 0..4 * 80 {
         version += 1;
-        fleet.observe_child(ChildKind::Deployment, &child(version, 2, UID), false);
-        let task = fleet.depart(slot).expect("work");
-        let stamps = Stamps { deployment: version + 1, ..task.stamps };
+        index.observe_child(ChildKind::Deployment, &child(version, 2, UID), false);
+        let task = index.depart(slot).expect("work");
+        let versions = ObservedVersions { deployment: version + 1, ..task.versions };
         version += 1;
-        let done = Done { stamps, repaired: true, ..Done::unchanged(&task) };
-        fleet.land(slot, &Departed::from(&task), Ok(done));
+        let outcome = Outcome { versions, repaired: true, ..Outcome::unchanged(&task) };
+        index.land(slot, &TaskStart::from(&task), Ok(outcome));
         if repair % 7 == 6 {
-            fleet.forget_repairs(1);
+            index.forget_repairs(1);
         }
     }
     // Half an hour in which nobody has changed anything.
-    fleet.forget_repairs(6);
-    let repairs = fleet.get(slot).expect("a record").repairs;
+    index.forget_repairs(6);
+    let repairs = index.get(slot).expect("a record").repairs;
     assert!(repairs < crate::reconcile::plan::CONTESTED_AFTER, "{repairs}, one less in each five minutes");
 }
 
@@ -425,10 +409,10 @@ fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_min
 fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowly() {
     let mut record = settled();
     for repairs in 1..4 {
-        let departed = depart(&mut record, Reasons::ALL);
-        let other = status_of(1, CONFIGURATION, Phase::Progressing, "RollingOut");
-        record.land(&departed, &done(1, STAMPS, Some(object(UID, 50, 1, other))), CONFIGURATION);
-        assert_eq!((record.reasons, record.repairs), (Reasons::ALL, repairs));
+        let start = depart(&mut record, Dirty::SPEC_AND_CHILDREN);
+        let other = status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut");
+        record.land(&start, &outcome(1, STAMPS, Some(object(UID, 50, 1, other))), CONFIG_HASH);
+        assert_eq!((record.dirty, record.repairs), (Dirty::SPEC_AND_CHILDREN, repairs));
     }
 }
 
@@ -436,11 +420,11 @@ fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowl
 #[test]
 fn a_newer_spec_that_was_read_and_could_not_be_applied_is_still_to_be_acted_on() {
     let refused = || Error::Timeout(std::time::Duration::from_secs(30));
-    for (read, expected) in [(2, Reasons::SERVICE | Reasons::SPEC), (1, Reasons::SERVICE)] {
+    for (read, expected) in [(2, Dirty::SERVICE | Dirty::SPEC), (1, Dirty::SERVICE)] {
         let mut record = settled();
-        let departed = depart(&mut record, Reasons::SERVICE);
-        let done = Done { next: Next::Refused(refused()), ..ends(&record, read, STAMPS) };
-        record.land(&departed, &done, CONFIGURATION);
-        assert_eq!((record.reasons, record.generation), (expected, read));
+        let start = depart(&mut record, Dirty::SERVICE);
+        let outcome = Outcome { action: Action::Rejected(refused()), ..ends(&record, read, STAMPS) };
+        record.land(&start, &outcome, CONFIG_HASH);
+        assert_eq!((record.dirty, record.generation), (expected, read));
     }
 }

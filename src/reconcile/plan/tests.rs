@@ -4,62 +4,62 @@ use serde_json::json;
 
 use super::*;
 use crate::api::Phase;
-use crate::controller::samples::{OTHER_UID, STAMPS};
 use crate::reconcile::tests::{deployment, summary, task};
+use crate::testing::fixtures::{OTHER_UID, STAMPS};
 
 #[test]
 fn only_what_was_never_worked_on_is_new() {
-    let task = task(Reasons::ALL);
-    let nothing = Stamps::default();
-    for (summary, stamps, expected) in [
+    let task = task(Dirty::SPEC_AND_CHILDREN);
+    let nothing = ObservedVersions::default();
+    for (summary, versions, expected) in [
         (None, nothing, true),
-        (None, Stamps { service: 60, ..nothing }, false),
+        (None, ObservedVersions { service: 60, ..nothing }, false),
         (task.summary, nothing, false),
         (task.summary, STAMPS, false),
     ] {
-        assert_eq!(is_new(&Task { stamps, summary, ..task.clone() }), expected, "{summary:?} {stamps:?}");
+        assert_eq!(is_new(&Task { versions, summary, ..task.clone() }), expected, "{summary:?} {versions:?}");
     }
 }
 
 #[test]
 fn a_look_is_spared_only_where_nothing_but_the_spec_has_changed() {
-    let spec = Reasons::SPEC;
-    for (reasons, stamps, expected) in [
+    let spec = Dirty::SPEC;
+    for (dirty, versions, expected) in [
         (spec, STAMPS, Some(50)),
-        (spec | Reasons::PROGRESS, STAMPS, Some(50)),
-        (spec | Reasons::COUNT, STAMPS, Some(50)),
-        (spec | Reasons::PROGRESS | Reasons::COUNT | Reasons::DUE, STAMPS, Some(50)),
-        (spec | Reasons::DEPLOYMENT, STAMPS, None),
-        (spec | Reasons::SERVICE, STAMPS, None),
-        (spec | Reasons::STATUS, STAMPS, None),
-        (Reasons::PROGRESS, STAMPS, None),
-        (spec, Stamps { deployment: 0, ..STAMPS }, None),
-        (spec, Stamps { service: 0, ..STAMPS }, None),
+        (spec | Dirty::ROLLOUT, STAMPS, Some(50)),
+        (spec | Dirty::COUNT, STAMPS, Some(50)),
+        (spec | Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE, STAMPS, Some(50)),
+        (spec | Dirty::DEPLOYMENT, STAMPS, None),
+        (spec | Dirty::SERVICE, STAMPS, None),
+        (spec | Dirty::STATUS, STAMPS, None),
+        (Dirty::ROLLOUT, STAMPS, None),
+        (spec, ObservedVersions { deployment: 0, ..STAMPS }, None),
+        (spec, ObservedVersions { service: 0, ..STAMPS }, None),
     ] {
-        assert_eq!(shown_by_watch(&Task { stamps, ..task(reasons) }), expected, "{reasons:?} {stamps:?}");
+        assert_eq!(shown_by_watch(&Task { versions, ..task(dirty) }), expected, "{dirty:?} {versions:?}");
     }
 }
 
 #[test]
 fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
-    let at = |version| Step::Apply(Known::ResourceVersion(version));
+    let at = |version| Step::Apply(Precondition::ResourceVersion(version));
     let untouched: fn(&mut Value) = |_| {};
-    for (what, reasons, phase, change, expected) in [
-        ("a look", Reasons::PROGRESS, Phase::Ready, untouched, Step::Leave),
-        ("a spec", Reasons::SPEC, Phase::Ready, untouched, at(51)),
-        ("a Service", Reasons::SERVICE, Phase::Ready, untouched, Step::Leave),
-        ("written just now", Reasons::STATUS, Phase::Ready, untouched, Step::Leave),
-        ("an edit", Reasons::PROGRESS, Phase::Ready, |it| it["metadata"]["generation"] = json!(2), at(51)),
+    for (what, dirty, phase, change, expected) in [
+        ("a look", Dirty::ROLLOUT, Phase::Ready, untouched, Step::Leave),
+        ("a spec", Dirty::SPEC, Phase::Ready, untouched, at(51)),
+        ("a Service", Dirty::SERVICE, Phase::Ready, untouched, Step::Leave),
+        ("written just now", Dirty::STATUS, Phase::Ready, untouched, Step::Leave),
+        ("an edit", Dirty::ROLLOUT, Phase::Ready, |it| it["metadata"]["generation"] = json!(2), at(51)),
         (
             "an edit of a label",
-            Reasons::PROGRESS,
+            Dirty::ROLLOUT,
             Phase::Ready,
             |it| it["metadata"]["labels"]["app.kubernetes.io/name"] = json!("x"),
             at(51),
         ),
         (
             "an annotation",
-            Reasons::PROGRESS,
+            Dirty::ROLLOUT,
             Phase::Ready,
             |it| {
                 it["metadata"]["generation"] = json!(2);
@@ -72,7 +72,7 @@ fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
         ),
         (
             "another instance with other settings",
-            Reasons::PROGRESS,
+            Dirty::ROLLOUT,
             Phase::Ready,
             |it| {
                 it["metadata"]["generation"] = json!(2);
@@ -85,15 +85,15 @@ fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
         ),
     ] {
         let found = deployment(change);
-        let stamps = Stamps { deployment_fields: found.managers.applied, ..STAMPS };
-        let task = Task { summary: Some(summary(phase)), stamps, ..task(reasons) };
+        let versions = ObservedVersions { deployment_fields: found.managers.applied, ..STAMPS };
+        let task = Task { summary: Some(summary(phase)), versions, ..task(dirty) };
         assert_eq!(deployment_step(&task, Some(&found)).expect("ours"), expected, "{what}");
     }
     // A spec that was refused is read again, for what may have changed around it.
-    let refused = Task { stamps: STAMPS.of_no_spec(), ..task(Reasons::PROGRESS) };
+    let refused = Task { versions: STAMPS.of_no_spec(), ..task(Dirty::ROLLOUT) };
     assert_eq!(deployment_step(&refused, Some(&deployment(untouched))).expect("ours"), at(51));
-    let step = deployment_step(&task(Reasons::PROGRESS), None).expect("not there");
-    assert_eq!(step, Step::Apply(Known::Absent));
+    let step = deployment_step(&task(Dirty::ROLLOUT), None).expect("not there");
+    assert_eq!(step, Step::Apply(Precondition::Absent));
 }
 
 #[test]
@@ -108,39 +108,43 @@ fn a_service_is_applied_where_one_of_our_fields_is_another() {
             |it| it["spec"]["ports"] = json!([{"port": 9}, {"port": 80, "name": "http"}]),
             Step::Leave,
         ),
-        ("another port", |it| it["spec"]["ports"] = json!([{"port": 9}]), Step::Apply(Known::ResourceVersion(51))),
+        (
+            "another port",
+            |it| it["spec"]["ports"] = json!([{"port": 9}]),
+            Step::Apply(Precondition::ResourceVersion(51)),
+        ),
         (
             "a narrower selector",
             |it| it["spec"]["selector"] = json!({"a": "b", "c": "d"}),
-            Step::Apply(Known::ResourceVersion(51)),
+            Step::Apply(Precondition::ResourceVersion(51)),
         ),
-        ("no selector", |it| it["spec"]["selector"] = json!({}), Step::Apply(Known::ResourceVersion(51))),
+        ("no selector", |it| it["spec"]["selector"] = json!({}), Step::Apply(Precondition::ResourceVersion(51))),
         (
             "a label",
             |it| it["metadata"]["labels"]["app.kubernetes.io/component"] = json!("x"),
-            Step::Apply(Known::ResourceVersion(51)),
+            Step::Apply(Precondition::ResourceVersion(51)),
         ),
     ] {
         let mut object = crate::reconcile::tests::deployment_json();
         object["spec"] = right.clone();
         change(&mut object);
-        let found: WholeService = serde_json::from_value(object).expect("a Service");
-        let step = service_step(&task(Reasons::SERVICE), Some(&found), &desired).expect("ours");
+        let found: ServiceView = serde_json::from_value(object).expect("a Service");
+        let step = service_step(&task(Dirty::SERVICE), Some(&found), &desired).expect("ours");
         assert_eq!(step, expected, "{what}");
-        assert_eq!(service_step(&task(Reasons::SPEC), None, &desired).expect("unread"), Step::Leave, "{what}");
+        assert_eq!(service_step(&task(Dirty::SPEC), None, &desired).expect("unread"), Step::Leave, "{what}");
     }
-    let new = Task { summary: None, stamps: Stamps::default(), ..task(Reasons::ALL) };
+    let new = Task { summary: None, versions: ObservedVersions::default(), ..task(Dirty::SPEC_AND_CHILDREN) };
     assert_eq!(service_step(&new, None, &desired).expect("new"), Step::Create);
-    let gone = service_step(&task(Reasons::SERVICE), None, &desired).expect("gone");
-    assert_eq!(gone, Step::Apply(Known::Absent));
+    let gone = service_step(&task(Dirty::SERVICE), None, &desired).expect("gone");
+    assert_eq!(gone, Step::Apply(Precondition::Absent));
 }
 
 #[test]
 fn nothing_is_ours_to_change_but_what_this_very_inference_service_controls_or_was_left_for_it() {
-    let task = task(Reasons::ALL);
-    let found = |change: fn(&mut Value)| require_owned("Deployment", &task, Some(&deployment(change).identity));
-    let known = Known::ResourceVersion(51);
-    assert_eq!(require_owned("Deployment", &task, None).expect("absent"), Step::Apply(Known::Absent));
+    let task = task(Dirty::SPEC_AND_CHILDREN);
+    let found = |change: fn(&mut Value)| require_owned("Deployment", &task, Some(&deployment(change).meta));
+    let known = Precondition::ResourceVersion(51);
+    assert_eq!(require_owned("Deployment", &task, None).expect("absent"), Step::Apply(Precondition::Absent));
     assert_eq!(found(|_| {}).expect("ours"), Step::Apply(known));
     assert_eq!(found(|it| it["metadata"]["ownerReferences"] = json!([])).expect("left"), Step::Adopt(known));
     let of = |change| found(change).expect_err("not ours").to_string();
@@ -192,11 +196,11 @@ fn a_service_is_looked_at_alone_only_where_the_status_speaks_of_no_refusal() {
         (Phase::Pending, false),
         (Phase::Failed, false),
     ] {
-        let task = Task { summary: Some(summary(phase)), ..task(Reasons::SERVICE) };
+        let task = Task { summary: Some(summary(phase)), ..task(Dirty::SERVICE) };
         assert_eq!(is_of_service_alone(&task), expected, "{phase:?}");
-        assert!(!is_of_service_alone(&Task { reasons: Reasons::SERVICE | Reasons::PROGRESS, ..task }));
+        assert!(!is_of_service_alone(&Task { dirty: Dirty::SERVICE | Dirty::ROLLOUT, ..task }));
     }
-    assert!(!is_of_service_alone(&Task { summary: None, ..task(Reasons::SERVICE) }));
+    assert!(!is_of_service_alone(&Task { summary: None, ..task(Dirty::SERVICE) }));
 }
 
 /// An API server that lags behind may have listed the spec before.
@@ -204,28 +208,28 @@ fn a_service_is_looked_at_alone_only_where_the_status_speaks_of_no_refusal() {
 fn a_spec_that_may_be_older_than_what_is_there_is_read_again() {
     let desired = json!({"spec": {}});
     let reads =
-        |change: fn(&mut Value)| Plan::new(&task(Reasons::SPEC), Some(&deployment(change)), None, &desired).reads_spec;
+        |change: fn(&mut Value)| Plan::new(&task(Dirty::SPEC), Some(&deployment(change)), None, &desired).reads_spec;
     assert!(!reads(|_| {}));
     assert!(reads(|it| it["metadata"]["generation"] = json!(2)));
     assert!(reads(|it| it["metadata"]["ownerReferences"] = json!([])), "its owner may be about to go");
     assert!(
-        Plan::new(&task(Reasons::ALL), None, None, &desired).reads_spec,
+        Plan::new(&task(Dirty::SPEC_AND_CHILDREN), None, None, &desired).reads_spec,
         "it was there, and may have had a newer one"
     );
-    let new = Task { stamps: Stamps::default(), ..task(Reasons::ALL) };
+    let new = Task { versions: ObservedVersions::default(), ..task(Dirty::SPEC_AND_CHILDREN) };
     assert!(!Plan::new(&new, None, None, &desired).reads_spec);
 }
 
 #[test]
 fn a_wait_begins_anew_with_the_spec_and_with_the_children() {
     let same = deployment(|_| {});
-    assert!(!is_anew(&task(Reasons::PROGRESS), &same));
-    assert!(!is_anew(&task(Reasons::SPEC), &same), "other settings that build the same");
-    assert!(is_anew(&task(Reasons::STATUS), &same));
-    assert!(is_anew(&task(Reasons::PROGRESS), &deployment(|it| it["metadata"]["generation"] = json!(2))));
-    assert!(is_anew(&Task { summary: None, ..task(Reasons::PROGRESS) }, &same));
+    assert!(!is_anew(&task(Dirty::ROLLOUT), &same));
+    assert!(!is_anew(&task(Dirty::SPEC), &same), "other settings that build the same");
+    assert!(is_anew(&task(Dirty::STATUS), &same));
+    assert!(is_anew(&task(Dirty::ROLLOUT), &deployment(|it| it["metadata"]["generation"] = json!(2))));
+    assert!(is_anew(&Task { summary: None, ..task(Dirty::ROLLOUT) }, &same));
     let of_another_spec = Summary { is_current: false, ..summary(Phase::Ready) };
-    assert!(is_anew(&Task { summary: Some(of_another_spec), ..task(Reasons::PROGRESS) }, &same));
+    assert!(is_anew(&Task { summary: Some(of_another_spec), ..task(Dirty::ROLLOUT) }, &same));
 }
 
 #[test]
@@ -239,6 +243,6 @@ fn only_what_stays_in_its_phase_can_wait() {
         ("the same", Some(before), Summary { checksum: 1, ..moving }, false),
         ("the end", Some(before), Summary { phase: Phase::Ready, ..moving }, false),
     ] {
-        assert_eq!(can_wait(&Task { summary: before, ..task(Reasons::PROGRESS) }, &after), expected, "{what}");
+        assert_eq!(can_wait(&Task { summary: before, ..task(Dirty::ROLLOUT) }, &after), expected, "{what}");
     }
 }

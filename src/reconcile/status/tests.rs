@@ -11,10 +11,10 @@ const SUBJECT: Subject = Subject {
     name: "demo",
     endpoint: "http://demo.ns.svc.cluster.local",
     generation: 3,
-    configuration: 7,
+    config_hash: 7,
 };
 
-fn deployment(replicas: i32, generation: u32, status: Value) -> Deployment {
+fn deployment(replicas: i32, generation: u32, status: Value) -> DeploymentView {
     let object = json!({
         "metadata": {"namespace": "ns", "name": "demo", "resourceVersion": "5", "generation": generation,
                      "uid": "22222222-2222-4333-8444-555555555555"},
@@ -172,7 +172,8 @@ fn an_error_says_who_mends_it() {
     assert_eq!(refuse(&refused, true).message, "exceeded quota (403)");
 }
 
-const STAMPS: Stamps = Stamps { deployment: 5, deployment_revision: 2, deployment_fields: 9, service: 6 };
+const STAMPS: ObservedVersions =
+    ObservedVersions { deployment: 5, deployment_revision: 2, deployment_fields: 9, service: 6 };
 
 fn written(phase: Phase, abnormal: Abnormal, before: Option<&Summary>, now: u32) -> (InferenceServiceStatus, Summary) {
     let assessment = Assessment { phase, abnormal, reason: "Reason".into(), message: format!("{phase:?}") };
@@ -190,13 +191,13 @@ fn a_status_is_read_back_as_what_was_written() {
         assert_eq!(status.selector.as_deref(), Some("ai.example.com/inferenceservice=demo"));
         let json = serde_json::to_string(&status).expect("JSON");
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
-        let reading = read(&status, SUBJECT.configuration);
+        let reading = read(&status, SUBJECT.config_hash);
         let abnormal_since = if abnormal == Abnormal::None { 0 } else { 1000 };
         assert_eq!(reading.summary, Summary { abnormal_since, written: 0, is_current: false, ..summary });
         assert!(reading.trusted && !reading.unfinished);
         assert_eq!(reading.observed_generation, SUBJECT.generation);
-        assert_eq!(reading.stamps, STAMPS);
-        assert!(!read(&status, SUBJECT.configuration + 1).trusted);
+        assert_eq!(reading.versions, STAMPS);
+        assert!(!read(&status, SUBJECT.config_hash + 1).trusted);
     }
 }
 
@@ -216,7 +217,7 @@ fn no_field_of_a_status_can_be_changed_unnoticed() {
     for change in changes {
         let mut spoiled = status.clone();
         change(&mut spoiled);
-        assert!(!read(&spoiled, SUBJECT.configuration).trusted, "{spoiled:?}");
+        assert!(!read(&spoiled, SUBJECT.config_hash).trusted, "{spoiled:?}");
     }
 }
 
@@ -244,7 +245,7 @@ fn replicas_that_come_one_by_one_are_not_a_write_each() {
     let at = |phase, abnormal, now| written(phase, abnormal, None, now).1;
     let moving = |now| at(Phase::Progressing, Abnormal::Reconciling, now);
     assert!(can_wait(&moving(1000), &moving(1001)));
-    assert!(!can_wait(&moving(1000), &moving(1000 + COUNT_PACE)));
+    assert!(!can_wait(&moving(1000), &moving(1000 + READY_COUNT_INTERVAL)));
     assert!(!can_wait(&moving(1000), &at(Phase::Ready, Abnormal::None, 1001)));
     assert!(!can_wait(&moving(1000), &at(Phase::Degraded, Abnormal::Reconciling, 1001)));
     assert!(!can_wait(&at(Phase::Ready, Abnormal::None, 1000), &moving(1001)));
@@ -291,7 +292,7 @@ fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
 
 #[test]
 fn a_deployment_that_is_paused_says_so_until_it_is_complete() {
-    let paused = |counted| Deployment {
+    let paused = |counted| DeploymentView {
         paused: true,
         ..deployment(2, 2, counts(2, counted, ["Progressing", "Unknown", "DeploymentPaused"]))
     };

@@ -4,7 +4,7 @@ use super::requests::{STATUS, context, posted, written};
 use serde_json::json;
 
 use super::*;
-use crate::fake_server::Reply;
+use crate::testing::fake_api_server::Reply;
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_of_any_size_is_read() {
@@ -26,8 +26,7 @@ async fn a_deployment_of_any_size_is_read() {
         object["status"]["conditions"] = json!([condition(if what == "both" { 9_000 } else { 1 })]);
         *object.pointer_mut(path).expect("a place") = value;
         let (context, _) = context([Reply::object(&object), written()]);
-        let said =
-            Task { summary: Some(Summary { checksum: 7, ..summary(Phase::Degraded) }), ..task(Reasons::PROGRESS) };
+        let said = Task { summary: Some(Summary { checksum: 7, ..summary(Phase::Degraded) }), ..task(Dirty::ROLLOUT) };
         let result = tokio::time::timeout(std::time::Duration::from_secs(1), reconcile(&context, said)).await;
         let summary = result.ok().and_then(|result| result.map_err(|error| eprintln!("{what}: {error}")).ok()?.summary);
         if summary.map(|summary| summary.phase) != Some(Phase::Ready) {
@@ -44,7 +43,7 @@ async fn a_status_stays_small_whatever_the_deployment_says() {
     object["status"] = json!({"observedGeneration": 1, "conditions": [
         {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "x".repeat(16_000)}]});
     let (context, asked) = context([Reply::object(&object), written(), posted()]);
-    reconcile(&context, task(Reasons::PROGRESS)).await.expect("done");
+    reconcile(&context, task(Dirty::ROLLOUT)).await.expect("done");
     let asked = asked.take();
     let said = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
     assert!(said.len() <= 14_000, "{} bytes", said.len());
@@ -57,9 +56,13 @@ async fn a_spec_that_is_too_large_is_refused_with_its_size_and_the_limit() {
         "spec": {"model": "m", "gpuType": "A100", "other": "x".repeat(20_000)}
     });
     let (context, asked) = context([Reply::object(&owner), Reply::object(&deployment_json()), written(), posted()]);
-    let changed = Task { generation: 2, spec: None, ..task(Reasons::SPEC) };
-    let done = reconcile(&context, changed).await.expect("said in the status");
-    assert!(matches!(done.next, Next::Refused(Error::SpecTooLarge { size: 20_041, limit: 16_384 })), "{:?}", done.next);
+    let changed = Task { generation: 2, spec: None, ..task(Dirty::SPEC) };
+    let outcome = reconcile(&context, changed).await.expect("said in the status");
+    assert!(
+        matches!(outcome.action, Action::Rejected(Error::SpecTooLarge { size: 20_041, limit: 16_384 })),
+        "{:?}",
+        outcome.action
+    );
     let asked = asked.take();
     let said = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
     assert!(said.contains("SpecTooLarge") && said.contains("20041 bytes") && said.contains("16384"), "{said}");

@@ -4,17 +4,17 @@ use super::requests::{as_it_was, context, written, written_phase};
 use serde_json::json;
 
 use super::*;
-use crate::fake_server::Reply;
+use crate::testing::fake_api_server::Reply;
 
 /// The Service was touched, and could not be read for long enough to be told; now it can, and is as it should be.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_service_is_taken_back_when_it_is_over() {
     let said = status::refuse(&Error::Kube(kube::Error::Api(kube::core::Status::default().into())), true);
     let refused = Summary { phase: said.phase, abnormal: said.abnormal, ..summary(Phase::Degraded) };
-    let task = Task { summary: Some(refused), failures: 3, ..task(Reasons::SERVICE) };
+    let task = Task { summary: Some(refused), failures: 3, ..task(Dirty::SERVICE) };
     let mut service = service::desired("ns", "demo", task.uid, &Settings::default().server);
     service["metadata"]["resourceVersion"] = json!("61");
     let (context, asked) = context([as_it_was(), Reply::object(&service), written()]);
-    let done = reconcile(&context, task).await.expect("done");
-    assert_eq!(written_phase(&asked.take()), Some("Ready"), "{:?}", done.next);
+    let outcome = reconcile(&context, task).await.expect("done");
+    assert_eq!(written_phase(&asked.take()), Some("Ready"), "{:?}", outcome.action);
 }

@@ -4,7 +4,7 @@ use super::requests::{STATUS, as_it_was, context, found, new, none, object, post
 use serde_json::json;
 
 use super::*;
-use crate::fake_server::Reply;
+use crate::testing::fake_api_server::Reply;
 
 fn at_the_third_try(task: Task) -> Task {
     Task { failures: 2, ..task }
@@ -19,11 +19,11 @@ async fn whatever_is_there_still_at_the_third_try_is_told_in_the_servers_words()
     for code in [401, 404, 409, 429, 500, 503] {
         let edited = || found(|it| it["metadata"]["generation"] = json!(2));
         let (twice, _) = context([edited(), object(|_| {}), Reply::refusal(code, "failed calling webhook")]);
-        assert!(reconcile(&twice, Task { failures: 1, ..task(Reasons::PROGRESS) }).await.is_err(), "{code}");
+        assert!(reconcile(&twice, Task { failures: 1, ..task(Dirty::ROLLOUT) }).await.is_err(), "{code}");
         let replies = [edited(), object(|_| {}), Reply::refusal(code, "failed calling webhook"), written(), posted()];
         let (thrice, asked) = context(replies);
-        let done = reconcile(&thrice, at_the_third_try(task(Reasons::PROGRESS))).await.expect("told");
-        assert!(matches!(done.next, Next::Refused(_)), "and tried again");
+        let outcome = reconcile(&thrice, at_the_third_try(task(Dirty::ROLLOUT))).await.expect("told");
+        assert!(matches!(outcome.action, Action::Rejected(_)), "and tried again");
         let asked = asked.take();
         assert_eq!(written_phase(&asked), Some("Degraded"), "{code}");
         let said = line(&asked, STATUS);
@@ -40,7 +40,7 @@ async fn what_could_not_be_read_is_said_to_be_as_it_was() {
         let status: fn(&mut Value) =
             if ready > 0 { |it| it["status"]["readyReplicas"] = json!(2) } else { |it| it["status"] = json!({}) };
         let (context, asked) = context([Reply::refusal(403, "no rights"), object(status), written(), posted()]);
-        reconcile(&context, task(Reasons::PROGRESS)).await.expect("told");
+        reconcile(&context, task(Dirty::ROLLOUT)).await.expect("told");
         let asked = asked.take();
         assert_eq!(written_phase(&asked), Some(expected));
         assert!(line(&asked, STATUS).contains(&format!("\"readyReplicas\":{ready}")), "{asked:?}");
@@ -51,11 +51,11 @@ async fn what_could_not_be_read_is_said_to_be_as_it_was() {
 async fn a_child_that_goes_is_told_and_that_of_a_predecessor_too() {
     for change in [
         |it: &mut Value| it["metadata"]["deletionTimestamp"] = json!("x"),
-        |it: &mut Value| it["metadata"]["ownerReferences"][0]["uid"] = json!(crate::controller::samples::OTHER_UID),
+        |it: &mut Value| it["metadata"]["ownerReferences"][0]["uid"] = json!(crate::testing::fixtures::OTHER_UID),
     ] {
         let (told, asked) = context([found(change), object(|_| {}), written(), posted()]);
-        let done = reconcile(&told, at_the_third_try(task(Reasons::DEPLOYMENT))).await.expect("told");
-        assert!(matches!(done.next, Next::Refused(Error::Terminating { .. })));
+        let outcome = reconcile(&told, at_the_third_try(task(Dirty::DEPLOYMENT))).await.expect("told");
+        assert!(matches!(outcome.action, Action::Rejected(Error::Terminating { .. })));
         let asked = asked.take();
         assert!(line(&asked, STATUS).contains("is being deleted"), "{asked:?}");
         assert_ne!(written_phase(&asked), Some("Ready"));
@@ -67,8 +67,8 @@ async fn a_child_that_goes_is_told_and_that_of_a_predecessor_too() {
 async fn what_is_nobodys_as_soon_as_it_is_written_is_told() {
     let stripped = || found(|it| it["metadata"]["ownerReferences"] = json!([]));
     let (context, asked) = context([none(), service(), stripped(), written(), posted()]);
-    let done = reconcile(&context, new()).await.expect("told");
-    assert!(matches!(done.next, Next::Refused(Error::NameTaken { .. })), "{done:?}");
+    let outcome = reconcile(&context, new()).await.expect("told");
+    assert!(matches!(outcome.action, Action::Rejected(Error::NameTaken { .. })), "{outcome:?}");
     assert_eq!(written_phase(&asked.take()), Some("Failed"));
 }
 
@@ -85,12 +85,15 @@ async fn nobody_is_told_of_a_namespace_that_goes() {
 async fn ready_is_about_what_the_inference_service_asks_for() {
     let held = || found(|it| it["spec"]["replicas"] = json!(3));
     let (look, asked) = context([none(), service(), held(), written(), posted()]);
-    let done = reconcile(&look, new()).await.expect("told");
-    assert!(matches!(done.next, Next::Refused(Error::ReplicasOverridden { asked: 1, found: 3, .. })), "{done:?}");
+    let outcome = reconcile(&look, new()).await.expect("told");
+    assert!(
+        matches!(outcome.action, Action::Rejected(Error::ReplicasOverridden { asked: 1, found: 3, .. })),
+        "{outcome:?}"
+    );
     assert!(line(&asked.take(), STATUS).contains("ReplicasOverridden"));
     // Also where only the spec has changed.
     let (unread, asked) = context([held(), written(), posted()]);
-    reconcile(&unread, task(Reasons::SPEC)).await.expect("told");
+    reconcile(&unread, task(Dirty::SPEC)).await.expect("told");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));
 }
 
@@ -104,22 +107,25 @@ async fn one_that_is_fought_over_says_with_whom_until_that_is_over() {
         })
     };
     let repaired = || found(|it| it["metadata"]["resourceVersion"] = json!("52"));
-    let contested = |repairs| Task { repairs, ..task(Reasons::PROGRESS | Reasons::EDIT) };
+    let contested = |repairs| Task { repairs, ..task(Dirty::ROLLOUT | Dirty::EDIT) };
     let (fourth, asked) = context([edited(), object(|_| {}), repaired(), written()]);
-    let done = reconcile(&fourth, contested(3)).await.expect("done");
-    assert!(done.repaired && !line(&asked.take(), STATUS).contains("Contested"));
+    let outcome = reconcile(&fourth, contested(3)).await.expect("done");
+    assert!(outcome.repaired && !line(&asked.take(), STATUS).contains("Contested"));
     let (fifth, asked) = context([edited(), object(|_| {}), repaired(), written(), posted()]);
-    let done = reconcile(&fifth, contested(4)).await.expect("done");
+    let outcome = reconcile(&fifth, contested(4)).await.expect("done");
     let asked = asked.take();
-    assert!(done.repaired && line(&asked, STATUS).contains("HorizontalPodAutoscaler"), "{asked:?}");
-    assert!(matches!(done.next, Next::Count), "and looked at when that may be over");
+    assert!(outcome.repaired && line(&asked, STATUS).contains("HorizontalPodAutoscaler"), "{asked:?}");
+    assert!(matches!(outcome.action, Action::Recheck(Dirty::COUNT)), "and looked at when that may be over");
     let said = |ago: u16| {
-        let before = done.summary.map(|before| Summary { written: before.written - ago, ..before });
+        let before = outcome.summary.map(|before| Summary { written: before.written - ago, ..before });
         Task { summary: before, ..contested(5) }
     };
     let (between, asked) = context([as_it_was()]);
     let still = reconcile(&between, said(29)).await.expect("done");
-    assert!(still.written.is_none() && asked.take().len() == 1 && matches!(still.next, Next::Count), "it stays said");
+    assert!(
+        still.written.is_none() && asked.take().len() == 1 && matches!(still.action, Action::Recheck(Dirty::COUNT)),
+        "it stays said"
+    );
     let (after, asked) = context([as_it_was(), written()]);
     reconcile(&after, said(30)).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Ready"));
@@ -143,25 +149,25 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
         (context, asked)
     };
     let (first, _) = impatient(vec![missing(), written()]);
-    let said = reconcile(&first, task(Reasons::STATUS)).await.expect("done").summary.expect("a summary");
+    let said = reconcile(&first, task(Dirty::STATUS)).await.expect("done").summary.expect("a summary");
     assert_eq!((said.phase, said.abnormal_since), (Phase::Progressing, 1000));
-    for (since, reasons, expected, is_due) in [
-        (995, Reasons::PROGRESS, None, true),
-        (990, Reasons::DUE, Some("Degraded"), false),
-        (990, Reasons::SPEC | Reasons::DEPLOYMENT, Some("Degraded"), false),
-        (990, Reasons::STATUS, Some("Progressing"), true),
-        (2000, Reasons::DUE, None, true),
+    for (since, dirty, expected, is_due) in [
+        (995, Dirty::ROLLOUT, None, true),
+        (990, Dirty::DUE, Some("Degraded"), false),
+        (990, Dirty::SPEC | Dirty::DEPLOYMENT, Some("Degraded"), false),
+        (990, Dirty::STATUS, Some("Progressing"), true),
+        (2000, Dirty::DUE, None, true),
     ] {
         let mut replies = vec![missing()];
-        if reasons.contains(Reasons::SPEC) {
+        if dirty.contains(Dirty::SPEC) {
             replies.push(missing());
         }
         replies.extend([written(), posted()]);
         let (context, asked) = impatient(replies);
         let said = Summary { abnormal_since: since, ..said };
-        let done = reconcile(&context, Task { summary: Some(said), ..task(reasons) }).await.expect("done");
+        let outcome = reconcile(&context, Task { summary: Some(said), ..task(dirty) }).await.expect("done");
         let asked = asked.take();
-        assert_eq!(written_phase(&asked), expected, "{since} {reasons:?}: {asked:?}");
-        assert_eq!(matches!(done.next, Next::Due), is_due, "{since} {reasons:?}: {done:?}");
+        assert_eq!(written_phase(&asked), expected, "{since} {dirty:?}: {asked:?}");
+        assert_eq!(matches!(outcome.action, Action::Recheck(Dirty::DUE)), is_due, "{since} {dirty:?}: {outcome:?}");
     }
 }

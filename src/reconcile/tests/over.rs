@@ -16,10 +16,10 @@ async fn replicas_that_are_lost_are_told_at_once_whatever_was_repaired_of_late()
                 json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
         })
     };
-    for reasons in [Reasons::PROGRESS, Reasons::PROGRESS | Reasons::COUNT] {
+    for dirty in [Dirty::ROLLOUT, Dirty::ROLLOUT | Dirty::COUNT] {
         let (context, asked) = context([lost(), written(), posted()]);
-        let said = Task { repairs: CONTESTED_AFTER, ..task(reasons) };
+        let said = Task { repairs: CONTESTED_AFTER, ..task(dirty) };
         reconcile(&context, said).await.expect("done");
-        assert_eq!(written_phase(&asked.take()), Some("Degraded"), "{reasons:?}");
+        assert_eq!(written_phase(&asked.take()), Some("Degraded"), "{dirty:?}");
     }
 }

@@ -10,6 +10,6 @@ async fn a_child_that_is_given_away_again_and_again_is_repaired_ever_more_slowly
     let given_away = found(|it| it["metadata"]["ownerReferences"] = json!([]));
     let adopted = found(|it| it["metadata"]["resourceVersion"] = json!("52"));
     let (context, _) = context([given_away, object(|_| {}), adopted, written()]);
-    let done = reconcile(&context, task(Reasons::DEPLOYMENT)).await.expect("done");
-    assert!(done.repaired, "it was ours before, so that this is a repair");
+    let outcome = reconcile(&context, task(Dirty::DEPLOYMENT)).await.expect("done");
+    assert!(outcome.repaired, "it was ours before, so that this is a repair");
 }

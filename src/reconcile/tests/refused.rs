@@ -1,7 +1,7 @@
 //! A status that is refused by a webhook.
 
 use super::requests::{as_it_was, context, object};
-use crate::fake_server::Reply;
+use crate::testing::fake_api_server::Reply;
 
 use super::*;
 
@@ -10,6 +10,6 @@ use super::*;
 async fn a_status_that_a_webhook_refuses_with_422_is_not_taken_for_one_of_nobody() {
     let refused = || Reply::refusal(422, "admission webhook \"w\" denied the request: no");
     let (context, _) = context([as_it_was(), refused(), object(|_| {}), refused(), object(|_| {})]);
-    let result = reconcile(&context, task(Reasons::STATUS)).await;
+    let result = reconcile(&context, task(Dirty::STATUS)).await;
     assert!(!matches!(result, Err(Error::Gone)), "{result:?}");
 }

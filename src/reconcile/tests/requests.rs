@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::controller::samples::OTHER_UID;
-use crate::fake_server::{self, Asked, Reply};
-use crate::reconcile::status::Stamps;
+use crate::model::ObservedVersions;
+use crate::testing::fake_api_server::{self, Asked, Reply};
+use crate::testing::fixtures::OTHER_UID;
 
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/ns/deployments/demo";
 pub const SERVICES: &str = "/api/v1/namespaces/ns/services";
@@ -15,10 +15,10 @@ pub const STATUS: &str = "/apis/ai.example.com/v1/namespaces/ns/inferenceservice
 pub const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
 
 pub fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
-    let (client, asked) = fake_server::client(replies);
+    let (client, asked) = fake_api_server::client(replies);
     let settings = Settings::default();
-    let (configuration, events) = (configuration(&settings), events::Limit::default());
-    (Context { client, configuration, settings, now: || 1000, events }, asked)
+    let (config_hash, events) = (config_hash(&settings), event::Limit::default());
+    (Context { client, config_hash, settings, now: || 1000, events }, asked)
 }
 
 /// One answer each: a Deployment as it should be, the status that was written, an Event.
@@ -40,7 +40,7 @@ pub fn service() -> Reply {
 
 /// As a GET answers it, with what is built.
 fn whole_service(change: fn(&mut Value)) -> Reply {
-    let task = task(Reasons::ALL);
+    let task = task(Dirty::SPEC_AND_CHILDREN);
     let mut object = service::desired("ns", "demo", task.uid, &Settings::default().server);
     object["metadata"]["resourceVersion"] = json!("61");
     change(&mut object);
@@ -80,17 +80,17 @@ pub fn object(change: fn(&mut Value)) -> Reply {
 
 /// Nothing was ever done for it.
 pub fn new() -> Task {
-    Task { summary: None, stamps: Stamps::default(), ..task(Reasons::ALL) }
+    Task { summary: None, versions: ObservedVersions::default(), ..task(Dirty::SPEC_AND_CHILDREN) }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controller() {
     let unseen = found(|it| it["status"] = json!({}));
     let (context, asked) = context([none(), service(), unseen]);
-    let done = reconcile(&context, new()).await.expect("done");
+    let outcome = reconcile(&context, new()).await.expect("done");
     assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {DEPLOYMENT}")]);
-    assert!(matches!(done.next, Next::Look) && done.written.is_none());
-    assert_eq!(done.stamps, Stamps { deployment: 51, service: 61, ..STAMPS });
+    assert!(matches!(outcome.action, Action::Recheck(Dirty::STATUS)) && outcome.written.is_none());
+    assert_eq!(outcome.versions, ObservedVersions { deployment: 51, service: 61, ..STAMPS });
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,19 +105,19 @@ async fn a_child_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_another() {
-    let said = || Task { summary: Some(ready()), ..task(Reasons::SERVICE) };
+    let said = || Task { summary: Some(ready()), ..task(Dirty::SERVICE) };
     let annotated = whole_service(|it| it["metadata"]["annotations"] = json!({"a": "b"}));
     let (touched, asked) = context([annotated]);
-    let done = reconcile(&touched, said()).await.expect("done");
+    let outcome = reconcile(&touched, said()).await.expect("done");
     assert_eq!(paths(&asked), [format!("GET {SERVICES}/demo")]);
-    assert!(!done.repaired && done.stamps.service == 61 && done.written.is_none());
+    assert!(!outcome.repaired && outcome.versions.service == 61 && outcome.written.is_none());
 
     let edited = whole_service(|it| {
         it["spec"]["ports"] = json!([{"port": 9}]);
         it["metadata"]["resourceVersion"] = json!("60");
     });
     let (edited, asked) = context([edited, as_it_was(), service(), written()]);
-    let done = reconcile(&edited, said()).await.expect("done");
+    let outcome = reconcile(&edited, said()).await.expect("done");
     assert_eq!(
         paths(&asked),
         [
@@ -127,15 +127,15 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
             format!("PATCH {STATUS}")
         ]
     );
-    assert!(done.repaired && done.written.is_some());
+    assert!(outcome.repaired && outcome.written.is_some());
 }
 
 /// What the status says of a Deployment as it was.
 fn ready() -> Summary {
     let settings = Settings::default();
-    let (configuration, found) = (configuration(&settings), deployment(|_| {}));
+    let (config_hash, found) = (config_hash(&settings), deployment(|_| {}));
     let endpoint = service::endpoint("ns", "demo", &settings);
-    let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, configuration };
+    let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, config_hash };
     let said = status::assess(&found, Patience::new(None, 10, 1000), &subject);
     status::compose(said, 1, STAMPS, &subject, None, 900).1
 }
@@ -147,8 +147,8 @@ async fn where_a_services_name_is_taken_it_is_read_and_nothing_is_made() {
         it["metadata"]["labels"] = json!({});
     });
     let (context, asked) = context([none(), Reply::refusal(409, "exists"), taken, written(), posted()]);
-    let done = reconcile(&context, new()).await.expect("done");
-    assert!(matches!(done.next, Next::Refused(Error::NameTaken { .. })), "{done:?}");
+    let outcome = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(outcome.action, Action::Rejected(Error::NameTaken { .. })), "{outcome:?}");
     assert_eq!(
         paths(&asked),
         [
@@ -164,8 +164,8 @@ async fn where_a_services_name_is_taken_it_is_read_and_nothing_is_made() {
 #[tokio::test(start_paused = true)]
 async fn where_a_service_is_refused_nothing_else_is_made() {
     let (context, asked) = context([none(), Reply::refusal(403, "quota"), written(), posted()]);
-    let done = reconcile(&context, new()).await.expect("done");
-    assert!(matches!(done.next, Next::Refused(Error::Kube(_))), "{done:?}");
+    let outcome = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(outcome.action, Action::Rejected(Error::Kube(_))), "{outcome:?}");
     assert_eq!(
         paths(&asked),
         [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {STATUS}"), format!("POST {EVENTS}")]
@@ -175,13 +175,13 @@ async fn where_a_service_is_refused_nothing_else_is_made() {
 #[tokio::test(start_paused = true)]
 async fn a_new_spec_is_applied_at_the_resource_version_that_the_watch_has_shown() {
     let (context, asked) = context([as_it_was(), written()]);
-    let done = reconcile(&context, task(Reasons::SPEC)).await.expect("done");
+    let outcome = reconcile(&context, task(Dirty::SPEC)).await.expect("done");
     let lines = asked.take();
     assert_eq!(lines.len(), 2);
     assert!(lines[0].starts_with(&format!("PATCH {DEPLOYMENT}?fieldManager=inference-operator&force=true ")));
     assert!(lines[0].contains(r#""resourceVersion":"50""#), "{}", lines[0]);
     assert!(lines[1].starts_with(&format!("PATCH {STATUS}")));
-    assert!(done.written.is_some() && matches!(done.next, Next::Settled));
+    assert!(outcome.written.is_some() && matches!(outcome.action, Action::AwaitChange));
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,7 +199,7 @@ async fn what_was_left_without_an_owner_is_taken_over_unless_its_owner_goes() {
         written(),
     ];
     let (there, asked) = context(replies);
-    let done = reconcile(&there, new()).await.expect("done");
+    let outcome = reconcile(&there, new()).await.expect("done");
     assert_eq!(
         paths(&asked),
         [
@@ -213,7 +213,7 @@ async fn what_was_left_without_an_owner_is_taken_over_unless_its_owner_goes() {
             format!("PATCH {STATUS}"),
         ]
     );
-    assert!(!done.repaired && done.written.is_some());
+    assert!(!outcome.repaired && outcome.written.is_some());
     let (goes, asked) = context([left(), object(|it| it["metadata"]["deletionTimestamp"] = json!("x"))]);
     assert!(matches!(reconcile(&goes, new()).await, Err(Error::Gone)));
     assert_eq!(asked.take().len(), 2, "nothing is given to an owner that goes");
@@ -223,12 +223,12 @@ async fn what_was_left_without_an_owner_is_taken_over_unless_its_owner_goes() {
 async fn what_the_watch_has_shown_is_looked_at_where_the_api_server_says_no_and_not_where_it_is_busy() {
     for code in [429, 503] {
         let (busy, asked) = context([Reply::refusal(code, "busy")]);
-        assert!(reconcile(&busy, task(Reasons::SPEC)).await.is_err());
+        assert!(reconcile(&busy, task(Dirty::SPEC)).await.is_err());
         assert_eq!(asked.take().len(), 1, "{code}");
     }
 
     let (conflict, asked) = context([Reply::refusal(409, "modified"), as_it_was(), as_it_was(), written()]);
-    reconcile(&conflict, task(Reasons::SPEC)).await.expect("done");
+    reconcile(&conflict, task(Dirty::SPEC)).await.expect("done");
     let (get, apply, write) = (format!("GET {DEPLOYMENT}"), format!("PATCH {DEPLOYMENT}"), format!("PATCH {STATUS}"));
     assert_eq!(paths(&asked), [apply.clone(), get, apply, write]);
 }
@@ -245,11 +245,11 @@ async fn a_refusal_that_time_mends_is_tried_again_and_any_other_is_told_to_the_u
         };
         let edited = found(if serving > 0 { is_ready } else { is_not });
         let (context, asked) = context([edited, object(|_| {}), Reply::refusal(code, "quota"), written(), posted()]);
-        let done = reconcile(&context, task(Reasons::DEPLOYMENT)).await;
+        let outcome = reconcile(&context, task(Dirty::DEPLOYMENT)).await;
         let lines = asked.take();
-        assert_eq!((done.is_ok(), written_phase(&lines)), (expected.is_some(), expected), "{code}");
-        if let Ok(done) = done {
-            assert_eq!(done.stamps.deployment_revision, STAMPS.deployment_revision, "it is not as it was written");
+        assert_eq!((outcome.is_ok(), written_phase(&lines)), (expected.is_some(), expected), "{code}");
+        if let Ok(outcome) = outcome {
+            assert_eq!(outcome.versions.deployment_revision, STAMPS.deployment_revision, "it is not as it was written");
             assert!(lines[4].contains(EVENTS) && lines[4].contains("quota"), "{lines:?}");
         }
     }
@@ -259,23 +259,23 @@ async fn a_refusal_that_time_mends_is_tried_again_and_any_other_is_told_to_the_u
 async fn a_refusal_that_the_status_tells_already_is_not_written_again() {
     let edited = || found(|it| it["metadata"]["generation"] = json!(2));
     let (first, _) = context([edited(), object(|_| {}), Reply::refusal(403, "quota"), written(), posted()]);
-    let summary = reconcile(&first, task(Reasons::DEPLOYMENT)).await.expect("done").summary;
+    let summary = reconcile(&first, task(Dirty::DEPLOYMENT)).await.expect("done").summary;
     let again = |ago: u16| {
         let summary = summary.map(|said| Summary { written: 1000 - ago, ..said });
-        Task { summary, ..task(Reasons::DEPLOYMENT) }
+        Task { summary, ..task(Dirty::DEPLOYMENT) }
     };
 
     let (same, asked) = context([edited(), object(|_| {}), Reply::refusal(403, "quota")]);
-    let done = reconcile(&same, again(60)).await.expect("done");
-    assert!(done.written.is_none() && matches!(done.next, Next::Refused(_)) && asked.take().len() == 3);
+    let outcome = reconcile(&same, again(60)).await.expect("done");
+    assert!(outcome.written.is_none() && matches!(outcome.action, Action::Rejected(_)) && asked.take().len() == 3);
 
     // And other words, which may come with each try, once in a while.
     for (ago, expected) in [(29, false), (30, true)] {
         let replies = [edited(), object(|_| {}), Reply::refusal(403, "rights"), written(), posted()];
         let (other, _) = context(replies);
-        let done = reconcile(&other, again(ago)).await.expect("done");
-        assert_eq!(done.written.is_some(), expected, "after {ago} s");
-        assert!(matches!(done.next, Next::Refused(_)));
+        let outcome = reconcile(&other, again(ago)).await.expect("done");
+        assert_eq!(outcome.written.is_some(), expected, "after {ago} s");
+        assert!(matches!(outcome.action, Action::Rejected(_)));
     }
 }
 
@@ -283,35 +283,35 @@ async fn a_refusal_that_the_status_tells_already_is_not_written_again() {
 async fn a_deployment_whose_label_is_taken_away_as_it_is_written_is_told_to_the_user() {
     let bare = found(|it| it["metadata"]["labels"] = json!({}));
     let (context, asked) = context([none(), service(), bare, written(), posted()]);
-    let done = reconcile(&context, new()).await.expect("done");
-    assert!(matches!(done.next, Next::Refused(Error::LabelTakenAway(..))), "{done:?}");
+    let outcome = reconcile(&context, new()).await.expect("done");
+    assert!(matches!(outcome.action, Action::Rejected(Error::LabelTakenAway(..))), "{outcome:?}");
     assert_eq!(written_phase(&asked.take()), Some("Failed"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_writes_only_what_is_new() {
     let (first, asked) = context([as_it_was(), written()]);
-    let done = reconcile(&first, task(Reasons::PROGRESS)).await.expect("done");
+    let outcome = reconcile(&first, task(Dirty::ROLLOUT)).await.expect("done");
     assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("PATCH {STATUS}")]);
     let (again, asked) = context([as_it_was()]);
-    let task = Task { summary: done.summary, ..task(Reasons::PROGRESS) };
-    let done = reconcile(&again, task).await.expect("done");
-    assert!(done.written.is_none() && matches!(done.next, Next::Settled) && asked.take().len() == 1);
+    let task = Task { summary: outcome.summary, ..task(Dirty::ROLLOUT) };
+    let outcome = reconcile(&again, task).await.expect("done");
+    assert!(outcome.written.is_none() && matches!(outcome.action, Action::AwaitChange) && asked.take().len() == 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_once() {
     let unseen = || found(|it| it["status"]["observedGeneration"] = json!(0));
     let (waits, asked) = context([unseen(), written()]);
-    let done = reconcile(&waits, task(Reasons::SPEC)).await.expect("done");
-    assert!(matches!(done.next, Next::Look) && asked.take().len() == 1);
+    let outcome = reconcile(&waits, task(Dirty::SPEC)).await.expect("done");
+    assert!(matches!(outcome.action, Action::Recheck(Dirty::STATUS)) && asked.take().len() == 1);
     // What somebody has only annotated will be seen, and then its watch tells.
     let (annotated, asked) = context([unseen()]);
-    let done = reconcile(&annotated, task(Reasons::PROGRESS)).await.expect("done");
-    assert!(matches!(done.next, Next::Settled) && done.written.is_none() && asked.take().len() == 1);
+    let outcome = reconcile(&annotated, task(Dirty::ROLLOUT)).await.expect("done");
+    assert!(matches!(outcome.action, Action::AwaitChange) && outcome.written.is_none() && asked.take().len() == 1);
     let (tells, asked) = context([unseen(), written()]);
-    let done = reconcile(&tells, task(Reasons::STATUS)).await.expect("done");
-    assert!(matches!(done.next, Next::Settled));
+    let outcome = reconcile(&tells, task(Dirty::STATUS)).await.expect("done");
+    assert!(matches!(outcome.action, Action::AwaitChange));
     assert_eq!(written_phase(&asked.take()), Some("Progressing"));
 }
 
@@ -324,18 +324,18 @@ async fn a_count_waits_where_no_child_was_written() {
             it["status"]["updatedReplicas"] = json!(2);
         })
     };
-    let moving = |reasons| Task { summary: Some(summary(Phase::Progressing)), ..task(reasons) };
+    let moving = |dirty| Task { summary: Some(summary(Phase::Progressing)), ..task(dirty) };
     let (waits, asked) = context([one_of_two()]);
-    let done = reconcile(&waits, moving(Reasons::PROGRESS)).await.expect("done");
-    assert!(matches!(done.next, Next::Count) && asked.take().len() == 1);
+    let outcome = reconcile(&waits, moving(Dirty::ROLLOUT)).await.expect("done");
+    assert!(matches!(outcome.action, Action::Recheck(Dirty::COUNT)) && asked.take().len() == 1);
     let (writes, asked) = context([one_of_two(), written()]);
-    let done = reconcile(&writes, moving(Reasons::PROGRESS | Reasons::STATUS)).await.expect("done");
-    assert!(matches!(done.next, Next::Settled) && asked.take().len() == 2);
+    let outcome = reconcile(&writes, moving(Dirty::ROLLOUT | Dirty::STATUS)).await.expect("done");
+    assert!(matches!(outcome.action, Action::AwaitChange) && asked.take().len() == 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_spec_is_read_again_where_the_fleet_has_none_and_never_that_of_a_successor() {
-    let bare = || Task { spec: None, ..task(Reasons::SPEC) };
+    let bare = || Task { spec: None, ..task(Dirty::SPEC) };
     let (reads, _) = context([object(|it| it["metadata"]["generation"] = json!(3)), as_it_was(), written()]);
     assert_eq!(reconcile(&reads, bare()).await.expect("done").generation, 3);
     let gone: [Reply; 3] = [
@@ -358,7 +358,7 @@ async fn a_status_that_its_schema_refuses_is_no_sign_that_somebody_else_has_the_
     {
         let replies = [as_it_was(), Reply::refusal(code, "no")].into_iter().chain(owner.map(object));
         let (context, _) = context(replies);
-        let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("refused");
+        let error = reconcile(&context, task(Dirty::ROLLOUT)).await.expect_err("refused");
         assert_eq!(matches!(error, Error::Gone), is_gone, "{error}");
     }
 }
@@ -368,6 +368,6 @@ async fn one_that_takes_too_long_makes_room_for_others() {
     let (mut context, _) = context([]);
     context.settings.deadline = Duration::from_secs(5);
     let began = tokio::time::Instant::now();
-    let error = reconcile(&context, task(Reasons::PROGRESS)).await.expect_err("too late");
+    let error = reconcile(&context, task(Dirty::ROLLOUT)).await.expect_err("too late");
     assert_eq!((error.reason(), began.elapsed()), ("Timeout", Duration::from_secs(10)), "nor was there time to tell");
 }

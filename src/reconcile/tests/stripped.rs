@@ -4,7 +4,7 @@ use super::requests::{context, found, object, posted, written, written_phase};
 use serde_json::json;
 
 use super::*;
-use crate::fake_server::Reply;
+use crate::testing::fake_api_server::Reply;
 
 /// Rolled out once, and without a replica; the answer to an apply too has the label as the policy wants it.
 fn held() -> Reply {
@@ -22,13 +22,13 @@ async fn replicas_that_are_late_are_missed_also_where_a_policy_holds_a_label() {
     let (mut context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
     context.settings.server.load_seconds = 100;
     let said = Summary { abnormal_since: 10, was_ready: false, ..summary(Phase::Progressing) };
-    reconcile(&context, Task { summary: Some(said), ..task(Reasons::DUE) }).await.expect("done");
+    reconcile(&context, Task { summary: Some(said), ..task(Dirty::DUE) }).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn replicas_that_are_lost_are_missed_also_where_a_policy_holds_a_label() {
     let (context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
-    reconcile(&context, task(Reasons::PROGRESS)).await.expect("done");
+    reconcile(&context, task(Dirty::ROLLOUT)).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));
 }

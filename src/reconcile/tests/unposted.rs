@@ -6,7 +6,7 @@ use super::requests::{STATUS, context, written};
 use serde_json::json;
 
 use super::*;
-use crate::fake_server::{Part, Reply};
+use crate::testing::fake_api_server::{Part, Reply};
 
 fn lost() -> Value {
     let mut object = deployment_json();
@@ -22,10 +22,10 @@ async fn an_event_that_is_not_answered_changes_no_status() {
     // As any real answer, it takes its time; that of the Event waits for ever.
     let lost = Reply::parts([Part::Pause(Duration::from_millis(10)), Part::Text(lost().to_string())]);
     let (context, asked) = context([lost, written()]);
-    let done = reconcile(&context, task(Reasons::PROGRESS)).await;
+    let outcome = reconcile(&context, task(Dirty::ROLLOUT)).await;
     let asked = asked.take();
     let writes: Vec<&String> = asked.iter().filter(|line| line.contains(STATUS)).collect();
     assert!(writes[0].contains("ReplicasUnavailable"), "{writes:?}");
     assert_eq!(writes.len(), 1, "{writes:?}");
-    assert!(done.is_ok_and(|done| done.written.is_some()), "what was written is known");
+    assert!(outcome.is_ok_and(|outcome| outcome.written.is_some()), "what was written is known");
 }

@@ -1,0 +1,407 @@
+//! All InferenceServices, one Record each, found by namespace and name. Kept by the controller,
+//! which tells it what the watches bring; must never hold an object as the API server sent it.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+
+use crate::api::Phase;
+use crate::controller::name_arena::{NameArena, NameRef};
+use crate::controller::record::{ChildKind, Flags, Record, TaskStart};
+use crate::controller::spec_cache::SpecCache;
+use crate::error::Error;
+use crate::model::Dirty;
+use crate::model::view::{InferenceServiceView, Meta, RawSpec};
+use crate::model::{Outcome, Task};
+
+/// Where a Record is. Stays the same while the InferenceService exists.
+pub type Slot = u32;
+
+pub struct Index {
+    config_hash: u64,
+    /// The children's lists have been read: a status can no longer be confirmed by them.
+    children_listed: bool,
+    records: Vec<Option<Record>>,
+    free: Vec<Slot>,
+    /// Slots by the hash of namespace and name.
+    slots: HashTable<Slot>,
+    hasher: RandomState,
+    names: NameArena,
+    namespaces: Vec<Namespace>,
+    latest_namespace: usize,
+    /// Of what waits for its turn.
+    specs: SpecCache,
+    counts: Counts,
+}
+
+/// Its place is used again when no InferenceService is left in it, and has no name until then.
+struct Namespace {
+    name: Box<str>,
+    inference_services: u32,
+    /// It is being deleted, from which there is no way back: nothing is done in it any more.
+    terminating: bool,
+}
+
+/// Counts over all records, kept up to date by whatever changes one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// InferenceServices in each phase, in the order of `Phase::ALL`.
+    pub phases: [u32; Phase::ALL.len()],
+    /// InferenceServices whose last attempt has failed.
+    pub failing: u32,
+}
+
+impl Counts {
+    fn add(&mut self, record: &Record) {
+        self.phases[record.phase().unwrap_or_default() as usize] += 1;
+        self.failing += u32::from(record.failures > 0);
+    }
+
+    fn subtract(&mut self, record: &Record) {
+        self.phases[record.phase().unwrap_or_default() as usize] -= 1;
+        self.failing -= u32::from(record.failures > 0);
+    }
+}
+
+impl Index {
+    pub fn new(config_hash: u64) -> Index {
+        Index {
+            config_hash,
+            children_listed: false,
+            records: Vec::new(),
+            free: Vec::new(),
+            slots: HashTable::new(),
+            hasher: RandomState::new(),
+            names: NameArena::default(),
+            namespaces: Vec::new(),
+            latest_namespace: 0,
+            specs: SpecCache::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn get(&self, slot: Slot) -> Option<&Record> {
+        self.records.get(slot as usize)?.as_ref()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Record)> {
+        (0..).zip(&self.records).filter_map(|(slot, record)| Some((slot, record.as_ref()?)))
+    }
+
+    pub fn namespace(&self, record: &Record) -> &str {
+        &self.namespaces[record.namespace as usize].name
+    }
+
+    pub fn name(&self, record: &Record) -> &str {
+        self.names.get(record.name)
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Bytes of the names of all InferenceServices.
+    pub fn name_bytes(&self) -> usize {
+        self.names.living()
+    }
+
+    /// How many specs wait for their turn.
+    pub fn specs(&self) -> usize {
+        self.specs.len()
+    }
+
+    /// Takes in an InferenceService; where it is kept. None: its name is no name.
+    pub fn observe(&mut self, object: InferenceServiceView, listed: bool) -> Option<Slot> {
+        let found = self.find(&object.meta.namespace, &object.meta.name);
+        let Some(slot) = found else { return self.insert(object) };
+        let config_hash = self.config_hash;
+        let mut is_made_anew = false;
+        let is_latest = self.with(slot, |record| {
+            record.flags.set(Flags::LISTED, true);
+            let seen = object.meta.resource_version;
+            // A list is right even where it goes back in time; an event from the past is not.
+            let news = if listed { seen != record.resource_version } else { seen > record.resource_version };
+            is_made_anew = record.uid != object.meta.uid;
+            let is_news = news || record.flags.contains(Flags::GONE) || is_made_anew;
+            if is_news {
+                record.observe(&object, config_hash);
+            }
+            is_news && object.meta.generation == record.generation
+        });
+        if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
+            self.namespaces[namespace as usize].terminating = false;
+        }
+        if is_latest {
+            self.keep_spec(slot, object.spec);
+        }
+        Some(slot)
+    }
+
+    fn insert(&mut self, object: InferenceServiceView) -> Option<Slot> {
+        let Meta { namespace, name, .. } = &object.meta;
+        let hash = self.hash(namespace, name);
+        let place = self.names.add(name)?;
+        let namespace = self.enter(namespace);
+        let record = Record::new(namespace, place, &object, self.config_hash, !self.children_listed);
+        self.counts.add(&record);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.records.push(None);
+            // u32 slots: 4 billion InferenceServices do not fit into any datastore.
+            Slot::try_from(self.records.len() - 1).unwrap_or(Slot::MAX)
+        });
+        self.records[slot as usize] = Some(record);
+        let Index { slots, hasher, records, names, namespaces, .. } = self;
+        slots.insert_unique(hash, slot, |&slot| {
+            records[slot as usize].as_ref().map_or(0, |record| {
+                hasher.hash_one((&*namespaces[record.namespace as usize].name, names.get(record.name)))
+            })
+        });
+        self.keep_spec(slot, object.spec);
+        Some(slot)
+    }
+
+    /// The InferenceService was deleted. Where work on it is in flight, it goes when that lands.
+    pub fn remove(&mut self, namespace: &str, name: &str) {
+        if let Some(slot) = self.find(namespace, name) {
+            self.remove_slot(slot);
+        }
+    }
+
+    fn remove_slot(&mut self, slot: Slot) {
+        let Some(record) = self.records[slot as usize].as_mut() else { return };
+        if record.flags.contains(Flags::IN_FLIGHT) {
+            record.flags.set(Flags::GONE, true);
+            return;
+        }
+        let Some(record) = self.get(slot) else { return };
+        let hash = self.hash(self.namespace(record), self.name(record));
+        if let Ok(entry) = self.slots.find_entry(hash, |&found| found == slot) {
+            entry.remove();
+        }
+        self.specs.take(slot);
+        if let Some(record) = self.records[slot as usize].take() {
+            self.counts.subtract(&record);
+            self.leave(record.namespace);
+            self.forget(record.name);
+        }
+        self.free.push(slot);
+    }
+
+    fn forget(&mut self, name: NameRef) {
+        self.names.remove(name);
+        if self.names.wants_compaction() {
+            self.names.compact(self.records.iter_mut().flatten().map(|record| &mut record.name));
+        }
+    }
+
+    /// Takes in a child; the slot where that is news. A child of nobody we know is no news: an
+    /// InferenceService that appears later reads its children anyway.
+    pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, listed: bool) -> Option<Slot> {
+        let slot = self.find(&child.namespace, &child.name)?;
+        self.with(slot, |record| record.observe_child(kind, child, listed)).then_some(slot)
+    }
+
+    pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> Option<Slot> {
+        let slot = self.find(&child.namespace, &child.name)?;
+        self.with(slot, |record| record.observe_child_gone(kind, child)).then_some(slot)
+    }
+
+    /// Time passes: of what was repaired lately, so many repairs each are forgotten.
+    pub fn forget_repairs(&mut self, count: u8) {
+        for record in self.records.iter_mut().flatten() {
+            record.repairs = record.repairs.saturating_sub(count);
+        }
+    }
+
+    /// Nothing is done in the record's namespace any more. Returns whether that is news.
+    pub fn namespace_terminates(&mut self, slot: Slot) -> bool {
+        let Some(namespace) = self.get(slot).map(|record| record.namespace) else { return false };
+        let is_news = !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true);
+        if is_news {
+            for record in self.records.iter_mut().flatten().filter(|record| record.namespace == namespace) {
+                self.counts.subtract(record);
+                record.failures = 0;
+                self.counts.add(record);
+            }
+        }
+        is_news
+    }
+
+    /// Is there nothing to do until something changes?
+    pub fn is_at_rest(&self, record: &Record) -> bool {
+        record.is_settled() || self.namespaces[record.namespace as usize].terminating
+    }
+
+    /// A list begins: whatever it does not name is not there any more.
+    pub fn list_begins(&mut self, list: ListKind) {
+        for record in self.records.iter_mut().flatten() {
+            record.flags.set(list.mark(), false);
+        }
+        if list == ListKind::InferenceServices {
+            // What is there now may have been made again.
+            self.namespaces.iter_mut().for_each(|namespace| namespace.terminating = false);
+        }
+    }
+
+    /// The list is complete. Returns the slots of which something vanished.
+    pub fn list_ends(&mut self, list: ListKind) -> Vec<Slot> {
+        let unnamed: Vec<Slot> =
+            self.iter().filter(|(_, record)| !record.flags.contains(list.mark())).map(|(slot, _)| slot).collect();
+        match list {
+            ListKind::InferenceServices => {
+                for slot in unnamed {
+                    self.remove_slot(slot);
+                }
+                Vec::new()
+            }
+            ListKind::Children(kind) => {
+                unnamed.into_iter().filter(|&slot| self.with(slot, |record| record.child_vanished(kind))).collect()
+            }
+        }
+    }
+
+    /// From now on a status is not trusted without a look at the children.
+    pub fn children_are_listed(&mut self) {
+        self.children_listed = true;
+    }
+
+    /// Work begins, unless there is none.
+    pub fn depart(&mut self, slot: Slot) -> Option<Task> {
+        let record = self.get(slot)?;
+        if self.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) {
+            return None;
+        }
+        let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
+        let spec = self.specs.take(slot);
+        Some(self.with(slot, |record| record.depart(namespace, name, spec)))
+    }
+
+    /// Work ended, well or not. False: the API server has not kept all of the status that was written.
+    pub fn land(&mut self, slot: Slot, start: &TaskStart, result: Result<Outcome, Error>) -> bool {
+        let config_hash = self.config_hash;
+        let Some(record) = self.get(slot) else { return true };
+        if record.flags.contains(Flags::GONE) {
+            self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
+            self.remove_slot(slot);
+            return true;
+        }
+        if record.uid != start.uid {
+            // It was made anew meanwhile, and what was done was for its predecessor.
+            self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
+            return true;
+        }
+        let Ok(outcome) = result else {
+            let is_over = self.namespaces[record.namespace as usize].terminating;
+            self.with(slot, |record| {
+                record.fail(start);
+                // Of what is not tried any more nobody has to wait for the next try.
+                record.failures *= u8::from(!is_over);
+            });
+            return true;
+        };
+        let before = record.resource_version;
+        let is_kept = self.with(slot, |record| record.land(start, &outcome, config_hash));
+        let after = self.get(slot).map(|record| (record.resource_version, record.generation));
+        let is_latest = |written: &InferenceServiceView| {
+            after.is_some_and(|(version, generation)| version != before && written.meta.generation == generation)
+        };
+        if let Some(written) = outcome.written.filter(|written| is_latest(written)) {
+            self.keep_spec(slot, written.spec);
+        } else if !self.is_spec_due(slot) {
+            // It came while work was in flight that has read it too, or a later one.
+            self.specs.take(slot);
+        }
+        is_kept
+    }
+
+    /// Changes a record that is there, and keeps count of what that changes.
+    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record) -> T) -> T {
+        let record = self.records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
+        self.counts.subtract(record);
+        let result = change(record);
+        self.counts.add(record);
+        result
+    }
+
+    /// The latest spec, where it is about to be acted on.
+    fn keep_spec(&mut self, slot: Slot, spec: RawSpec) {
+        if self.is_spec_due(slot) {
+            self.specs.keep(slot, spec);
+        } else {
+            self.specs.take(slot);
+        }
+    }
+
+    fn is_spec_due(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(|record| record.dirty.contains(Dirty::SPEC))
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Slot> {
+        let hash = self.hash(namespace, name);
+        let same = |slot: &Slot| {
+            self.get(*slot).is_some_and(|record| self.name(record) == name && self.namespace(record) == namespace)
+        };
+        self.slots.find(hash, same).copied()
+    }
+
+    fn hash(&self, namespace: &str, name: &str) -> u64 {
+        self.hasher.hash_one((namespace, name))
+    }
+
+    /// The place of the namespace of one more InferenceService.
+    fn enter(&mut self, namespace: &str) -> u32 {
+        let is_it = |known: &Namespace| &*known.name == namespace;
+        // Lists come sorted by namespace.
+        let latest = Some(self.latest_namespace).filter(|&latest| self.namespaces.get(latest).is_some_and(is_it));
+        let known = latest.or_else(|| self.namespaces.iter().position(is_it));
+        let empty = || self.namespaces.iter().position(|known| known.inference_services == 0);
+        let position = known.or_else(empty).unwrap_or(self.namespaces.len());
+        if position == self.namespaces.len() {
+            self.namespaces.push(Namespace { name: Box::default(), inference_services: 0, terminating: false });
+        }
+        self.latest_namespace = position;
+        let entered = &mut self.namespaces[position];
+        if entered.inference_services == 0 {
+            entered.name = namespace.into();
+        }
+        entered.inference_services += 1;
+        // Nothing is made in a namespace that goes.
+        entered.terminating = false;
+        u32::try_from(position).unwrap_or(u32::MAX)
+    }
+
+    fn leave(&mut self, namespace: u32) {
+        let left = &mut self.namespaces[namespace as usize];
+        left.inference_services -= 1;
+        if left.inference_services == 0 {
+            (left.name, left.terminating) = (Box::default(), false);
+        }
+    }
+}
+
+/// What a watch lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    InferenceServices,
+    Children(ChildKind),
+}
+
+impl ListKind {
+    fn mark(self) -> Flags {
+        match self {
+            ListKind::InferenceServices => Flags::LISTED,
+            ListKind::Children(kind) => kind.listed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

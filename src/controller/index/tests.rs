@@ -1,0 +1,418 @@
+//! What the fleet makes of what the watches bring: when an InferenceService is settled, and when
+//! it is not.
+
+#![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
+
+mod memory;
+mod namespaces;
+mod news;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::Dirty;
+use crate::model::ObservedVersions;
+use crate::model::view::DeploymentView;
+use crate::model::{Action, Outcome};
+use crate::reconcile::plan;
+use crate::testing::fixtures::{
+    CONFIG_HASH, OTHER_UID, STAMPS, UID, child, child_of_uid, object, outcome, ready, status_of,
+};
+
+/// After a restart: everything was listed, and is as the status says.
+fn settled() -> (Index, Slot) {
+    let mut index = Index::new(CONFIG_HASH);
+    let slot = list(&mut index, ready(100, 1));
+    assert_eq!(dirty(&index, slot), Dirty::empty());
+    (index, slot)
+}
+
+fn list(index: &mut Index, object: InferenceServiceView) -> Slot {
+    index.list_begins(ListKind::InferenceServices);
+    let slot = index.observe(object, true).expect("a name");
+    index.list_ends(ListKind::InferenceServices);
+    for (kind, version) in [(ChildKind::Deployment, STAMPS.deployment), (ChildKind::Service, STAMPS.service)] {
+        index.list_begins(ListKind::Children(kind));
+        index.observe_child(kind, &child(version, u32::from(kind == ChildKind::Deployment), UID), true);
+        index.list_ends(ListKind::Children(kind));
+    }
+    index.children_are_listed();
+    slot
+}
+
+fn see(index: &mut Index, object: InferenceServiceView) {
+    index.observe(object, false);
+}
+
+fn see_child(index: &mut Index, kind: ChildKind, child: &Meta) {
+    index.observe_child(kind, child, false);
+}
+
+fn list_child(index: &mut Index, kind: ChildKind, child: &Meta) {
+    index.observe_child(kind, child, true);
+}
+
+fn see_child_gone(index: &mut Index, kind: ChildKind, child: &Meta) {
+    index.observe_child_gone(kind, child);
+}
+
+/// What is done to the fleet, and the reasons that it leaves.
+type Case = (&'static str, fn(&mut Index), Dirty);
+
+fn dirty(index: &Index, slot: Slot) -> Dirty {
+    index.get(slot).expect("a record").dirty
+}
+
+#[test]
+fn after_a_restart_what_is_as_its_status_says_is_settled() {
+    let (mut index, slot) = settled();
+    assert!(index.depart(slot).is_none());
+    assert_eq!(index.counts().phases[Phase::Ready as usize], 1);
+}
+
+#[test]
+fn after_a_restart_what_the_status_cannot_vouch_for_is_not_settled() {
+    let mut tampered = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
+    tampered["readyReplicas"] = json!(9);
+    for (what, object, expected) in [
+        ("no status", object(UID, 100, 1, Value::Null), Dirty::SPEC_AND_CHILDREN),
+        ("a newer spec", object(UID, 100, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), Dirty::SPEC),
+        (
+            "another configuration",
+            object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady")),
+            Dirty::SPEC_AND_CHILDREN,
+        ),
+        ("a status that somebody changed", object(UID, 100, 1, tampered), Dirty::SPEC_AND_CHILDREN),
+        (
+            "a taken name",
+            object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Failed, "NameTaken")),
+            Dirty::SPEC_AND_CHILDREN,
+        ),
+        (
+            "a refused write",
+            object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Pending, "ApiServerRefused")),
+            Dirty::SPEC_AND_CHILDREN,
+        ),
+        (
+            "a bad spec waits for its user",
+            object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Failed, "InvalidGpuType")),
+            Dirty::empty(),
+        ),
+    ] {
+        let mut index = Index::new(CONFIG_HASH);
+        let slot = list(&mut index, object);
+        assert_eq!(dirty(&index, slot), expected, "{what}");
+    }
+}
+
+#[test]
+fn each_change_has_its_reason() {
+    let cases: [Case; 15] = [
+        ("a spec", |index| see(index, object(UID, 101, 2, Value::Null)), Dirty::SPEC_AND_CHILDREN),
+        ("an annotation", |index| see(index, ready(101, 1)), Dirty::empty()),
+        ("an event from the past", |index| see(index, object(UID, 99, 1, Value::Null)), Dirty::empty()),
+        ("made anew", |index| see(index, object(OTHER_UID, 101, 1, Value::Null)), Dirty::SPEC_AND_CHILDREN),
+        ("a Deployment's status", |index| see_child(index, ChildKind::Deployment, &child(51, 1, UID)), Dirty::ROLLOUT),
+        (
+            "a Deployment's spec",
+            |index| see_child(index, ChildKind::Deployment, &child(51, 2, UID)),
+            Dirty::ROLLOUT | Dirty::EDIT,
+        ),
+        (
+            "a Deployment that is to go",
+            |index| see_child(index, ChildKind::Deployment, &Meta { deleting: true, ..child(51, 2, UID) }),
+            Dirty::DEPLOYMENT,
+        ),
+        (
+            "a Deployment of another spec in a list",
+            |index| list_child(index, ChildKind::Deployment, &child(51, 2, UID)),
+            Dirty::DEPLOYMENT,
+        ),
+        (
+            "a Deployment from the past",
+            |index| see_child(index, ChildKind::Deployment, &child(49, 2, UID)),
+            Dirty::empty(),
+        ),
+        ("a list from the past", |index| list_child(index, ChildKind::Deployment, &child(49, 1, UID)), Dirty::ROLLOUT),
+        (
+            "a Deployment gone",
+            |index| see_child_gone(index, ChildKind::Deployment, &child(51, 1, UID)),
+            Dirty::DEPLOYMENT,
+        ),
+        (
+            "a Deployment that was gone before",
+            |index| see_child_gone(index, ChildKind::Deployment, &child(49, 1, UID)),
+            Dirty::empty(),
+        ),
+        (
+            "a Deployment that lost its owner",
+            |index| see_child(index, ChildKind::Deployment, &child(51, 1, OTHER_UID)),
+            Dirty::DEPLOYMENT,
+        ),
+        ("a Service", |index| see_child(index, ChildKind::Service, &child(61, 0, UID)), Dirty::SERVICE),
+        ("a Service gone", |index| see_child_gone(index, ChildKind::Service, &child(61, 0, UID)), Dirty::SERVICE),
+    ];
+    for (what, change, expected) in cases {
+        let (mut index, slot) = settled();
+        change(&mut index);
+        assert_eq!(dirty(&index, slot), expected, "{what}");
+    }
+    // The same child of somebody we do not know is no news.
+    let (mut index, _) = settled();
+    let mut stranger = child(51, 1, UID);
+    stranger.name = "stranger".into();
+    assert_eq!(index.observe_child(ChildKind::Deployment, &stranger, false), None);
+}
+
+#[test]
+fn what_a_new_list_does_not_name_is_gone() {
+    let (mut index, slot) = settled();
+    index.list_begins(ListKind::Children(ChildKind::Deployment));
+    assert_eq!(index.list_ends(ListKind::Children(ChildKind::Deployment)), [slot]);
+    assert_eq!(dirty(&index, slot), Dirty::DEPLOYMENT);
+    index.list_begins(ListKind::InferenceServices);
+    index.list_ends(ListKind::InferenceServices);
+    assert!(index.is_empty());
+    assert_eq!(*index.counts(), Counts::default());
+}
+
+#[test]
+fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_answer() {
+    let after = ObservedVersions { deployment: 70, service: 71, ..STAMPS };
+    for echo_first in [true, false] {
+        let mut index = Index::new(CONFIG_HASH);
+        index.children_are_listed();
+        let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
+        let task = index.depart(slot).expect("work");
+        let start = TaskStart::from(&task);
+        let echo = |index: &mut Index| {
+            index.observe_child(ChildKind::Deployment, &child(70, 1, UID), false);
+            index.observe_child(ChildKind::Service, &child(71, 0, UID), false);
+            index.observe(ready(110, 1), false);
+        };
+        if echo_first {
+            echo(&mut index);
+        }
+        index.land(slot, &start, Ok(outcome(1, after, Some(ready(110, 1)))));
+        if !echo_first {
+            echo(&mut index);
+        }
+        assert_eq!(dirty(&index, slot), Dirty::empty(), "echo first: {echo_first}");
+    }
+}
+
+#[test]
+fn what_changes_while_work_is_in_flight_is_not_lost() {
+    let cases: [Case; 5] = [
+        (
+            "a spec",
+            |index| see(index, object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"))),
+            Dirty::SPEC,
+        ),
+        ("a Deployment", |index| see_child(index, ChildKind::Deployment, &child(90, 2, UID)), Dirty::ROLLOUT),
+        (
+            "a Deployment gone",
+            |index| see_child_gone(index, ChildKind::Deployment, &child(90, 1, UID)),
+            Dirty::DEPLOYMENT,
+        ),
+        ("a Service", |index| see_child(index, ChildKind::Service, &child(90, 0, UID)), Dirty::SERVICE),
+        ("made anew", |index| see(index, object(OTHER_UID, 105, 1, Value::Null)), Dirty::SPEC_AND_CHILDREN),
+    ];
+    for (what, change, expected) in cases {
+        let (mut index, slot) = settled();
+        index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+        let task = index.depart(slot).expect("work");
+        let start = TaskStart::from(&task);
+        change(&mut index);
+        assert!(index.depart(slot).is_none(), "{what}: never twice at once");
+        index.land(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None)));
+        assert!(dirty(&index, slot).contains(expected), "{what}: {:?}", dirty(&index, slot));
+        assert!(index.depart(slot).is_some(), "{what}");
+    }
+}
+
+#[test]
+fn a_spec_that_an_answer_brings_is_not_lost() {
+    let (mut index, slot) = settled();
+    index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    let mut written = ready(110, 1);
+    written.meta.generation = 2;
+    index.land(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, Some(written))));
+    // Its event comes later and is older than the answer.
+    index.observe(object(UID, 109, 2, Value::Null), false);
+    assert_eq!(dirty(&index, slot), Dirty::SPEC);
+    let task = index.depart(slot).expect("work");
+    assert!(task.generation == 2 && task.spec.is_some(), "{task:?}");
+}
+
+#[test]
+fn what_failed_keeps_its_reasons() {
+    let (mut index, slot) = settled();
+    index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    index.land(slot, &start, Err(Error::Gone));
+    let record = index.get(slot).expect("a record");
+    assert_eq!((record.dirty, record.failures), (Dirty::SERVICE, 1));
+}
+
+#[test]
+fn one_that_is_deleted_in_flight_goes_when_it_lands() {
+    let (mut index, slot) = settled();
+    index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    index.remove("ns", "demo");
+    assert_eq!(index.len(), 1);
+    index.land(slot, &start, Err(Error::Gone));
+    assert!(index.is_empty());
+}
+
+#[test]
+fn one_that_is_made_anew_in_flight_starts_from_nothing() {
+    let (mut index, slot) = settled();
+    index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    index.remove("ns", "demo");
+    assert_eq!(index.observe(object(OTHER_UID, 120, 1, Value::Null), false), Some(slot));
+    assert!(index.depart(slot).is_none(), "never twice at once for one name");
+    index.land(slot, &start, Ok(outcome(1, STAMPS, None)));
+    let task = index.depart(slot).expect("work");
+    assert_eq!(
+        (task.uid.to_string().as_str(), task.dirty, task.versions),
+        (OTHER_UID, Dirty::SPEC_AND_CHILDREN, ObservedVersions::default())
+    );
+}
+
+#[test]
+fn a_deployment_that_was_made_anew_and_has_come_to_the_same_generation_is_looked_at_as_another_one() {
+    let (mut index, slot) = settled();
+    assert!(index.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), false).is_some());
+    assert_eq!(dirty(&index, slot), Dirty::ROLLOUT | Dirty::EDIT);
+    let versions = index.depart(slot).expect("work").versions;
+    let other = DeploymentView { meta: child_of_uid(OTHER_UID, 70, 1, UID), ..DeploymentView::default() };
+    assert!(!plan::is_as_left(&versions, &other));
+}
+
+#[test]
+fn children_of_one_that_is_being_deleted_are_left_alone() {
+    let (mut index, slot) = settled();
+    let mut dying = ready(101, 1);
+    dying.meta.deleting = true;
+    index.observe(dying, false);
+    index.observe_child_gone(ChildKind::Deployment, &child(70, 1, UID));
+    assert!(index.depart(slot).is_none());
+}
+
+#[test]
+fn a_slot_is_used_again_and_nothing_is_left_of_what_went() {
+    let mut index = Index::new(CONFIG_HASH);
+    let count = 522;
+    for number in 0..count {
+        let mut object = object(UID, 100, 1, Value::Null);
+        object.meta.name = format!("demo-{number}");
+        index.observe(object, false);
+    }
+    assert_eq!(index.specs.len(), count);
+    for number in 0..count {
+        index.remove("ns", &format!("demo-{number}"));
+    }
+    assert_eq!((index.len(), *index.counts(), index.specs.len()), (0, Counts::default(), 0));
+    assert_eq!(index.namespaces.len(), 1);
+    index.observe(ready(100, 1), false);
+    assert_eq!(index.records.len(), count);
+}
+
+#[test]
+fn namespaces_that_come_and_go_leave_nothing_behind() {
+    let mut index = Index::new(CONFIG_HASH);
+    let in_namespace = |namespace: String, name: &str| {
+        let mut object = object(UID, 100, 1, Value::Null);
+        (object.meta.namespace, object.meta.name) = (namespace, name.into());
+        object
+    };
+    let kept = index.observe(in_namespace("kept".into(), "demo"), false).expect("a name");
+    for number in 0..1000 {
+        let namespace = format!("run-{number}");
+        for name in ["one", "two"] {
+            index.observe(in_namespace(namespace.clone(), name), false).expect("a name");
+        }
+        for name in ["one", "two"] {
+            index.remove(&namespace, name);
+        }
+    }
+    assert_eq!((index.len(), index.namespaces.len(), index.records.len()), (1, 2, 3));
+    let record = index.get(kept).expect("a record");
+    assert_eq!((index.namespace(record), index.name(record)), ("kept", "demo"));
+}
+
+#[test]
+fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
+    let mut index = Index::new(CONFIG_HASH);
+    let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
+    index.children_are_listed();
+    let task = index.depart(slot).expect("work");
+    let refused = Outcome {
+        action: Action::Rejected(Error::MissingField("model")),
+        ..outcome(1, ObservedVersions::default(), None)
+    };
+    index.land(slot, &TaskStart::from(&task), Ok(refused));
+    assert!(index.depart(slot).is_none(), "waits for the user");
+    see(&mut index, object(UID, 110, 2, status_of(1, CONFIG_HASH, Phase::Failed, "MissingField")));
+    assert!(index.depart(slot).expect("work").dirty.contains(Dirty::SERVICE));
+}
+
+/// Found by the simulation, seed 294: the edit was looked at, and nothing repaired it.
+#[test]
+fn a_service_that_was_edited_while_the_spec_was_refused_is_repaired_once_it_is_mended() {
+    let mut index = Index::new(CONFIG_HASH);
+    let mut status = status_of(1, CONFIG_HASH, Phase::Failed, "InvalidGpuType");
+    status["observed"]["deploymentRevision"] = json!(0);
+    let slot = list(&mut index, object(UID, 100, 1, status));
+    assert_eq!(dirty(&index, slot), Dirty::empty());
+    see(&mut index, object(UID, 110, 2, status_of(1, CONFIG_HASH, Phase::Failed, "InvalidGpuType")));
+    assert!(index.depart(slot).expect("work").dirty.contains(Dirty::SERVICE));
+}
+
+/// The status was true once, so its checksum is right.
+#[test]
+fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
+    let lie = |version| object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
+    let (mut index, slot) = settled();
+    see(&mut index, lie(101));
+    assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
+
+    // While a look is in flight that has nothing to write.
+    let (mut index, slot) = settled();
+    let right = index.get(slot).expect("a record").summary;
+    index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    see(&mut index, lie(101));
+    let looked = Outcome { summary: right, ..outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None) };
+    index.land(slot, &start, Ok(looked));
+    assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
+}
+
+#[test]
+fn repairs_are_counted_and_forgotten_with_time() {
+    let (mut index, slot) = settled();
+    let mut version = 80;
+    let mut repair = |index: &mut Index| {
+        version += 1;
+        index.observe_child(ChildKind::Deployment, &child(version, version.try_into().expect("small"), UID), false);
+        let start = TaskStart::from(&index.depart(slot).expect("work"));
+        version += 1;
+        let versions =
+            ObservedVersions { deployment: version, deployment_revision: version.try_into().expect("small"), ..STAMPS };
+        let summary = index.get(slot).expect("a record").summary;
+        index.land(slot, &start, Ok(Outcome { summary, repaired: true, ..outcome(1, versions, None) }));
+    };
+    repair(&mut index);
+    repair(&mut index);
+    let repairs = |index: &Index| index.get(slot).expect("a record").repairs;
+    assert_eq!(repairs(&index), 2);
+    index.forget_repairs(1);
+    assert_eq!(repairs(&index), 1);
+    // A user who changes the spec is served at once.
+    see(&mut index, object(UID, 200, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")));
+    assert_eq!((repairs(&index), dirty(&index, slot)), (0, Dirty::SPEC));
+}

@@ -1,0 +1,12 @@
+//! Talks to the API server: requests and answers, watches, TLS, tokens. Used by controller and reconcile; must never
+//! know what an InferenceService is.
+
+pub mod backoff;
+pub mod client;
+pub mod prune;
+pub mod refusal;
+pub mod request;
+pub mod resource;
+pub mod tls;
+pub mod token;
+pub mod watch;

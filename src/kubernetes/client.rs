@@ -1,0 +1,264 @@
+//! The kube::Client of an operator inside a cluster: one CA, a token that rotates, deadlines, and
+//! nothing that kube's own Config would link. Called by main; must never log a token.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use tower::{BoxError, Service};
+
+use crate::kubernetes::tls;
+use crate::kubernetes::token::Token;
+use crate::settings::Settings;
+use crate::telemetry::metrics::Metrics;
+
+/// The smallest buffer that hyper takes: what arrives is read at once. Longer heads are refused, and those of more than
+/// 100 headers, which is hyper's own limit. An API server sends at most 4,096 characters of warnings.
+const READ_BUFFER: usize = 8192;
+
+/// Idle connections other than the watches' are closed after this time.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why no client could be made: one line for a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ClientError(String);
+
+/// A client for the cluster that this process runs in, or that the kubeconfig names.
+#[cfg_attr(not(feature = "kubeconfig"), allow(clippy::unused_async))] // one signature for both builds
+pub async fn connect(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
+    #[cfg(feature = "kubeconfig")]
+    if settings.kubeconfig.is_some() || settings.context.is_some() || !settings.service_account.exists() {
+        return from_kubeconfig(settings).await;
+    }
+    in_cluster(settings, metrics)
+}
+
+#[cfg(feature = "kubeconfig")]
+async fn from_kubeconfig(settings: &Settings) -> Result<kube::Client, ClientError> {
+    use kube::config::{KubeConfigOptions, Kubeconfig};
+    let refused = |error: &dyn std::fmt::Display| ClientError(format!("kubeconfig: {error}"));
+    let kubeconfig = match &settings.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig.map_err(|error| refused(&error))?, &options).await;
+    kube::Client::try_from(config.map_err(|error| refused(&error))?).map_err(|error| refused(&error))
+}
+
+/// Reads the ServiceAccount's folder; where the API server is, Kubernetes says in the environment.
+fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
+    let folder = &settings.service_account;
+    let authority = api_server()?;
+    let ca = Arc::new(Ca::new(folder.join("ca.crt")));
+    ca.connector()?;
+    let token = Token::new(folder.join("token"));
+    token.header().map_err(|error| ClientError(error.to_string()))?;
+    let connect = tower::service_fn(move |address: Uri| {
+        let connector = ca.connector();
+        Box::pin(async move { connector?.call(address).await.map_err(tls::in_words) })
+    });
+    let server = Arc::new(Server { authority, token, http: http(connect), metrics });
+    let service = tower::service_fn(move |request| {
+        let server = server.clone();
+        async move { server.send(request).await }
+    });
+    Ok(kube::Client::new(service, "default"))
+}
+
+/// Not with kube's own Body: hyper would have to print its error, and that links a YAML parser.
+type Http<C> = hyper_util::client::legacy::Client<C, Full<Bytes>>;
+
+fn http<C: Connect + Clone>(connect: C) -> Http<C> {
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .http1_read_buf_exact_size(READ_BUFFER)
+        .build(connect)
+}
+
+fn api_server() -> Result<Authority, ClientError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let missing = |name: &str| {
+        ClientError(format!(
+            "{name} is not set: this program runs in a pod, where Kubernetes sets it (a build with the feature kubeconfig runs anywhere)"
+        ))
+    };
+    let host = variable("KUBERNETES_SERVICE_HOST").ok_or_else(|| missing("KUBERNETES_SERVICE_HOST"))?;
+    let port = variable("KUBERNETES_SERVICE_PORT").ok_or_else(|| missing("KUBERNETES_SERVICE_PORT"))?;
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host,
+    };
+    format!("{host}:{port}").parse().map_err(|_| {
+        ClientError(format!("KUBERNETES_SERVICE_HOST={host} and KUBERNETES_SERVICE_PORT={port} make no address"))
+    })
+}
+
+/// The cluster's CA. Its file is read for each new connection, which are few: a CA that is replaced is
+/// followed, and one that is gone is trusted no more, without a restart.
+struct Ca {
+    file: PathBuf,
+    /// What was read last, and what was made of it.
+    read: Mutex<Option<(Vec<u8>, HttpsConnector<HttpConnector>)>>,
+}
+
+impl Ca {
+    fn new(file: PathBuf) -> Ca {
+        Ca { file, read: Mutex::new(None) }
+    }
+
+    fn connector(&self) -> Result<HttpsConnector<HttpConnector>, ClientError> {
+        let refused = |problem: &dyn std::fmt::Display| ClientError(format!("{}: {problem}", self.file.display()));
+        let pem = std::fs::read(&self.file).map_err(|error| refused(&error))?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, connector)) = &*read
+            && *known == pem
+        {
+            return Ok(connector.clone());
+        }
+        let connector = tls::https(&pem).map_err(|problem| refused(&problem))?;
+        *read = Some((pem, connector.clone()));
+        Ok(connector)
+    }
+}
+
+struct Server<C> {
+    authority: Authority,
+    token: Token,
+    http: Http<C>,
+    metrics: Arc<Metrics>,
+}
+
+impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let (mut head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| "the request has no body")?.to_bytes();
+        let mut uri = head.uri.into_parts();
+        uri.scheme = Some(Scheme::HTTPS);
+        uri.authority = Some(self.authority.clone());
+        head.uri = Uri::from_parts(uri)?;
+        head.headers.insert(header::AUTHORIZATION, self.token.header()?);
+        head.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let mut counted = Counted { metrics: &self.metrics, method: head.method.clone(), code: None };
+        let answer = self.http.request(Request::from_parts(head, Full::new(body))).await.map_err(explained)?;
+        counted.code = Some(answer.status());
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.token.forget();
+        }
+        Ok(answer)
+    }
+}
+
+/// hyper says of a head that is too large neither how large one may be nor whose fault that is.
+fn explained(error: hyper_util::client::legacy::Error) -> BoxError {
+    let mut cause = Some(&error as &dyn std::error::Error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return format!(
+                "{inner}: more than {READ_BUFFER} bytes or 100 headers; an admission webhook with many warnings, or a proxy?"
+            )
+            .into();
+        }
+        cause = inner.source();
+    }
+    error.into()
+}
+
+/// Counts a request when it is over, be it because nobody waits for its answer any more.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    method: Method,
+    code: Option<StatusCode>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.requested(&self.method, self.code);
+    }
+}
+
+const USER_AGENT: &str = concat!("inference-operator/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const CERTIFICATE: &str = include_str!("../../fuzz/corpus/credentials/ca");
+
+    #[test]
+    fn a_ca_that_is_replaced_is_read_for_the_next_connection() {
+        let file = std::env::temp_dir().join(format!("inference-operator-ca-{}", std::process::id()));
+        let write = |text: &str| std::fs::write(&file, text).expect("written");
+        let ca = Ca::new(file.clone());
+        write(CERTIFICATE);
+        ca.connector().expect("a CA");
+        write("gone");
+        let problem = ca.connector().expect_err("no CA any more").to_string();
+        assert!(problem.contains("inference-operator-ca-") && problem.contains("no certificate"), "{problem}");
+        write(&format!("{CERTIFICATE}{CERTIFICATE}"));
+        ca.connector().expect("the old and the new one");
+        std::fs::remove_file(file).expect("removed");
+    }
+
+    /// A server that sends so many headers with its first answer, and none with the next.
+    async fn asked_twice(headers: String) -> [Result<u16, String>; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let authority = listener.local_addr().expect("an address").to_string().parse().expect("an authority");
+        let serving = tokio::spawn(async move {
+            for headers in [headers, String::new()] {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let count = stream.read(&mut [0; 4096]).await.expect("a request");
+                assert_ne!(count, 0, "a request");
+                let answer = format!("HTTP/1.1 200 OK\r\n{headers}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
+                // It may hang up in the middle of it.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let file = std::env::temp_dir().join(format!("inference-operator-token-{}-{authority}", std::process::id()));
+        std::fs::write(&file, "secret").expect("written");
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        let server = Server { authority, token: Token::new(file.clone()), http: http(tcp), metrics: Arc::default() };
+        let ask = || async {
+            let request = Request::get("/version").body(Body::from(Vec::new())).expect("a request");
+            let answer = server.send(request).await.map_err(|error| error.to_string())?;
+            let code = answer.status().as_u16();
+            answer.into_body().collect().await.map_err(|error| error.to_string()).map(|_| code)
+        };
+        let answers = [ask().await, ask().await];
+        std::fs::remove_file(file).expect("removed");
+        serving.await.expect("served");
+        answers
+    }
+
+    #[tokio::test]
+    async fn answers_with_many_warnings_are_read_or_refused_in_clear_words_and_the_next_is_well() {
+        let warnings =
+            |count: usize, length: usize| format!("warning: 299 - \"{}\"\r\n", "x".repeat(length)).repeat(count);
+        for (count, length) in [(0, 0), (80, 51), (16, 256)] {
+            assert_eq!(asked_twice(warnings(count, length)).await, [Ok(200), Ok(200)], "{count} of {length}");
+        }
+        // As only somebody else than an API server sends them: hundreds, and 100 kB.
+        for (count, length) in [(300, 1), (400, 256)] {
+            let [refused, next] = asked_twice(warnings(count, length)).await;
+            let refused = refused.expect_err("too many");
+            assert!(refused.contains("more than 8192 bytes or 100 headers"), "{refused}");
+            assert_eq!(next, Ok(200), "{count} of {length}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Answers of the API server, read as they arrive and pruned before they are kept. Used by the
+//! watches and by reconcile for every request; must never hold an answer as a whole.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use kube::core::Status;
+
+use crate::kubernetes::prune::{Fields, Keep, Piece, Pruner};
+use crate::kubernetes::refusal::WireStatus;
+use crate::kubernetes::resource::{Resource, decode};
+
+/// A refusal's `metav1.Status`.
+const STATUS: Fields = &[
+    ("code", Keep::Whole),
+    ("message", Keep::Whole),
+    ("reason", Keep::Whole),
+    ("details", Keep::Fields(&[("causes", Keep::Fields(&[("reason", Keep::Whole)]))])),
+];
+
+/// An API server that takes a request and has not begun to answer after so long is taken for gone.
+/// How long the answer may take is up to whoever reads it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes that are shown of an answer that is no JSON: enough to recognise a proxy's error page.
+const EXCERPT: usize = 200;
+
+pub struct Answer {
+    body: Body,
+    chunk: Bytes,
+    pruner: Pruner,
+}
+
+/// Sends a request. A refusal becomes `kube::Error::Api`; of anything else, `fields` are kept.
+pub async fn send(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
+    let begun = tokio::time::timeout(ANSWER_TIMEOUT, begin(client, request, fields)).await;
+    begun.unwrap_or_else(|_| {
+        Err(kube::Error::Service(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()))
+    })
+}
+
+async fn begin(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
+    let response = client.send(request.map(Body::from)).await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(Answer::new(response.into_body(), fields));
+    }
+    let retry_after_seconds = retry_after(response.headers()).unwrap_or(0);
+    let mut refusal = Answer::new(response.into_body(), STATUS).refusal(status).await;
+    if let Some(details) = &mut refusal.details {
+        details.retry_after_seconds = retry_after_seconds;
+    }
+    Err(kube::Error::Api(Box::new(refusal)))
+}
+
+/// API servers send seconds; the dates that RFC 9110 allows are for others.
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+/// Sends a request whose answer is one object.
+pub async fn object<K: Resource>(client: &kube::Client, request: Request<Vec<u8>>) -> Result<K, kube::Error> {
+    part(client, request, K::FIELDS).await
+}
+
+/// The same, of which no more than these fields are kept.
+pub async fn part<K: Resource>(
+    client: &kube::Client,
+    mut request: Request<Vec<u8>>,
+    fields: Fields,
+) -> Result<K, kube::Error> {
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(K::ACCEPT));
+    let mut answer = send(client, request, fields).await?;
+    match answer.next().await? {
+        Some(Piece::Document) => {}
+        _ => return Err(kube::Error::Service("the answer is empty".into())),
+    }
+    let object = decode(answer.kept()).map_err(kube::Error::SerdeError)?;
+    answer.finish().await;
+    Ok(object)
+}
+
+impl Answer {
+    fn new(body: Body, fields: Fields) -> Answer {
+        Answer { body, chunk: Bytes::new(), pruner: Pruner::new(fields) }
+    }
+
+    /// What is complete next, to be read with `kept`; None: the answer has ended where it may end.
+    /// Can be dropped and called again without losing anything.
+    pub async fn next(&mut self) -> Result<Option<Piece>, kube::Error> {
+        loop {
+            match self.pruner.advance(&mut self.chunk) {
+                Ok(Some(piece)) => return Ok(Some(piece)),
+                Ok(None) => {}
+                Err(malformed) => return Err(kube::Error::Service(malformed.into())),
+            }
+            match self.body.frame().await {
+                // Trailers say nothing.
+                Some(frame) => self.chunk = frame?.into_data().unwrap_or_default(),
+                None if self.pruner.is_within() => {
+                    return Err(kube::Error::Service("the answer ends in the middle of an object".into()));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    pub fn kept(&self) -> &[u8] {
+        self.pruner.kept()
+    }
+
+    /// Reads what is left, so that the connection can be used again. Of an answer that goes on
+    /// after its only object, the connection is given up instead.
+    async fn finish(mut self) {
+        while let (true, Some(Ok(frame))) = (self.chunk.trim_ascii().is_empty(), self.body.frame().await) {
+            self.chunk = frame.into_data().unwrap_or_default();
+        }
+    }
+
+    /// What the API server says of its refusal, or what somebody else on the way says.
+    async fn refusal(mut self, status: StatusCode) -> Status {
+        let mut excerpt = Bytes::new();
+        loop {
+            match self.pruner.advance(&mut self.chunk) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    if let Ok(refusal) = decode::<WireStatus>(self.pruner.kept()) {
+                        let mut refusal = Status::from(refusal);
+                        refusal.code = status.as_u16();
+                        self.finish().await;
+                        return refusal;
+                    }
+                    break;
+                }
+                Err(_) => break,
+            }
+            let Some(Ok(frame)) = self.body.frame().await else { break };
+            self.chunk = frame.into_data().unwrap_or_default();
+            if excerpt.is_empty() {
+                excerpt = self.chunk.slice(..self.chunk.len().min(EXCERPT));
+            }
+        }
+        let text = String::from_utf8_lossy(&excerpt);
+        let message = format!("{status}, without a word of the API server: {:?}", text.trim());
+        Status { code: status.as_u16(), message, ..WireStatus::default().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::Response;
+
+    use super::*;
+    use crate::kubernetes::refusal::describe;
+    use crate::model::view::PartialService;
+
+    async fn ask(code: u16, body: &'static str) -> Result<PartialService, kube::Error> {
+        let service = tower::service_fn(move |_: Request<Body>| async move {
+            let mut response = Response::new(Body::from(Vec::from(body)));
+            *response.status_mut() = StatusCode::from_u16(code).expect("a code");
+            Ok::<_, Infallible>(response)
+        });
+        object(&kube::Client::new(service, "default"), Request::new(Vec::new())).await
+    }
+
+    async fn refusal(code: u16, body: &'static str) -> (u16, String) {
+        match ask(code, body).await.expect_err("refused") {
+            kube::Error::Api(status) => (status.code, status.message),
+            other => (0, describe(&other)),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_is_read_whatever_surrounds_its_fields() {
+        let body = r#"{"kind":"PartialService","metadata":{"annotations":{"a":"b"},"resourceVersion":"7"},"spec":{}}"#;
+        assert_eq!(ask(200, body).await.expect("a Service").meta.resource_version, 7);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_what_the_api_server_says() {
+        let body = r#"{"kind":"Status","status":"Failure","message":"no such thing","reason":"NotFound","code":404}"#;
+        assert_eq!(refusal(404, body).await, (404, "no such thing".into()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_somebody_else_is_an_error_that_shows_it() {
+        let (code, message) = refusal(502, "<html>bad gateway</html>").await;
+        assert_eq!(code, 502);
+        assert!(message.contains("502 Bad Gateway") && message.contains("<html>bad gateway</html>"), "{message}");
+        assert!(refusal(302, "").await.1.contains("302 Found"));
+        assert!(refusal(200, "<html>").await.1.contains("not the JSON that was asked for"));
+        assert!(refusal(200, r#"{"metadata":{"#).await.1.contains("ends in the middle"));
+        assert!(refusal(200, "").await.1.contains("empty"));
+    }
+}

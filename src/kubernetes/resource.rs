@@ -1,0 +1,62 @@
+//! A kind of object as it is asked for: where the API server has it, and what is kept of it. Used by request.rs and by
+//! the watches; the kinds themselves are in model/view.rs.
+
+use std::borrow::Cow;
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, de};
+
+use crate::kubernetes::prune::{Fields, Keep};
+
+/// A lean type, and where the API server has its objects.
+pub trait Resource: DeserializeOwned + Send + 'static {
+    /// Empty for the core group.
+    const GROUP: &'static str;
+    const VERSION: &'static str;
+    const PLURAL: &'static str;
+    /// The header Accept that asks for no more than is needed of one object, and of a list.
+    const ACCEPT: &'static str = JSON;
+    const ACCEPT_LIST: &'static str = JSON;
+    /// What is kept of one object.
+    const FIELDS: Fields;
+    const EVENT: Fields = &[("type", Keep::Whole), ("object", Keep::Fields(Self::FIELDS))];
+    const LIST: Fields = &[("metadata", LIST_METADATA), ("items", Keep::Each(Self::FIELDS))];
+
+    fn resource_version(&self) -> u64;
+
+    /// The path of all objects in the namespace, or in the cluster.
+    fn path(namespace: Option<&str>) -> String {
+        let root = if Self::GROUP.is_empty() { "/api" } else { "/apis/" };
+        let (space, namespace) = namespace.map_or(("", ""), |namespace| ("/namespaces/", namespace));
+        format!("{root}{}/{}{space}{namespace}/{}", Self::GROUP, Self::VERSION, Self::PLURAL)
+    }
+
+    /// As a person reads it: "deployments.apps".
+    fn resource() -> String {
+        let dot = if Self::GROUP.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", Self::PLURAL, Self::GROUP)
+    }
+}
+
+const JSON: &str = "application/json";
+pub const JSON_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+pub const JSON_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+const LIST_METADATA: Keep = Keep::Fields(&[("continue", Keep::Whole), ("resourceVersion", Keep::Whole)]);
+
+/// Of the Status that an ERROR event of a watch carries.
+pub const CODE: (&str, Keep) = ("code", Keep::Whole);
+pub const MESSAGE: (&str, Keep) = ("message", Keep::Whole);
+pub const REASON: (&str, Keep) = ("reason", Keep::Whole);
+
+/// JSON of the API server's. Whether it is UTF-8 is looked at once, and not for each string in it.
+pub fn decode<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
+    serde_json::from_str(std::str::from_utf8(json).map_err(de::Error::custom)?)
+}
+
+/// Since Kubernetes 1.35 resourceVersions are promised to be numbers that can be compared
+/// (KEP-5504); etcd and kine have never handed out anything else.
+pub fn resource_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    text.parse().map_err(|_| de::Error::custom(format!("resourceVersion {text:?} is not a number")))
+}

@@ -1,0 +1,400 @@
+//! One watch that never ends: a list, then its changes, begun again where it was cut, after waits,
+//! saying once in clear words what it is waiting for. Used by the controller, once for each kind;
+//! must never hand on an error, nor lose an event without a new list.
+//!
+//! Why not kube's `watcher`: it reads lines and pages as a whole (pruning.rs), and hands out types
+//! that embed an `ObjectMeta`. The states are the same as its.
+
+pub mod line;
+mod message;
+mod open;
+mod progress;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::kubernetes::backoff::Jitter;
+use crate::kubernetes::prune::Piece;
+use crate::kubernetes::refusal::{describe, retry_after};
+use crate::kubernetes::request::{self, Answer};
+use crate::kubernetes::resource::{Resource, decode};
+use crate::telemetry::metrics::{self, Metrics};
+use line::{Line, Unclear};
+use message::{Message, message};
+use open::{List, ListMetadata, Opened};
+use progress::{Progress, SILENCE};
+
+/// A list that pauses for so long is given up.
+const LIST_PAUSE: Duration = Duration::from_secs(30);
+
+/// And a streaming list that has no end: in a store that cannot tell how far it is, changes go on and on.
+const LONGEST_STREAM: Duration = Duration::from_secs(300);
+
+/// A watch that was open for so long was well, however it ends: it is opened again at once. Many a network cuts what is
+/// idle for 20 s.
+const SHORTEST_WATCH: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub enum Event<K> {
+    /// A list begins: what it does not name is not there any more.
+    Init,
+    InitApply(K),
+    InitDone,
+    Apply(K),
+    Delete(K),
+}
+
+pub struct Watch<K> {
+    client: kube::Client,
+    namespace: Option<String>,
+    /// `&labelSelector=...`, or nothing.
+    selector: String,
+    phase: Phase,
+    progress: Progress,
+    /// When the answer that is being read is given up.
+    deadline: Instant,
+    /// Nothing is done before.
+    resume: Instant,
+    message: Message,
+    jitter: Jitter,
+    /// Where it is noted that something was heard, and as which watch.
+    metrics: Arc<Metrics>,
+    number: usize,
+    kind: PhantomData<fn() -> K>,
+}
+
+enum Phase {
+    /// Nothing is known: a list has to be begun.
+    Begin,
+    /// Held, because a request that is dropped halfway would be sent again and again.
+    Opening(BoxFuture<'static, Result<Answer, kube::Error>>, Opened),
+    /// A list as the beginning of a watch, and when it is given up.
+    StreamingList(Answer, Instant),
+    Page(Answer),
+    /// The watch has to be opened at this resourceVersion.
+    Listed(u64),
+    Watching {
+        answer: Answer,
+        resource_version: u64,
+        since: Instant,
+    },
+}
+
+/// Why something has to be begun again.
+#[derive(Debug)]
+enum Interruption {
+    /// It could not be opened, or the list broke off.
+    Refused(kube::Error),
+    /// An open watch broke off: it goes on where it was.
+    Cut(String),
+    /// An open watch says that something is wrong.
+    Failed(String),
+    /// Only a new list tells what there is, for this reason.
+    Lost(&'static str),
+}
+
+impl<K: Resource> Watch<K> {
+    /// `namespace` None: all of them. `selector`: a label selector, encoded for a URL, "" for none.
+    /// `seed` decides all jitter. `metrics`: are told when something was heard.
+    pub fn new(
+        client: kube::Client,
+        namespace: Option<&str>,
+        selector: &str,
+        seed: u64,
+        metrics: Arc<Metrics>,
+    ) -> Watch<K> {
+        Watch {
+            client,
+            namespace: namespace.map(str::to_owned),
+            selector: if selector.is_empty() { String::new() } else { format!("&labelSelector={selector}") },
+            phase: Phase::Begin,
+            progress: Progress::new(Instant::now()),
+            deadline: Instant::now(),
+            resume: Instant::now(),
+            message: Message::default(),
+            jitter: Jitter::new(seed),
+            metrics,
+            number: metrics::watch(&K::resource()),
+            kind: PhantomData,
+        }
+    }
+
+    /// The next event. Can be dropped and called again without losing one.
+    pub async fn next(&mut self) -> Event<K> {
+        loop {
+            tokio::time::sleep_until(self.resume).await;
+            match self.step().await {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(interruption) => self.interrupted(interruption),
+            }
+        }
+    }
+
+    /// Something was missed: an open watch is given up for a list.
+    pub fn list_again(&mut self) {
+        if matches!(self.phase, Phase::Watching { .. } | Phase::Listed(_)) {
+            self.phase = Phase::Begin;
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<Event<K>>, Interruption> {
+        match &mut self.phase {
+            Phase::Begin => {
+                let opened = if self.progress.streams_lists() { Opened::StreamingList } else { Opened::FirstPage };
+                self.phase = Phase::Opening(self.open(opened, ""), opened);
+                Ok(None)
+            }
+            Phase::Listed(resource_version) => {
+                let opened = Opened::Watch(*resource_version);
+                self.phase = Phase::Opening(self.open(opened, ""), opened);
+                Ok(None)
+            }
+            Phase::Opening(opening, opened) => {
+                let (answer, opened) = (opening.await, *opened);
+                Ok(self.opened(answer.map_err(Interruption::Refused)?, opened))
+            }
+            Phase::StreamingList(..) | Phase::Page(_) | Phase::Watching { .. } => self.read().await,
+        }
+    }
+
+    fn opened(&mut self, answer: Answer, opened: Opened) -> Option<Event<K>> {
+        self.metrics.heard(self.number);
+        let now = Instant::now();
+        self.deadline = now + LIST_PAUSE;
+        match opened {
+            Opened::StreamingList => self.phase = Phase::StreamingList(answer, now + LONGEST_STREAM),
+            Opened::FirstPage => {
+                if self.progress.reads_pages() {
+                    tracing::info!(resource = K::resource(), "no streaming lists here: reading pages");
+                }
+                self.phase = Phase::Page(answer);
+            }
+            Opened::NextPage => self.phase = Phase::Page(answer),
+            Opened::Watch(resource_version) => self.watching(answer, resource_version),
+        }
+        matches!(opened, Opened::StreamingList | Opened::FirstPage).then_some(Event::Init)
+    }
+
+    fn watching(&mut self, answer: Answer, resource_version: u64) {
+        let since = Instant::now();
+        self.deadline = self.watch_deadline(since);
+        self.phase = Phase::Watching { answer, resource_version, since };
+    }
+
+    fn watch_deadline(&self, now: Instant) -> Instant {
+        self.progress.list_due().min(now + SILENCE)
+    }
+
+    /// Reads on in the answer that is open.
+    async fn read(&mut self) -> Result<Option<Event<K>>, Interruption> {
+        let (Phase::StreamingList(answer, _) | Phase::Page(answer) | Phase::Watching { answer, .. }) = &mut self.phase
+        else {
+            return Ok(None);
+        };
+        let piece = match tokio::time::timeout_at(self.deadline, answer.next()).await {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(error)) => return Err(self.broke_off(error)),
+            Err(_) if matches!(self.phase, Phase::Watching { .. }) => {
+                self.resume_or_list(Instant::now());
+                return Ok(None);
+            }
+            Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
+        };
+        self.metrics.heard(self.number);
+        match (&mut self.phase, piece) {
+            (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
+            (Phase::Page(answer), Some(Piece::Item)) => {
+                self.deadline = Instant::now() + LIST_PAUSE;
+                let object = line::object(answer.kept()).inspect_err(warn::<K>);
+                Ok(object.ok().map(Event::InitApply))
+            }
+            (Phase::Page(answer), Some(Piece::Document)) => {
+                let list = decode::<List>(answer.kept());
+                let list = list.map_err(|error| Interruption::Refused(kube::Error::SerdeError(error)))?;
+                Ok(self.page_ends(&list.metadata))
+            }
+            (_, Some(_)) => self.take_in(),
+        }
+    }
+
+    fn page_ends(&mut self, list: &ListMetadata) -> Option<Event<K>> {
+        if let Some(token) = list.r#continue.as_deref().filter(|token| !token.is_empty()) {
+            let opened = Opened::NextPage;
+            self.phase = Phase::Opening(self.open(opened, token), opened);
+            return None;
+        }
+        self.phase = Phase::Listed(list.resource_version);
+        Some(self.listed())
+    }
+
+    /// One event of a watch, which may still be on its way through its list.
+    fn take_in(&mut self) -> Result<Option<Event<K>>, Interruption> {
+        let now = Instant::now();
+        let (answer, version) = match &self.phase {
+            Phase::StreamingList(answer, until) => {
+                self.deadline = *until.min(&(now + LIST_PAUSE));
+                (answer, None)
+            }
+            Phase::Watching { answer, resource_version, .. } => (answer, Some(*resource_version)),
+            _ => return Ok(None),
+        };
+        let (event, seen) = match line::read::<K>(answer.kept()) {
+            Ok(Line::Applied(object)) => {
+                let seen = object.resource_version();
+                (Some(if version.is_none() { Event::InitApply(object) } else { Event::Apply(object) }), seen)
+            }
+            Ok(Line::Deleted(object)) => {
+                let seen = object.resource_version();
+                (Some(Event::Delete(object)), seen)
+            }
+            Ok(Line::Bookmark { resource_version, ends_list: true }) if version.is_none() => {
+                return Ok(self.list_ends(resource_version));
+            }
+            Ok(Line::Bookmark { resource_version, .. }) => (None, resource_version),
+            Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Lost("it fell behind")),
+            Ok(Line::Error(status)) => return Err(self.failed(kube::Error::Api(status))),
+            Err(unclear @ Unclear::Object(_)) => {
+                warn::<K>(&unclear);
+                (None, version.unwrap_or_default())
+            }
+            Err(unclear @ Unclear::Line(_)) => return Err(self.failed(kube::Error::Service(unclear.into()))),
+        };
+        if version.is_some_and(|version| seen < version) {
+            // The datastore was put back to an earlier copy, and what has happened since has these versions too.
+            tracing::info!(resource = K::resource(), "the API server has gone back in time");
+            return Err(Interruption::Lost("an event from the past"));
+        }
+        if let Phase::Watching { resource_version, .. } = &mut self.phase {
+            *resource_version = seen;
+            self.progress.told(now);
+            self.deadline = self.watch_deadline(now);
+            self.message.is_over(K::resource);
+        }
+        Ok(event)
+    }
+
+    /// What was a list goes on as a watch.
+    fn list_ends(&mut self, version: u64) -> Option<Event<K>> {
+        let Phase::StreamingList(answer, _) = std::mem::replace(&mut self.phase, Phase::Begin) else { return None };
+        self.progress.try_streams();
+        let event = self.listed();
+        self.watching(answer, version);
+        Some(event)
+    }
+
+    fn listed(&mut self) -> Event<K> {
+        if self.progress.listed(Instant::now(), self.jitter.draw()) {
+            self.message.is_over(K::resource);
+        }
+        Event::InitDone
+    }
+
+    // === requests ===
+
+    fn open(&self, what: Opened, token: &str) -> BoxFuture<'static, Result<Answer, kube::Error>> {
+        let (request, fields) = open::request::<K>(what, self.namespace.as_deref(), &self.selector, token);
+        let client = self.client.clone();
+        async move { request::send(&client, request.map_err(kube::Error::HttpError)?, fields).await }.boxed()
+    }
+
+    // === what goes wrong ===
+
+    fn broke_off(&self, error: kube::Error) -> Interruption {
+        match &self.phase {
+            Phase::Watching { .. } => Interruption::Cut(describe(&error)),
+            _ => Interruption::Refused(error),
+        }
+    }
+
+    fn failed(&self, error: kube::Error) -> Interruption {
+        match &self.phase {
+            Phase::Watching { .. } => Interruption::Failed(describe(&error)),
+            _ => Interruption::Refused(error),
+        }
+    }
+
+    fn interrupted(&mut self, interruption: Interruption) {
+        let now = Instant::now();
+        match (&self.phase, &interruption) {
+            (Phase::Opening(_, Opened::StreamingList), Interruption::Refused(kube::Error::Api(status)))
+                if matches!(status.code, 400 | 422) =>
+            {
+                // It may not have them (the feature WatchList is off): pages tell whether that is why.
+                self.progress.stream_refused();
+                self.phase = Phase::Begin;
+                return;
+            }
+            (Phase::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
+            (Phase::StreamingList(..), _) => self.progress.stream_failed(),
+            (Phase::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
+                tracing::debug!(resource = K::resource(), why, "watching again");
+                self.progress.lived();
+                self.message.is_over(K::resource);
+                self.resume_or_list(now);
+                return;
+            }
+            _ => {}
+        }
+        let asked = if let Interruption::Refused(error) = &interruption { retry_after(error) } else { Duration::ZERO };
+        self.resume = now + self.progress.failed(self.jitter.draw()).max(asked);
+        match interruption {
+            Interruption::Cut(why) | Interruption::Failed(why) => {
+                tracing::debug!(resource = K::resource(), why, "watching again");
+                if self.progress.is_unlucky() {
+                    self.message.tell(&K::resource(), format!("waiting for the API server: {why}"));
+                }
+                self.resume_or_list(now);
+            }
+            Interruption::Lost(why) => {
+                tracing::debug!(resource = K::resource(), why, "listing again");
+                self.phase = Phase::Begin;
+            }
+            Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.phase = Phase::Begin,
+            Interruption::Refused(error) => {
+                self.message.tell(&K::resource(), message(&K::resource(), &error));
+                match self.phase {
+                    // It is there, and only has too much to do: a list would be more of it.
+                    Phase::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.resume_or_list(now),
+                    // Whatever it is that was away, it may come back with another history; and where a version is
+                    // refused, it may be for ever. Where the CRD is gone, so is all that there was of it.
+                    _ => self.phase = Phase::Begin,
+                }
+            }
+        }
+    }
+
+    /// A watch goes on where it was, as long as that can be relied on.
+    fn resume_or_list(&mut self, now: Instant) {
+        let (Phase::Watching { resource_version, .. } | Phase::Opening(_, Opened::Watch(resource_version))) =
+            self.phase
+        else {
+            return;
+        };
+        if self.progress.is_relist(now) {
+            self.progress.try_streams();
+        } else if now < self.progress.list_due() && !self.progress.is_unlucky() {
+            self.phase = Phase::Listed(resource_version);
+            return;
+        }
+        tracing::debug!(resource = K::resource(), "nothing heard for too long, or a day is over; listing again");
+        self.phase = Phase::Begin;
+    }
+}
+
+fn is_busy(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 429)
+}
+
+/// An error of one object, for whoever has to mend it.
+fn warn<K: Resource>(unclear: &Unclear) {
+    tracing::warn!(resource = K::resource(), "{unclear}");
+}
+
+#[cfg(test)]
+mod tests;

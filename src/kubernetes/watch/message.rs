@@ -1,0 +1,65 @@
+//! What a watch is waiting for, in words for the person who has to see to it. Called by watch.rs; must never ask for
+//! anything itself.
+
+/// What a watch waits for, said once, and not again where only a time in it has moved.
+#[derive(Default)]
+pub struct Message(Option<String>);
+
+impl Message {
+    pub fn tell(&mut self, resource: &str, message: String) {
+        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+        if self.0.as_deref().map(words) != Some(words(&message)) {
+            tracing::warn!(resource, "{message}");
+            self.0 = Some(message);
+        }
+    }
+
+    /// Called for each event: the name is made only where it is said.
+    pub fn is_over(&mut self, resource: fn() -> String) {
+        if self.0.take().is_some() {
+            tracing::info!(resource = resource(), "watching");
+        }
+    }
+}
+
+pub fn message(resource: &str, error: &kube::Error) -> String {
+    let kube::Error::Api(status) = error else {
+        return format!("waiting for the API server: {}", crate::kubernetes::refusal::describe(error));
+    };
+    let message = &status.message;
+    match status.code {
+        401 => format!(
+            "waiting for a token that the API server takes (an audience in the operator's manifest is to be its own, or \
+             left out): {message}"
+        ),
+        403 => format!("waiting for rights (apply k3s-manifests/rbac.yaml): {message}"),
+        404 => format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)"),
+        code => format!("waiting for the API server: {message} ({code})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_a_watch_waits_for_names_who_has_to_see_to_it() {
+        let refused = |code, message: &str| {
+            kube::Error::Api(Status { code, message: message.into(), ..Status::default() }.into())
+        };
+        for (error, expected) in [
+            (refused(404, ""), "waiting for the CRD: the API server does not know a.b (apply k3s-manifests/crd.yaml)"),
+            (
+                refused(401, "who?"),
+                "waiting for a token that the API server takes (an audience in the operator's manifest is to be its own, or left out): who?",
+            ),
+            (refused(403, "no"), "waiting for rights (apply k3s-manifests/rbac.yaml): no"),
+            (refused(500, "no"), "waiting for the API server: no (500)"),
+            (kube::Error::Service("no route".into()), "waiting for the API server: no route"),
+        ] {
+            assert_eq!(message("a.b", &error), expected);
+        }
+    }
+}

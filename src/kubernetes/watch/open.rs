@@ -1,0 +1,73 @@
+//! The requests of a watch, and what their answers begin with. Used by the watch; pure.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, Request, header};
+use serde::Deserialize;
+
+use crate::kubernetes::prune::Fields;
+use crate::kubernetes::resource::Resource;
+
+/// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
+const PAGE_SIZE: u32 = 500;
+
+/// What it is that is being opened.
+#[derive(Clone, Copy)]
+pub enum Opened {
+    StreamingList,
+    FirstPage,
+    NextPage,
+    Watch(u64),
+}
+
+/// The request, and what is kept of its answer. `selector`: `&labelSelector=...`, or nothing; `token`: where the next
+/// page begins.
+pub fn request<K: Resource>(
+    what: Opened,
+    namespace: Option<&str>,
+    selector: &str,
+    token: &str,
+) -> (http::Result<Request<Vec<u8>>>, Fields) {
+    let (accept, fields) = match what {
+        Opened::StreamingList | Opened::Watch(_) => (K::ACCEPT, K::EVENT),
+        Opened::FirstPage | Opened::NextPage => (K::ACCEPT_LIST, K::LIST),
+    };
+    (request_of(&K::path(namespace), accept, what, selector, token), fields)
+}
+
+/// The same once for all kinds.
+fn request_of(
+    path: &str,
+    accept: &'static str,
+    what: Opened,
+    selector: &str,
+    token: &str,
+) -> http::Result<Request<Vec<u8>>> {
+    // resourceVersion 0: whatever the API server has in memory. It may be a little behind; the watch that follows tells
+    // the rest, and every write has a precondition.
+    let query: Cow<str> = match what {
+        Opened::StreamingList => {
+            "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".into()
+        }
+        // No timeoutSeconds: the API server then chooses 30 to 60 minutes by itself, with its own jitter.
+        Opened::Watch(version) => format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}").into(),
+        Opened::FirstPage => format!("limit={PAGE_SIZE}").into(),
+        Opened::NextPage => format!("limit={PAGE_SIZE}&continue={token}").into(),
+    };
+    let uri = format!("{path}?{query}{selector}");
+    Request::get(uri).header(header::ACCEPT, HeaderValue::from_static(accept)).body(Vec::new())
+}
+
+/// What a page says of itself.
+#[derive(Deserialize)]
+pub struct List {
+    pub metadata: ListMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListMetadata {
+    pub r#continue: Option<String>,
+    #[serde(deserialize_with = "crate::kubernetes::resource::resource_version")]
+    pub resource_version: u64,
+}

@@ -1,0 +1,163 @@
+//! What a watch makes of how it goes: how long it waits after a failure, when it lists again, and whether lists are
+//! streamed. Kept by the watch; pure: it is told the time and a random number.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::kubernetes::backoff::backoff;
+
+/// An operator that waits for its CRD or its rights should not keep people waiting for it.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// And where lists are well and no watch is: each try costs the API server a list.
+const LONGEST_WAIT_TO_LIST: Duration = Duration::from_secs(60);
+
+/// A watch that is silent for so long may be deaf. API servers send a bookmark a minute, 122 s apart at the most
+/// (measured with etcd and kine, with and without label selector), but none to a watch from a version that they do not
+/// have: that of a datastore that was put back to an earlier copy.
+pub const SILENCE: Duration = Duration::from_secs(180);
+
+/// A list after which all is silent again doubles the time to the next one so many times: to 48 minutes. There are
+/// networks in which no watch lives for long enough to hear a bookmark.
+const SILENCE_DOUBLES: u8 = 4;
+
+/// Under all of the above: whatever was missed is found within a day. Up to a quarter of it earlier, so that not all
+/// operators list at once.
+const RELIST: Duration = Duration::from_secs(24 * 3600);
+
+/// So many failures in a row: what was tried does not work here, and somebody may need to act.
+const WARN_AFTER_FAILURES: u8 = 3;
+
+/// Streaming lists that fail in a row, until lists are read in pages.
+const FAILED_STREAMS: u8 = 2;
+
+pub struct Progress {
+    /// In a row. The end of a list ends no row: where each watch fails after it, it would do so at full speed.
+    failures: u8,
+    /// Lists that were read to their end since a watch has told anything.
+    lists: u8,
+    failed_streams: u8,
+    /// When a list or a watch last told what there is.
+    since: Instant,
+    relist: Instant,
+}
+
+impl Progress {
+    pub fn new(now: Instant) -> Progress {
+        Progress { failures: 0, lists: 0, failed_streams: 0, since: now, relist: now + RELIST }
+    }
+
+    /// A watch has told something.
+    pub fn told(&mut self, now: Instant) {
+        (self.failures, self.lists, self.since) = (0, 0, now);
+    }
+
+    /// A watch was open for a while, until it was cut.
+    pub fn lived(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A list was read to its end. Whether it is the first since a watch has told anything.
+    pub fn listed(&mut self, now: Instant, random: u64) -> bool {
+        self.lists = self.lists.saturating_add(1);
+        self.since = now;
+        self.relist = now + RELIST - RELIST / 4 * u32::try_from(random % 1000).unwrap_or(0) / 1000;
+        self.lists == 1
+    }
+
+    /// Something failed: how long to wait.
+    pub fn failed(&mut self, random: u64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        backoff(self.failures, if self.lists > 1 { LONGEST_WAIT_TO_LIST } else { LONGEST_WAIT }, random)
+    }
+
+    pub fn is_unlucky(&self) -> bool {
+        self.failures >= WARN_AFTER_FAILURES
+    }
+
+    /// When a list is due although no watch has asked for it.
+    pub fn list_due(&self) -> Instant {
+        let doubles = self.lists.saturating_sub(1).min(SILENCE_DOUBLES);
+        self.relist.min(self.since + SILENCE * (1 << doubles))
+    }
+
+    // === streaming lists ===
+
+    pub fn streams_lists(&self) -> bool {
+        self.failed_streams < FAILED_STREAMS
+    }
+
+    pub fn stream_failed(&mut self) {
+        self.failed_streams = self.failed_streams.saturating_add(1);
+    }
+
+    /// The API server does not have them.
+    pub fn stream_refused(&mut self) {
+        self.failed_streams = FAILED_STREAMS;
+    }
+
+    /// Pages are read in their place. Whether that is new.
+    pub fn reads_pages(&mut self) -> bool {
+        let is_new = self.failed_streams == FAILED_STREAMS;
+        self.failed_streams = self.failed_streams.saturating_add(1);
+        is_new
+    }
+
+    /// They are well, or worth another try: pages are refused too, or a day has passed.
+    pub fn try_streams(&mut self) {
+        self.failed_streams = 0;
+    }
+
+    /// The daily list, in which what was given up is tried again.
+    pub fn is_relist(&self, now: Instant) -> bool {
+        now >= self.relist
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_until_a_watch_tells_something_whatever_lists_do() {
+        let now = Instant::now();
+        let mut progress = Progress::new(now);
+        let longest =
+            |progress: &mut Progress| (0..20).map(|_| progress.failed(999)).max().unwrap_or_default().as_millis();
+        assert_eq!(longest(&mut progress), 9995);
+        assert!(progress.listed(now, 0));
+        assert_eq!(progress.failed(999).as_millis(), 9995, "it has listed once");
+        assert!(!progress.listed(now, 0));
+        assert_eq!(progress.failed(999).as_millis(), 59_970, "each try costs a list");
+        assert!(progress.is_unlucky());
+        progress.told(now);
+        assert!(!progress.is_unlucky());
+        assert_eq!(progress.failed(0).as_millis(), 250);
+    }
+
+    #[test]
+    fn a_list_is_due_after_three_silent_minutes_and_ever_more_rarely_where_it_helps_nothing() {
+        let now = Instant::now();
+        let mut progress = Progress::new(now);
+        for minutes in [3, 6, 12, 24, 48, 48] {
+            progress.listed(now, 0);
+            assert_eq!(progress.list_due(), now + Duration::from_secs(minutes * 60));
+        }
+        progress.told(now + SILENCE);
+        assert_eq!(progress.list_due(), now + 2 * SILENCE);
+    }
+
+    #[test]
+    fn a_list_is_due_once_a_day_whatever_the_watch_tells() {
+        let now = Instant::now();
+        let mut progress = Progress::new(now);
+        for (random, hours) in [(0, 24), (500, 21)] {
+            progress.listed(now, random);
+            let due = now + Duration::from_secs(hours * 3600);
+            progress.told(due);
+            assert_eq!(progress.list_due(), due);
+            assert!(progress.is_relist(due) && !progress.is_relist(due - Duration::from_secs(1)));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What is remembered of a status that was written or read.
+
+use crate::api::Phase;
+
+/// What is left of a status once it is written: enough to tell whether another one would differ,
+/// and since when its conditions hold. 24 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Over all that the status says but times and stamps, and over the operator's configuration.
+    pub checksum: u64,
+    pub phase: Phase,
+    pub abnormal: Abnormal,
+    /// It speaks of the latest generation of the spec that is known.
+    pub is_current: bool,
+    /// It says that somebody keeps changing a child.
+    pub is_contested: bool,
+    /// The children of this spec have been Ready, or should have been for long: what is missing was lost.
+    pub was_ready: bool,
+    /// The lower half of the seconds at which this process wrote it; 0: another did.
+    pub written: u16,
+    /// Seconds since the epoch at which Ready became what it is.
+    pub ready_since: u32,
+    /// Seconds since the epoch at which Reconciling or Stalled became true for this spec and these children.
+    pub abnormal_since: u32,
+}
+
+impl Summary {
+    /// What is left of it where there is another spec, or where there are other children: they wait anew.
+    pub fn of_others(self) -> Summary {
+        Summary { abnormal_since: 0, was_ready: false, ..self }
+    }
+}
+
+/// The condition next to Ready, of which kstatus wants at most one, and only while it is true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Abnormal {
+    #[default]
+    None,
+    Reconciling,
+    Stalled,
+}
+
+impl Abnormal {
+    pub fn condition_type(self) -> Option<&'static str> {
+        match self {
+            Abnormal::None => None,
+            Abnormal::Reconciling => Some("Reconciling"),
+            Abnormal::Stalled => Some("Stalled"),
+        }
+    }
+}
+
+/// The resourceVersions that a status is computed from, and the Deployment's revision as of the last write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObservedVersions {
+    /// 0: there is no Deployment.
+    pub deployment: u64,
+    /// See `Identity::revision`; 0: the Deployment is not what the spec builds.
+    pub deployment_revision: u32,
+    /// See `Managers::applied`; 0: not known.
+    pub deployment_fields: u32,
+    /// 0: there is no Service.
+    pub service: u64,
+}
+
+impl ObservedVersions {
+    /// The Deployment is not what the spec builds, for that builds none.
+    pub fn of_no_spec(self) -> ObservedVersions {
+        ObservedVersions { deployment_revision: 0, deployment_fields: 0, ..self }
+    }
+}

@@ -1,0 +1,232 @@
+//! How the lean types are decoded from JSON. Used by serde alone; must never fail because of a spec or
+//! a status that cannot be understood. Always from a `str`: a second kind of reader would be 20 kB of program.
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{
+    DeploymentStatus, DeploymentView, InferenceServiceView, Managers, Meta, Owner, PartialDeployment, PartialService,
+    RawSpec, ServiceView,
+};
+use crate::api;
+use crate::kubernetes::resource::resource_version;
+use crate::model::labels::{MANAGED_BY, WireLabels};
+use crate::model::uid::Uid;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMetadata<'a> {
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    uid: Uid,
+    #[serde(deserialize_with = "resource_version")]
+    resource_version: u64,
+    #[serde(default, deserialize_with = "generation")]
+    generation: u32,
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default, borrow)]
+    labels: WireLabels<'a>,
+    /// null where they were too many to be kept: then it is nobody's.
+    #[serde(borrow)]
+    owner_references: Option<Vec<WireOwner<'a>>>,
+    /// null where they were too many to be kept: then nothing is known of them.
+    #[serde(default, borrow)]
+    managed_fields: Option<Vec<WireManager<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireOwner<'a> {
+    #[serde(default, borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    name: String,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(default)]
+    controller: bool,
+}
+
+/// An entry of `metadata.managedFields`. Of a PATCH with an apply the operation is Apply, of anything else Update.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireManager<'a> {
+    #[serde(default, borrow)]
+    manager: Cow<'a, str>,
+    #[serde(default, borrow)]
+    operation: Cow<'a, str>,
+    #[serde(default, borrow)]
+    subresource: Cow<'a, str>,
+    /// RFC 3339 in UTC: in the order of time when sorted as text.
+    #[serde(default, borrow)]
+    time: Cow<'a, str>,
+    /// The length that `Keep::Length` leaves.
+    fields_v1: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct WireInferenceService<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct WireDeployment<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
+    #[serde(default)]
+    spec: WireDeploymentSpec,
+    #[serde(default)]
+    status: DeploymentStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireDeploymentSpec {
+    replicas: i32,
+    paused: bool,
+}
+
+#[derive(Deserialize)]
+struct WireWholeService<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
+    #[serde(default)]
+    spec: Value,
+}
+
+#[derive(Deserialize)]
+struct WireMetadataOnly<'a> {
+    #[serde(borrow)]
+    metadata: WireMetadata<'a>,
+}
+
+/// null stands in the place of what was too long to be kept.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Kubernetes has an int64.
+pub(super) fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    i64::deserialize(deserializer).map(api::generation)
+}
+
+impl From<WireMetadata<'_>> for Meta {
+    fn from(wire: WireMetadata<'_>) -> Self {
+        let controller = wire.owner_references.into_iter().flatten().find(|owner| owner.controller);
+        Meta {
+            namespace: wire.namespace,
+            labels: wire.labels.of(&wire.name),
+            name: wire.name,
+            uid: wire.uid,
+            resource_version: wire.resource_version,
+            generation: wire.generation,
+            deleting: wire.deletion_timestamp.is_some(),
+            controller: controller.map(Owner::from),
+        }
+    }
+}
+
+impl From<WireOwner<'_>> for Owner {
+    fn from(wire: WireOwner<'_>) -> Self {
+        // The core group has a version alone.
+        let group = wire.api_version.split_once('/').map_or("", |(group, _)| group);
+        let is_ours = group == api::GROUP && wire.kind == api::KIND;
+        let dot = if group.is_empty() { "" } else { "." };
+        let foreign_kind = (!is_ours).then(|| format!("{}{dot}{group}", wire.kind));
+        Owner { foreign_kind, uid: wire.uid.parse().ok(), name: wire.name }
+    }
+}
+
+impl WireMetadata<'_> {
+    /// Of the child with this uid: one that is made anew has fields of its own.
+    fn managers(&self) -> Managers {
+        let mut managers = Managers::default();
+        let (mut own, mut latest) = ("", "");
+        for entry in self.managed_fields.iter().flatten() {
+            if entry.manager == MANAGED_BY {
+                // What a POST of its own left is an Update.
+                if entry.operation == "Apply" {
+                    own = &entry.time;
+                    managers.applied = entry.hash(self.uid);
+                }
+            } else if entry.subresource != "status" && *entry.time >= *latest {
+                latest = &entry.time;
+                let subresource = &entry.subresource;
+                let through = if subresource.is_empty() { String::new() } else { format!(" ({subresource})") };
+                managers.other = Some(format!("{}{through}", entry.manager));
+            }
+        }
+        managers.touched = managers.other.is_some() && latest >= own;
+        managers
+    }
+}
+
+impl WireManager<'_> {
+    /// Of the fields the length is enough: who takes one makes the list shorter, and only this operator makes it longer.
+    fn hash(&self, uid: Uid) -> u32 {
+        let mut hasher = fnv::FnvHasher::default();
+        hasher.write(&uid.folded().to_le_bytes());
+        hasher.write(self.time.as_bytes());
+        hasher.write(&self.fields_v1.unwrap_or_default().to_le_bytes());
+        let hash = hasher.finish();
+        #[allow(clippy::cast_possible_truncation)] // both halves are in it
+        let folded = (hash ^ hash >> 32) as u32;
+        folded
+    }
+}
+
+impl<'de> Deserialize<'de> for InferenceServiceView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireInferenceService::deserialize(deserializer)?;
+        Ok(InferenceServiceView { meta: wire.metadata.into(), spec: RawSpec(wire.spec), status: wire.status })
+    }
+}
+
+impl<'de> Deserialize<'de> for PartialDeployment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(PartialDeployment { meta: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
+    }
+}
+
+impl<'de> Deserialize<'de> for DeploymentView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireDeployment::deserialize(deserializer)?;
+        let WireDeploymentSpec { replicas, paused } = wire.spec;
+        let managers = wire.metadata.managers();
+        Ok(DeploymentView {
+            meta: wire.metadata.into(),
+            managers,
+            spec_replicas: replicas,
+            paused,
+            status: wire.status,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for PartialService {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(PartialService { meta: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireWholeService::deserialize(deserializer)?;
+        let managers = wire.metadata.managers();
+        Ok(ServiceView { meta: wire.metadata.into(), managers, spec: wire.spec })
+    }
+}

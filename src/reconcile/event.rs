@@ -1,0 +1,162 @@
+//! Kubernetes Events: for what a person should look at, and never for what goes well, because each
+//! is a write to the datastore. Called by reconcile right after a status write, so that it is said
+//! once; the name is made of what is said, so that saying it again after a crash changes nothing.
+
+use std::hash::Hasher;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::api;
+use crate::kubernetes::refusal::{describe, is_of_a_namespace_that_goes};
+use crate::kubernetes::request;
+use crate::model::Task;
+use crate::model::uid::Uid;
+use crate::reconcile::Context;
+use crate::reconcile::deployment::MANAGED_BY;
+use crate::reconcile::status::Assessment;
+use crate::time::Utc;
+
+/// Kubernetes' own limit of an Event's note.
+const NOTE_LIMIT: usize = 1024;
+
+/// Warnings for one object in a row, and the seconds after which it may have one more: client-go's own
+/// (`EventSourceObjectSpamFilter` of its package record).
+const BURST: u8 = 25;
+const REFILL_SECONDS: u32 = 300;
+
+/// Objects that are remembered, of those that were warned of last.
+const REMEMBERED: usize = 256;
+
+/// Keeps an object that changes to and fro from filling the datastore with Events.
+#[derive(Default)]
+pub struct Limit(Mutex<Vec<Spent>>);
+
+struct Spent {
+    uid: Uid,
+    warnings: u8,
+    /// Seconds since the epoch up to which what was spent has come back.
+    counted: u32,
+}
+
+impl Limit {
+    /// May this object be warned of now? Counts it, if so.
+    pub fn allow(&self, uid: Uid, now: u32) -> bool {
+        let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for object in objects.iter_mut() {
+            // A clock that was set back begins anew.
+            let refills = now.checked_sub(object.counted).map_or(u32::from(BURST), |passed| passed / REFILL_SECONDS);
+            object.warnings = object.warnings.saturating_sub(u8::try_from(refills).unwrap_or(BURST));
+            object.counted = if now < object.counted { now } else { object.counted + refills * REFILL_SECONDS };
+        }
+        objects.retain(|object| object.warnings > 0);
+        if objects.is_empty() {
+            objects.shrink_to_fit();
+        }
+        if let Some(place) = objects.iter().position(|object| object.uid == uid) {
+            let mut object = objects.remove(place);
+            let is_allowed = object.warnings < BURST;
+            object.warnings += u8::from(is_allowed);
+            objects.push(object);
+            return is_allowed;
+        }
+        if objects.len() == REMEMBERED {
+            objects.remove(0);
+        }
+        objects.push(Spent { uid, warnings: 1, counted: now });
+        true
+    }
+}
+
+/// Events have a datastore of their own in many clusters: who waits for it longer makes others wait.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Posts a Warning. That it could not be posted is no reason to stop.
+pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
+    // The log has said the same.
+    let _ = tokio::time::timeout(PATIENCE, post(context, task, assessment)).await;
+}
+
+async fn post(context: &Context, task: &Task, assessment: &Assessment) {
+    let event = build(task, assessment, (context.now)());
+    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", task.namespace);
+    let request = http::Request::post(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(event.to_string().into_bytes());
+    let Ok(request) = request else { return };
+    match request::send(&context.client, request, &[]).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 || is_of_a_namespace_that_goes(&status) => {}
+        Err(error) => {
+            tracing::warn!(namespace = task.namespace, name = task.name, "cannot post an Event: {}", describe(&error));
+        }
+    }
+}
+
+fn build(task: &Task, assessment: &Assessment, now: u32) -> Value {
+    let mut hasher = fnv::FnvHasher::default();
+    // What differs in its numbers alone, such as what a quota has used, is the same news.
+    let words: String = assessment.message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+    for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &words] {
+        hasher.write(part.as_bytes());
+    }
+    let time = Utc(Duration::from_secs(u64::from(now)));
+    let note: String = assessment.message.chars().take(NOTE_LIMIT / 4).collect();
+    json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": task.namespace, "name": format!("{}.{:016x}", task.name, hasher.finish())},
+        "type": "Warning",
+        "eventTime": format!("{time:.6}"),
+        "action": "Reconcile",
+        "reason": assessment.reason,
+        "note": note,
+        "reportingController": format!("{}/{MANAGED_BY}", api::GROUP),
+        "reportingInstance": MANAGED_BY,
+        "regarding": {
+            "apiVersion": api::API_VERSION, "kind": api::KIND,
+            "namespace": task.namespace, "name": task.name, "uid": task.uid.to_string()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(number: u32) -> Uid {
+        format!("00000000-0000-4000-8000-{number:012x}").parse().expect("a uid")
+    }
+
+    #[test]
+    fn an_object_is_warned_of_25_times_in_a_row_and_then_once_in_five_minutes() {
+        let limit = Limit::default();
+        let allowed = (0..60).filter(|second| limit.allow(uid(1), 1000 + second)).count();
+        assert_eq!(allowed, usize::from(BURST));
+        assert!(limit.allow(uid(2), 1059), "each object has its own");
+        assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS) && !limit.allow(uid(1), 1001 + REFILL_SECONDS));
+        assert!(limit.allow(uid(1), 500), "a clock that is set back freezes nothing");
+    }
+
+    #[test]
+    fn only_so_many_objects_are_remembered_and_none_for_ever() {
+        let limit = Limit::default();
+        for number in 0..10_000 {
+            assert!(limit.allow(uid(number), 1000));
+        }
+        assert_eq!(limit.0.lock().expect("no panic").len(), REMEMBERED);
+        assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS));
+        assert_eq!(limit.0.lock().expect("no panic").len(), 1);
+    }
+
+    #[test]
+    fn an_object_that_is_warned_of_again_and_again_is_remembered_whoever_else_is() {
+        let limit = Limit::default();
+        let allowed = (1..=1000).filter(|&other| {
+            limit.allow(uid(other), 1000);
+            limit.allow(uid(0), 1000)
+        });
+        assert_eq!(allowed.count(), usize::from(BURST));
+    }
+}

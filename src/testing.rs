@@ -1,0 +1,5 @@
+//! Doubles and fixtures of the unit tests.
+
+pub mod fake_api_server;
+pub mod fixtures;
+pub mod log_capture;

@@ -1,0 +1,72 @@
+//! Objects as the API server sends them, for the unit tests of the controller and of its fleet: one
+//! InferenceService, ns/demo, and its children.
+
+#![allow(clippy::needless_pass_by_value)]
+
+use serde_json::{Value, json};
+
+use crate::api::Phase;
+use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
+use crate::model::{Abnormal, Action, ObservedVersions, Outcome, Summary};
+use crate::reconcile::status::{self, Assessment, Subject};
+
+pub const CONFIG_HASH: u64 = 7;
+pub const UID: &str = "11111111-2222-4333-8444-555555555555";
+pub const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
+/// One that leaves a Deployment's revision the same number as its generation.
+const CHILD_UID: &str = "00000000-0000-0000-0000-000000000000";
+pub const STAMPS: ObservedVersions =
+    ObservedVersions { deployment: 50, deployment_revision: 1, deployment_fields: 0, service: 60 };
+
+/// An InferenceService as the API server sends it; `status`: see `status_of`.
+pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) -> InferenceServiceView {
+    let object = json!({
+        "metadata": {"namespace": "ns", "name": "demo", "uid": uid,
+                     "resourceVersion": resource_version.to_string(), "generation": generation},
+        "spec": {"model": "m", "gpuType": "A100"},
+        "status": status
+    });
+    serde_json::from_value(object).expect("an InferenceService")
+}
+
+/// The status that an operator with this configuration writes when the spec of `generation` is Ready.
+pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) -> Value {
+    let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, config_hash };
+    let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };
+    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, 1000);
+    serde_json::to_value(status).expect("JSON")
+}
+
+pub fn ready(resource_version: u64, generation: u32) -> InferenceServiceView {
+    object(UID, resource_version, generation, status_of(generation, CONFIG_HASH, Phase::Ready, "ReplicasReady"))
+}
+
+pub fn child(resource_version: u64, generation: u32, owner: &str) -> Meta {
+    child_of_uid(CHILD_UID, resource_version, generation, owner)
+}
+
+pub fn child_of_uid(uid: &str, resource_version: u64, generation: u32, owner: &str) -> Meta {
+    let child: PartialDeployment = serde_json::from_value(json!({"metadata": {
+        "namespace": "ns", "name": "demo", "uid": uid,
+        "resourceVersion": resource_version.to_string(), "generation": generation,
+        "labels": crate::model::labels::labels("demo"),
+        "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": owner, "controller": true}]
+    }}))
+    .expect("a child");
+    child.meta
+}
+
+pub fn outcome(generation: u32, versions: ObservedVersions, written: Option<InferenceServiceView>) -> Outcome {
+    let summary = written
+        .as_ref()
+        .and_then(InferenceServiceView::status)
+        .map(|status| Summary { is_current: true, ..status::read(&status, CONFIG_HASH).summary });
+    Outcome {
+        generation,
+        versions,
+        summary,
+        written: written.map(Box::new),
+        repaired: false,
+        action: Action::AwaitChange,
+    }
+}
