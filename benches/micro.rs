@@ -59,10 +59,10 @@ fn read_a_status(bencher: Bencher) {
 
 #[divan::bench]
 fn settled_predicate(bencher: Bencher) {
-    let mut fleet = Index::new(CONFIG_HASH);
-    let slot = fleet.observe(object(inference_service_event(1)), true).expect("a name");
+    let mut index = Index::new(CONFIG_HASH);
+    let slot = index.observe(object(inference_service_event(1)), true).expect("a name");
     bencher
-        .bench(|| fleet.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));
+        .bench(|| index.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));
 }
 
 #[divan::bench]

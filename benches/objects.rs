@@ -13,7 +13,7 @@ pub fn uid(number: usize) -> String {
     format!("11111111-2222-4333-8444-{number:012x}")
 }
 
-/// Of the Deployment, as `Identity::revision` has it.
+/// Of the Deployment, as `Meta::revision` has it.
 fn revision(number: usize, generation: u32) -> u32 {
     uid(number).parse::<inference_operator::model::uid::Uid>().expect("a uid").folded() ^ generation
 }

@@ -1,4 +1,4 @@
-//! The loop: watches -> fleet -> queue -> reconcile. Called by main with its context and its end;
+//! The loop: watches -> index -> queue -> reconcile. Called by main with its context and its end;
 //! knows WHEN something is to be done, and never names a field of a Deployment.
 
 pub mod flags;
@@ -38,7 +38,7 @@ use record::{ChildKind, Flags, Record, TaskStart};
 const SETTLE_DELAY: Duration = Duration::from_millis(500);
 
 /// Looks that have nothing to say double their wait so many times.
-const LOOKS_DOUBLE: u8 = 3;
+const SETTLE_DOUBLINGS: u8 = 3;
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -70,13 +70,13 @@ struct Controller {
     in_flight: FuturesUnordered<InFlight>,
     jitter: Jitter,
     /// Nothing departs before: the API server has asked for patience.
-    resume: Instant,
+    paused_until: Instant,
     /// When repairs have last begun to fade.
     faded: Instant,
     /// What was read says that the watches have missed something.
     is_contradicted: bool,
     /// It was said that the API server's CRD is older than this operator.
-    told_of_older_crd: bool,
+    warned_of_older_crd: bool,
     /// The first lists of all three watches have been read.
     synced: Synced,
 }
@@ -129,20 +129,20 @@ pub async fn run(
     loop {
         // The children's lists are joined with what the InferenceServices say: those come first.
         let listed = controller.synced.inference_services;
-        let due = controller.next_departure();
+        let due = controller.next_start();
         tokio::select! {
             // In this order, so that a seed decides a simulation: what has landed makes room first.
             biased;
             () = &mut shutdown => break,
-            Some(flight) = controller.in_flight.next() => controller.land(flight),
+            Some(flight) = controller.in_flight.next() => controller.finish(flight),
             event = inference_services.next() => controller.observe(event),
             event = deployments.next(), if listed => controller.observe_child(ChildKind::Deployment, event),
             event = services.next(), if listed => controller.observe_child(ChildKind::Service, event),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = sweep.tick() => controller.sweep(),
         }
-        controller.depart();
-        controller.tell();
+        controller.start();
+        controller.publish_metrics();
         if std::mem::take(&mut controller.is_contradicted) {
             tracing::info!("the watches have missed something; listing again");
             inference_services.list_again();
@@ -163,10 +163,10 @@ impl Controller {
             queue: Queue::default(),
             in_flight: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
-            resume: Instant::now(),
+            paused_until: Instant::now(),
             faded: Instant::now(),
             is_contradicted: false,
-            told_of_older_crd: false,
+            warned_of_older_crd: false,
             synced: Synced::default(),
         }
     }
@@ -193,7 +193,7 @@ impl Controller {
     }
 
     fn observe_child<K: AsRef<Meta>>(&mut self, kind: ChildKind, event: Event<K>) {
-        let news = match event {
+        let changed = match event {
             Event::Init => {
                 self.index.list_begins(ListKind::Children(kind));
                 None
@@ -210,7 +210,7 @@ impl Controller {
                 None
             }
         };
-        if let Some(slot) = news {
+        if let Some(slot) = changed {
             self.queue(slot);
         }
     }
@@ -257,7 +257,7 @@ impl Controller {
         }
         // Only the Deployment can have changed: let its controller finish.
         if !record.dirty.difference(late).is_empty() {
-            return SETTLE_DELAY * (1 << record.quiet_reads.min(LOOKS_DOUBLE));
+            return SETTLE_DELAY * (1 << record.quiet_reads.min(SETTLE_DOUBLINGS));
         }
         if record.dirty.contains(Dirty::COUNT) {
             return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
@@ -289,15 +289,15 @@ impl Controller {
     }
 
     /// When the next reconcile can begin; None: not before something else happens.
-    fn next_departure(&self) -> Option<Instant> {
-        let due = self.queue.next_due()?.max(self.resume);
+    fn next_start(&self) -> Option<Instant> {
+        let due = self.queue.next_due()?.max(self.paused_until);
         (self.in_flight.len() < self.context.settings.concurrency).then_some(due)
     }
 
-    fn depart(&mut self) {
-        while self.in_flight.len() < self.context.settings.concurrency && self.resume <= Instant::now() {
+    fn start(&mut self) {
+        while self.in_flight.len() < self.context.settings.concurrency && self.paused_until <= Instant::now() {
             let Some(slot) = self.queue.pop(Instant::now()) else { return };
-            let Some(task) = self.index.depart(slot) else { continue };
+            let Some(task) = self.index.start(slot) else { continue };
             let context = self.context.clone();
             let start = TaskStart::from(&task);
             self.in_flight.push(Box::pin(async move {
@@ -308,16 +308,16 @@ impl Controller {
         }
     }
 
-    fn land(&mut self, (slot, start, took, result): (Slot, TaskStart, Duration, Result<Outcome, Error>)) {
+    fn finish(&mut self, (slot, start, took, result): (Slot, TaskStart, Duration, Result<Outcome, Error>)) {
         self.metrics.reconciled(result_label(&result), took);
         if let Err(error) | Ok(Outcome { action: Action::Rejected(error), .. }) = &result {
-            self.resume = self.resume.max(Instant::now() + error.retry_after());
+            self.paused_until = self.paused_until.max(Instant::now() + error.retry_after());
         }
         if let Err(error) = &result {
             self.note(slot, error);
         }
-        let is_kept = self.index.land(slot, &start, result);
-        if !is_kept && !std::mem::replace(&mut self.told_of_older_crd, true) {
+        let is_kept = self.index.finish(slot, &start, result);
+        if !is_kept && !std::mem::replace(&mut self.warned_of_older_crd, true) {
             tracing::warn!(
                 "the API server does not keep all of the status: its CRD is older than this operator (apply \
                  k3s-manifests/crd.yaml); until then each restart looks at every InferenceService"
@@ -333,13 +333,13 @@ impl Controller {
             self.is_contradicted = true;
         }
         let is_terminating = error.is_of_a_namespace_that_goes();
-        let is_news = !is_terminating || self.index.namespace_terminates(slot);
+        let is_change = !is_terminating || self.index.namespace_terminates(slot);
         let Some(record) = self.index.get(slot) else { return };
         let (namespace, name) = (self.index.namespace(record), self.index.name(record));
-        if is_terminating && is_news {
+        if is_terminating && is_change {
             tracing::info!(namespace, "the namespace is being deleted: nothing is done in it any more");
-        } else if error.is_told(record.failures)
-            && record.failures.checked_sub(1).is_none_or(|before| !error.is_told(before))
+        } else if error.is_reported(record.failures)
+            && record.failures.checked_sub(1).is_none_or(|before| !error.is_reported(before))
         {
             // It could not be said in the status.
             tracing::warn!(namespace, name, "{error}; trying again");
@@ -371,8 +371,8 @@ impl Controller {
         }
     }
 
-    fn tell(&self) {
-        self.metrics.turned(self.synced.all(), self.queue.len(), &self.index.counts().phases);
+    fn publish_metrics(&self) {
+        self.metrics.loop_ticked(self.synced.all(), self.queue.len(), &self.index.counts().phases);
     }
 }
 

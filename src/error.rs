@@ -26,7 +26,7 @@ pub const CONTESTED: &str = "Contested";
 const TIMEOUT: &str = "Timeout";
 
 /// Attempts that fail before the one whose error is told: what is over within a second is nobody's news.
-pub const TOLD: u8 = 2;
+pub const REPORTED_AFTER_FAILURES: u8 = 2;
 
 /// Why an InferenceService could not be brought to its spec.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +133,9 @@ impl Error {
 
     /// Does the status speak of it? `failures`: attempts that have failed before this one. What lasts is told, whatever
     /// it is; but where the InferenceService or its namespace goes, there is nobody to tell.
-    pub fn is_told(&self, failures: u8) -> bool {
+    pub fn is_reported(&self, failures: u8) -> bool {
         let nobody_is_there = matches!(self, Error::Gone) || self.is_of_a_namespace_that_goes();
-        !nobody_is_there && (self.remedy() != Remedy::Time || failures >= TOLD)
+        !nobody_is_there && (self.remedy() != Remedy::Time || failures >= REPORTED_AFTER_FAILURES)
     }
 
     /// What all have to wait: an API server that has too much to do says so with these codes. Of any other it may be a

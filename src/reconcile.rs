@@ -1,5 +1,5 @@
 //! One InferenceService from start to end: read, plan, validate, build, apply, status. Called by the
-//! controller with what the fleet knows; knows WHAT is to be done and never WHEN.
+//! controller with what the index knows; knows WHAT is to be done and never WHEN.
 
 pub mod apply;
 mod children;
@@ -26,13 +26,13 @@ use apply::Precondition;
 use children::{Child, Children};
 pub use config_hash::config_hash;
 use plan::{CONTESTED_AFTER, Plan, Step};
-use status::{Assessment, Patience, Subject};
+use status::{Assessment, LoadWait, Subject};
 
 /// What every reconcile is handed.
 pub struct Context {
     pub client: kube::Client,
     pub settings: Settings,
-    /// See `configuration`.
+    /// See `config_hash`.
     pub config_hash: u64,
     /// Seconds since the epoch; handed in, so that a test can own the clock.
     pub now: fn() -> u32,
@@ -54,22 +54,22 @@ pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Err
     let late = |_| Error::Timeout(deadline);
     let converged = tokio::time::timeout(deadline, converge(context, &mut task, &mut children)).await;
     let result = match converged.map_err(late).flatten() {
-        Err(error) if error.is_told(task.failures) => {
-            let told = tokio::time::timeout(deadline, refuse(context, &task, &mut children, error)).await;
-            told.map_err(late).flatten()
+        Err(error) if error.is_reported(task.failures) => {
+            let reported = tokio::time::timeout(deadline, refuse(context, &task, &mut children, error)).await;
+            reported.map_err(late).flatten()
         }
         result => result,
     };
     // Apart, because it decides nothing.
-    if let Some(told) = children.told {
-        report(context, &task, &told).await;
+    if let Some(reported) = children.reported {
+        report(context, &task, &reported).await;
     }
     result
 }
 
 async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Outcome, Error> {
     if apply_unread(context, task, children).await? {
-        return conclude(context, task, children).await;
+        return update_status(context, task, children).await;
     }
     let desired = if task.dirty.contains(Dirty::SERVICE) {
         service::desired(&task.namespace, &task.name, task.uid, &context.settings.server)
@@ -83,7 +83,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
             return Ok(Outcome { versions: children.versions(task, false), ..Outcome::unchanged(task) });
         }
     }
-    let fields = if plan::is_look(task) { DeploymentView::LEAN } else { DeploymentView::FIELDS };
+    let fields = if plan::is_rollout_check(task) { DeploymentView::LEAN } else { DeploymentView::FIELDS };
     children.deployment = apply::get_part::<DeploymentView>(&context.client, task, fields).await?.into();
     // One after the other: both at once would need twice the connections.
     if task.dirty.contains(Dirty::SERVICE) && !plan::is_new(task) && service.is_none() {
@@ -103,7 +103,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         apply_deployment(context, task, children, deployment_step, deployment::build(&valid, server)).await?;
         require_replicas(task, children, spec.replicas)?;
     }
-    conclude(context, task, children).await
+    update_status(context, task, children).await
 }
 
 async fn read_service(context: &Context, task: &Task, children: &mut Children) -> Result<Option<ServiceView>, Error> {
@@ -116,7 +116,7 @@ async fn read_service(context: &Context, task: &Task, children: &mut Children) -
 /// applied without a look, on condition that it still is at that resourceVersion. False: that is not
 /// so, or the API server says no, and a look will tell why.
 async fn apply_unread(context: &Context, task: &mut Task, children: &mut Children) -> Result<bool, Error> {
-    let Some(version) = plan::shown_by_watch(task) else { return Ok(false) };
+    let Some(version) = plan::known_from_watch(task) else { return Ok(false) };
     let raw = spec(context, task, false).await?;
     let Settings { catalog, server, .. } = &context.settings;
     let spec = validate::decode(&raw);
@@ -143,7 +143,7 @@ async fn apply_unread(context: &Context, task: &mut Task, children: &mut Childre
     }
 }
 
-/// The spec from the fleet, or read again, which is from the datastore and not from the API server's memory.
+/// The spec from the index, or read again, which is from the datastore and not from the API server's memory.
 /// `afresh`: only that will do.
 async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpec, Error> {
     if let Some(spec) = task.spec.take().filter(|_| !afresh) {
@@ -229,7 +229,7 @@ fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), 
 }
 
 /// Computes the status, and writes it where it differs from what it says already.
-async fn conclude(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
+async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
     // Taken away between the apply and now.
     let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
     let deployment = owned.ok_or(Error::Gone)?;
@@ -248,7 +248,7 @@ async fn conclude(context: &Context, task: &Task, children: &mut Children) -> Re
     let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
     let subject = subject(context, task, &endpoint);
     let load_seconds = context.settings.server.load_seconds;
-    let patience = Patience::new(before.as_ref(), load_seconds, now);
+    let patience = LoadWait::new(before.as_ref(), load_seconds, now);
     let assessment = match &children.repair {
         Some(repair) if is_contested => {
             let who = repair.managers.as_ref().and_then(|managers| managers.other.as_deref());
@@ -319,7 +319,7 @@ async fn write(
     is_forced: bool,
     mut outcome: Outcome,
 ) -> Result<Outcome, Error> {
-    let told = assessment.clone();
+    let reported = assessment.clone();
     let (status, summary) =
         status::compose(assessment, ready_replicas, outcome.versions, subject, before, (context.now)());
     if !is_forced && plan::can_wait(task, &summary) {
@@ -338,7 +338,7 @@ async fn write(
             }
             written => written?,
         };
-        children.told = Some(told).filter(|_| before.is_none_or(|before| before.checksum != summary.checksum));
+        children.reported = Some(reported).filter(|_| before.is_none_or(|before| before.checksum != summary.checksum));
         outcome.written = Some(Box::new(written));
     }
     outcome.summary = Some(summary);

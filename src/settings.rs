@@ -16,7 +16,7 @@ pub struct Settings {
     /// Only this namespace; None: the whole cluster.
     pub namespace: Option<String>,
     pub catalog: Catalog,
-    pub server: Server,
+    pub server: ModelServer,
     pub cluster_domain: String,
     /// How often to look whether something was forgotten: what failed is tried again by the queue's own backoff.
     pub resync: Duration,
@@ -35,7 +35,7 @@ pub struct Settings {
 
 /// What the serving container is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Server {
+pub struct ModelServer {
     pub image: String,
     pub port: u16,
     pub command: Vec<String>,
@@ -53,7 +53,7 @@ impl Default for Settings {
         Settings {
             namespace: None,
             catalog: Catalog::default(),
-            server: Server {
+            server: ModelServer {
                 image: "vllm/vllm-openai:v0.11.0".into(),
                 port: 8000,
                 command: strings(&["python3", "-m", "vllm.entrypoints.openai.api_server"]),

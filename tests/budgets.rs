@@ -30,27 +30,27 @@ const ALLOCATIONS_AN_EVENT: u64 = 10;
 /// A power of two, where tables that double are at their fullest.
 const COUNT: usize = 2048;
 
-fn observe(fleet: &mut Index, number: usize) {
+fn observe(index: &mut Index, number: usize) {
     let mut pruner = Pruner::new(InferenceServiceView::EVENT);
     let Line::Applied(object) = read(&mut pruner, inference_service_event(number)) else { unreachable!("ADDED") };
-    fleet.observe(object, true).expect("a name");
+    index.observe(object, true).expect("a name");
 }
 
 #[test]
 fn a_settled_inference_service_stays_within_its_budget() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = dhat::HeapStats::get().curr_bytes;
-    let mut fleet = Index::new(CONFIG_HASH);
+    let mut index = Index::new(CONFIG_HASH);
     for number in 0..COUNT {
-        observe(&mut fleet, number);
+        observe(&mut index, number);
     }
     let bytes = (dhat::HeapStats::get().curr_bytes - before).div_ceil(COUNT);
     println!("{bytes} heap bytes a settled InferenceService");
-    assert!(fleet.iter().all(|(_, record)| record.is_settled()), "what is measured is settled");
+    assert!(index.iter().all(|(_, record)| record.is_settled()), "what is measured is settled");
     assert!(bytes <= BYTES_A_RECORD, "{bytes} bytes; the budget is {BYTES_A_RECORD}");
 
     let before = dhat::HeapStats::get().total_blocks;
-    let settled = (0..1000).filter(|slot| fleet.get(*slot).is_some_and(Record::is_settled)).count();
+    let settled = (0..1000).filter(|slot| index.get(*slot).is_some_and(Record::is_settled)).count();
     assert_eq!(settled, 1000);
     assert_eq!(dhat::HeapStats::get().total_blocks - before, ALLOCATIONS_A_SETTLED_RECORD);
 
@@ -60,7 +60,7 @@ fn a_settled_inference_service_stays_within_its_budget() {
     let before = dhat::HeapStats::get();
     for event in events {
         let Line::Applied(child) = read::<PartialDeployment>(&mut pruner, event) else { unreachable!("MODIFIED") };
-        assert_eq!(fleet.observe_child(ChildKind::Deployment, &child.meta, false), None);
+        assert_eq!(index.observe_child(ChildKind::Deployment, &child.meta, false), None);
     }
     let after = dhat::HeapStats::get();
     assert!(after.curr_bytes <= before.curr_bytes, "an event without news leaves nothing behind");

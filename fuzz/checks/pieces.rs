@@ -5,7 +5,7 @@ use bytes::Bytes;
 use inference_operator::kubernetes::prune::{Fields, Keep, Piece, Pruner};
 use serde_json::{Map, Value};
 
-/// The promise of pruning.rs, with the room that it has beyond for names and brackets.
+/// The promise of prune.rs, with the room that it has beyond for names and brackets.
 const MOST_KEPT: usize = (32 << 10) + (4 << 10);
 
 /// What is longer may be cut.

@@ -128,13 +128,13 @@ impl Index {
             record.flags.set(Flags::LISTED, true);
             let seen = object.meta.resource_version;
             // A list is right even where it goes back in time; an event from the past is not.
-            let news = if listed { seen != record.resource_version } else { seen > record.resource_version };
+            let changed = if listed { seen != record.resource_version } else { seen > record.resource_version };
             is_made_anew = record.uid != object.meta.uid;
-            let is_news = news || record.flags.contains(Flags::GONE) || is_made_anew;
-            if is_news {
+            let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
+            if is_change {
                 record.observe(&object, config_hash);
             }
-            is_news && object.meta.generation == record.generation
+            is_change && object.meta.generation == record.generation
         });
         if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
             self.namespaces[namespace as usize].terminating = false;
@@ -224,15 +224,15 @@ impl Index {
     /// Nothing is done in the record's namespace any more. Returns whether that is news.
     pub fn namespace_terminates(&mut self, slot: Slot) -> bool {
         let Some(namespace) = self.get(slot).map(|record| record.namespace) else { return false };
-        let is_news = !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true);
-        if is_news {
+        let is_change = !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true);
+        if is_change {
             for record in self.records.iter_mut().flatten().filter(|record| record.namespace == namespace) {
                 self.counts.subtract(record);
                 record.failures = 0;
                 self.counts.add(record);
             }
         }
-        is_news
+        is_change
     }
 
     /// Is there nothing to do until something changes?
@@ -274,18 +274,18 @@ impl Index {
     }
 
     /// Work begins, unless there is none.
-    pub fn depart(&mut self, slot: Slot) -> Option<Task> {
+    pub fn start(&mut self, slot: Slot) -> Option<Task> {
         let record = self.get(slot)?;
         if self.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) {
             return None;
         }
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
         let spec = self.specs.take(slot);
-        Some(self.with(slot, |record| record.depart(namespace, name, spec)))
+        Some(self.with(slot, |record| record.start(namespace, name, spec)))
     }
 
     /// Work ended, well or not. False: the API server has not kept all of the status that was written.
-    pub fn land(&mut self, slot: Slot, start: &TaskStart, result: Result<Outcome, Error>) -> bool {
+    pub fn finish(&mut self, slot: Slot, start: &TaskStart, result: Result<Outcome, Error>) -> bool {
         let config_hash = self.config_hash;
         let Some(record) = self.get(slot) else { return true };
         if record.flags.contains(Flags::GONE) {
@@ -308,7 +308,7 @@ impl Index {
             return true;
         };
         let before = record.resource_version;
-        let is_kept = self.with(slot, |record| record.land(start, &outcome, config_hash));
+        let is_kept = self.with(slot, |record| record.finish(start, &outcome, config_hash));
         let after = self.get(slot).map(|record| (record.resource_version, record.generation));
         let is_latest = |written: &InferenceServiceView| {
             after.is_some_and(|(version, generation)| version != before && written.meta.generation == generation)

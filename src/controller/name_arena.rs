@@ -1,8 +1,8 @@
-//! All names of the fleet in one buffer: where an allocator needs 16 bytes for a pointer and 16 to 32
-//! for a string of its own, this needs 8 and the length. Kept by the fleet; pure; must never move a
-//! name without the fleet's knowledge.
+//! All names of the index in one buffer: where an allocator needs 16 bytes for a pointer and 16 to 32
+//! for a string of its own, this needs 8 and the length. Kept by the index; pure; must never move a
+//! name without the index's knowledge.
 
-/// Where a name is. Belongs to the `Names` that made it.
+/// Where a name is. Belongs to the `NameArena` that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameRef {
     start: u32,

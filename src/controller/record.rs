@@ -1,10 +1,10 @@
 //! What is remembered of one InferenceService, and how each thing that is seen changes it. Kept by
-//! the fleet; pure; must stay small, because there is one for every InferenceService of the cluster.
+//! the index; pure; must stay small, because there is one for every InferenceService of the cluster.
 
 use crate::api::Phase;
 pub use crate::controller::flags::{ChildKind, Flags};
 use crate::controller::name_arena::NameRef;
-use crate::error::{Remedy, TOLD};
+use crate::error::{REPORTED_AFTER_FAILURES, Remedy};
 use crate::model::Dirty;
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
@@ -17,7 +17,7 @@ const MOST_REPAIRS: u8 = 9;
 
 #[derive(Debug)]
 pub struct Record {
-    /// Name and namespace are kept by the fleet.
+    /// Name and namespace are kept by the index.
     pub name: NameRef,
     pub namespace: u32,
     /// Failed attempts in a row.
@@ -85,32 +85,32 @@ impl Record {
         let first = self.resource_version == 0;
         self.resource_version = meta.resource_version;
 
-        let mut reading = object.status().map(|status| status::read(&status, config_hash));
-        if let Some(reading) = &mut reading {
-            reading.summary.is_current = reading.observed_generation == meta.generation;
+        let mut parsed = object.status().map(|status| status::parse(&status, config_hash));
+        if let Some(parsed) = &mut parsed {
+            parsed.summary.is_current = parsed.observed_generation == meta.generation;
             if first {
-                self.versions = reading.versions;
+                self.versions = parsed.versions;
             }
         }
-        match &reading {
-            Some(reading) if reading.trusted || self.says(reading) => self.observe_status(reading, first),
+        match &parsed {
+            Some(parsed) if parsed.trusted || self.says(parsed) => self.observe_status(parsed, first),
             untrusted => self.distrust(untrusted.as_ref(), first),
         }
-        self.observe_generation(meta.generation, reading.filter(|_| first).map(|reading| reading.observed_generation));
+        self.observe_generation(meta.generation, parsed.filter(|_| first).map(|parsed| parsed.observed_generation));
     }
 
     /// Is this the status that is known? Then its stamps are not missed where an older CRD has cut them off.
-    fn says(&self, reading: &ParsedStatus) -> bool {
-        self.summary.is_some_and(|known| known.checksum == reading.summary.checksum)
+    fn says(&self, parsed: &ParsedStatus) -> bool {
+        self.summary.is_some_and(|known| known.checksum == parsed.summary.checksum)
     }
 
-    fn observe_status(&mut self, reading: &ParsedStatus, first: bool) {
-        let same = self.says(reading);
+    fn observe_status(&mut self, parsed: &ParsedStatus, first: bool) {
+        let same = self.says(parsed);
         if first {
-            if reading.unfinished {
+            if parsed.unfinished {
                 self.dirty |= Dirty::SPEC_AND_CHILDREN;
             }
-            if reading.summary.phase == Phase::Progressing {
+            if parsed.summary.phase == Phase::Progressing {
                 self.dirty |= Dirty::DUE;
             }
         } else if !self.flags.contains(Flags::IN_FLIGHT) && !same {
@@ -119,18 +119,18 @@ impl Record {
             self.count_repair();
         }
         if !same {
-            self.summary = Some(reading.summary);
+            self.summary = Some(parsed.summary);
         }
     }
 
     /// The status is none of ours, or of other settings. What is known of its times is kept, and a checksum of 0 equals
     /// no other.
-    fn distrust(&mut self, reading: Option<&ParsedStatus>, first: bool) {
+    fn distrust(&mut self, parsed: Option<&ParsedStatus>, first: bool) {
         if !first && self.summary.is_some() {
             // Who writes it again and again is answered ever more slowly.
             self.count_repair();
         }
-        let known = self.summary.or(reading.map(|reading| reading.summary));
+        let known = self.summary.or(parsed.map(|parsed| parsed.summary));
         self.summary = known.map(|known| Summary { checksum: 0, written: 0, ..known });
         self.dirty |= Dirty::SPEC_AND_CHILDREN;
     }
@@ -141,7 +141,7 @@ impl Record {
         if acted_on != generation {
             self.dirty |= Dirty::SPEC;
             // What stood in the way may do so no longer; what lasts is still told.
-            self.failures = self.failures.min(TOLD);
+            self.failures = self.failures.min(REPORTED_AFTER_FAILURES);
             self.repairs = 0;
             if let Some(summary) = &mut self.summary {
                 summary.is_current = false;
@@ -164,8 +164,8 @@ impl Record {
         if listed {
             self.flags.set(kind.listed(), true);
         }
-        let news = if listed { child.resource_version != known } else { child.resource_version > known };
-        if !news {
+        let changed = if listed { child.resource_version != known } else { child.resource_version > known };
+        if !changed {
             return false;
         }
         let same_revision = child.revision() == self.versions.deployment_revision;
@@ -183,8 +183,8 @@ impl Record {
     /// The child was deleted, or lost the label that the watch selects by. What stood in the way may do so no longer.
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> bool {
         let known = *self.version(kind);
-        let is_news = if known == 0 { self.failures > 0 } else { child.resource_version >= known };
-        if !is_news {
+        let is_change = if known == 0 { self.failures > 0 } else { child.resource_version >= known };
+        if !is_change {
             return false;
         }
         self.failures = 0;
@@ -216,7 +216,7 @@ impl Record {
     }
 
     /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
-    pub fn depart(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
+    pub fn start(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
         self.flags.set(Flags::IN_FLIGHT, true);
         self.flags.set(Flags::MISSED, false);
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -242,14 +242,14 @@ impl Record {
     }
 
     /// Work is done; `departed` is how it began. False: the API server has not kept all of the status.
-    pub fn land(&mut self, start: &TaskStart, outcome: &Outcome, config_hash: u64) -> bool {
+    pub fn finish(&mut self, start: &TaskStart, outcome: &Outcome, config_hash: u64) -> bool {
         let looked_only = start.dirty == Dirty::ROLLOUT;
-        self.land_children(start, outcome);
+        self.finish_children(start, outcome);
         if self.flags.contains(Flags::MISSED) {
             self.dirty |= Dirty::SERVICE;
         }
-        self.land_generation(start, outcome);
-        let is_kept = self.land_status(outcome, config_hash);
+        self.finish_generation(start, outcome);
+        let is_kept = self.finish_status(outcome, config_hash);
         self.flags.set(Flags::IN_FLIGHT, false);
         let wrote = outcome.written.is_some();
         self.quiet_reads = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
@@ -278,7 +278,7 @@ impl Record {
 
     /// Where nothing was seen meanwhile, what was acted on is the truth, be it newer than what was known or older: a
     /// datastore that was put back.
-    fn land_generation(&mut self, start: &TaskStart, outcome: &Outcome) {
+    fn finish_generation(&mut self, start: &TaskStart, outcome: &Outcome) {
         if self.generation == start.generation {
             self.generation = outcome.generation;
         } else if outcome.generation >= self.generation {
@@ -289,7 +289,7 @@ impl Record {
         }
     }
 
-    fn land_status(&mut self, outcome: &Outcome, config_hash: u64) -> bool {
+    fn finish_status(&mut self, outcome: &Outcome, config_hash: u64) -> bool {
         let same = self.summary.map(|seen| seen.checksum) == outcome.summary.map(|ours| ours.checksum);
         let Some(object) = &outcome.written else {
             match (&mut self.summary, outcome.summary) {
@@ -315,7 +315,7 @@ impl Record {
         self.flags.set(Flags::GONE, false);
         self.summary = outcome.summary;
         self.observe_generation(object.meta.generation, None);
-        let kept = object.status().map(|status| status::read(&status, config_hash));
+        let kept = object.status().map(|status| status::parse(&status, config_hash));
         kept.is_some_and(|kept| kept.trusted)
     }
 
@@ -323,7 +323,7 @@ impl Record {
         self.repairs = (self.repairs + 1).min(MOST_REPAIRS);
     }
 
-    fn land_children(&mut self, start: &TaskStart, outcome: &Outcome) {
+    fn finish_children(&mut self, start: &TaskStart, outcome: &Outcome) {
         for kind in [ChildKind::Deployment, ChildKind::Service] {
             if kind == ChildKind::Service && !start.dirty.contains(Dirty::SERVICE) {
                 continue;

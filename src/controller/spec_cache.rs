@@ -1,4 +1,4 @@
-//! The specs of what waits for its turn, packed, and only so many bytes of them. Kept by the fleet; must never
+//! The specs of what waits for its turn, packed, and only so many bytes of them. Kept by the index; must never
 //! be relied on: a spec that is not here is read again when its turn comes.
 
 use std::collections::BTreeMap;

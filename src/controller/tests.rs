@@ -85,11 +85,11 @@ fn wait(controller: &Controller) -> Option<Duration> {
 /// Work begins and ends at once, with these stamps.
 fn work(controller: &mut Controller, slot: Slot, versions: ObservedVersions, action: Action) {
     assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
-    let task = controller.index.depart(slot).expect("work");
+    let task = controller.index.start(slot).expect("work");
     let start = TaskStart::from(&task);
     let (generation, summary) = (task.generation, task.summary);
     let outcome = Outcome { generation, versions, summary, written: None, repaired: false, action };
-    controller.land((slot, start, Duration::ZERO, Ok(outcome)));
+    controller.finish((slot, start, Duration::ZERO, Ok(outcome)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,12 +174,12 @@ async fn what_failed_is_tried_again_after_a_while_that_a_sweep_does_not_shorten(
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
     assert_eq!((controller.queue.pop(Instant::now() + SETTLE_DELAY), wait(&controller)), (Some(slot), None));
-    let start = TaskStart::from(&controller.index.depart(slot).expect("work"));
+    let start = TaskStart::from(&controller.index.start(slot).expect("work"));
     see_deployment(&mut controller, 52, 3);
     assert!(controller.queue.is_empty(), "never twice at once");
     controller.sweep();
     assert!(controller.queue.is_empty(), "never twice at once");
-    controller.land((slot, start, Duration::ZERO, Err(Error::Gone)));
+    controller.finish((slot, start, Duration::ZERO, Err(Error::Gone)));
     let before = wait(&controller).expect("queued");
     assert!((250..=500).contains(&before.as_millis()), "{before:?}");
     for _ in 0..100 {
@@ -201,17 +201,17 @@ async fn a_sweep_finds_what_was_lost() {
 #[tokio::test(start_paused = true)]
 async fn so_many_are_worked_on_at_once_and_no_more() {
     let (mut controller, _) = in_sync(ready(100, 1));
-    assert_eq!(controller.next_departure(), None, "nothing waits");
+    assert_eq!(controller.next_start(), None, "nothing waits");
     for name in ["one", "two", "three"] {
         controller.observe(Event::Apply(named(object(UID, 101, 1, Value::Null), name)));
     }
-    assert_eq!(controller.next_departure(), Some(Instant::now()));
-    controller.depart();
-    assert_eq!((controller.in_flight.len(), controller.queue.len(), controller.next_departure()), (2, 1, None));
+    assert_eq!(controller.next_start(), Some(Instant::now()));
+    controller.start();
+    assert_eq!((controller.in_flight.len(), controller.queue.len(), controller.next_start()), (2, 1, None));
     let flight = controller.in_flight.next().await.expect("too late");
-    controller.land(flight);
-    assert!(controller.next_departure().is_some());
-    controller.depart();
+    controller.finish(flight);
+    assert!(controller.next_start().is_some());
+    controller.start();
     assert_eq!(controller.in_flight.len(), 2);
 }
 
@@ -224,17 +224,17 @@ async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
         list_children(&mut controller, ChildKind::Deployment, []);
         list_children(&mut controller, ChildKind::Service, []);
         let slot = controller.queue.pop(Instant::now()).expect("queued");
-        let task = controller.index.depart(slot).expect("work");
+        let task = controller.index.start(slot).expect("work");
         let start = TaskStart::from(&task);
         let result = reconcile(&controller.context, task).await;
-        controller.land((slot, start, Duration::ZERO, result));
+        controller.finish((slot, start, Duration::ZERO, result));
         // Of the other one nothing was refused, and it waits too.
-        let resume = Instant::now() + Duration::from_secs(expected);
-        assert_eq!(controller.next_departure(), Some(resume), "{retry_after}");
-        controller.depart();
+        let paused_until = Instant::now() + Duration::from_secs(expected);
+        assert_eq!(controller.next_start(), Some(paused_until), "{retry_after}");
+        controller.start();
         assert_eq!(controller.in_flight.is_empty(), expected > 0, "{retry_after}");
-        tokio::time::sleep_until(resume).await;
-        controller.depart();
+        tokio::time::sleep_until(paused_until).await;
+        controller.start();
         assert!(!controller.in_flight.is_empty(), "{retry_after}");
     }
 }
@@ -243,7 +243,7 @@ async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
 async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    let start = TaskStart::from(&controller.index.depart(slot).expect("work"));
+    let start = TaskStart::from(&controller.index.start(slot).expect("work"));
     for (takes, left, expected) in [(3, 0, 3), (60, 1, 4)] {
         controller.in_flight.push(Box::pin(async move {
             tokio::time::sleep(Duration::from_secs(takes)).await;
@@ -260,13 +260,13 @@ async fn repairs_fade_by_time_and_not_by_the_pace_of_the_sweep() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
     controller.queue.pop(Instant::now() + SETTLE_DELAY).expect("queued");
-    let task = controller.index.depart(slot).expect("work");
+    let task = controller.index.start(slot).expect("work");
     let repaired = || {
         let (generation, summary) = (task.generation, task.summary);
         Outcome { generation, versions: STAMPS, summary, written: None, repaired: true, action: Action::AwaitChange }
     };
     for _ in 0..3 {
-        controller.land((slot, TaskStart::from(&task), Duration::ZERO, Ok(repaired())));
+        controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(repaired())));
     }
     let repairs = |controller: &Controller| controller.index.get(slot).expect("a record").repairs;
     for _ in 0..100 {
@@ -287,8 +287,8 @@ fn refused(code: u16) -> Error {
 fn fails(controller: &mut Controller, slot: Slot, error: Error) -> bool {
     let (heard, _guard) = listen();
     controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
-    let start = TaskStart::from(&controller.index.depart(slot).expect("work"));
-    controller.land((slot, start, Duration::ZERO, Err(error)));
+    let start = TaskStart::from(&controller.index.start(slot).expect("work"));
+    controller.finish((slot, start, Duration::ZERO, Err(error)));
     heard.take().iter().any(|entry| entry.starts_with("WARN"))
 }
 
@@ -341,7 +341,7 @@ async fn a_crd_that_is_older_is_said_once() {
     for version in 51..54 {
         see_deployment(&mut controller, version, 1);
         controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
-        let task = controller.index.depart(slot).expect("work");
+        let task = controller.index.start(slot).expect("work");
         let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
         cut.as_object_mut().expect("a status").remove("observed");
         let written = Some(Box::new(object(UID, version + 100, 1, cut)));
@@ -354,7 +354,7 @@ async fn a_crd_that_is_older_is_said_once() {
             repaired: false,
             action: Action::AwaitChange,
         };
-        controller.land((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
+        controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
         said.push(heard.take().iter().filter(|entry| entry.contains("its CRD is older")).count());
     }
     assert_eq!((said, controller.queue.len()), (vec![1, 0, 0], 0));
@@ -364,7 +364,7 @@ async fn a_crd_that_is_older_is_said_once() {
 async fn each_turn_is_told_to_whoever_reads_the_metrics() {
     let (mut controller, _) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    controller.tell();
+    controller.publish_metrics();
     let text = controller.metrics.text();
     for line in
         ["workqueue_depth{name=\"inferenceservice\"} 1", "inference_operator_inferenceservices{phase=\"Ready\"} 1"]
@@ -382,14 +382,14 @@ async fn what_is_remembered_is_what_there_is() {
     list_children(&mut controller, ChildKind::Deployment, []);
     list_children(&mut controller, ChildKind::Service, []);
     controller.observe(Event::Apply(named(ready(101, 1), "settled")));
-    controller.depart();
+    controller.start();
     let phases = [2, 0, 1, 0, 0];
     let expected = Memory { inference_services: 3, phases, name_bytes: 15, specs: 1, queued: 1, in_flight: 2 };
     assert_eq!(controller.memory(), expected);
     controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
     controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
     while let Some(flight) = controller.in_flight.next().await {
-        controller.land(flight);
+        controller.finish(flight);
     }
     let phases = [1, 0, 0, 0, 0];
     let left = controller.memory();
@@ -426,16 +426,16 @@ async fn what_one_webhook_asks_for_holds_up_nobody_else() {
         let (mut controller, slot) = in_sync(ready(100, 1));
         controller.observe(Event::Apply(ready(101, 2)));
         assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
-        let task = controller.index.depart(slot).expect("work");
+        let task = controller.index.start(slot).expect("work");
         let details = kube::core::response::StatusDetails {
             retry_after_seconds: 60,
             ..serde_json::from_str("{}").expect("details")
         };
         let status = kube::core::Status { code, details: Some(details), ..kube::core::Status::default() };
         let refused = Err(Error::Kube(kube::Error::Api(status.into())));
-        controller.land((slot, TaskStart::from(&task), Duration::ZERO, refused));
+        controller.finish((slot, TaskStart::from(&task), Duration::ZERO, refused));
         controller.observe(Event::Apply(named(object(OTHER_UID, 102, 1, Value::Null), "neighbor")));
-        let due = controller.next_departure().expect("work");
+        let due = controller.next_start().expect("work");
         assert_eq!(due - Instant::now(), Duration::ZERO, "{code}");
     }
 }
@@ -451,9 +451,9 @@ async fn a_status_that_is_fought_over_is_put_right_ever_more_slowly() {
         controller.observe(Event::Apply(object(UID, version, 1, status)));
         waits.push(wait(&controller).expect("it is put right"));
         controller.queue.pop(Instant::now() + Duration::from_secs(3600));
-        let task = controller.index.depart(slot).expect("work");
+        let task = controller.index.start(slot).expect("work");
         let outcome = crate::testing::fixtures::outcome(1, STAMPS, Some(ready(version + 1, 1)));
-        controller.land((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
+        controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
     }
     assert!(waits[9] > Duration::from_secs(1), "{waits:?}");
 }

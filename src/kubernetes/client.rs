@@ -69,7 +69,7 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
         let connector = ca.connector();
         Box::pin(async move { connector?.call(address).await.map_err(tls::in_words) })
     });
-    let server = Arc::new(Server { authority, token, http: http(connect), metrics });
+    let server = Arc::new(ApiServer { authority, token, http: http(connect), metrics });
     let service = tower::service_fn(move |request| {
         let server = server.clone();
         async move { server.send(request).await }
@@ -134,14 +134,14 @@ impl Ca {
     }
 }
 
-struct Server<C> {
+struct ApiServer<C> {
     authority: Authority,
     token: Token,
     http: Http<C>,
     metrics: Arc<Metrics>,
 }
 
-impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
+impl<C: Connect + Clone + Send + Sync + 'static> ApiServer<C> {
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let (mut head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| "the request has no body")?.to_bytes();
@@ -233,7 +233,7 @@ mod tests {
         std::fs::write(&file, "secret").expect("written");
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        let server = Server { authority, token: Token::new(file.clone()), http: http(tcp), metrics: Arc::default() };
+        let server = ApiServer { authority, token: Token::new(file.clone()), http: http(tcp), metrics: Arc::default() };
         let ask = || async {
             let request = Request::get("/version").body(Body::from(Vec::new())).expect("a request");
             let answer = server.send(request).await.map_err(|error| error.to_string())?;

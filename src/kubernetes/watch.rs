@@ -2,7 +2,7 @@
 //! saying once in clear words what it is waiting for. Used by the controller, once for each kind;
 //! must never hand on an error, nor lose an event without a new list.
 //!
-//! Why not kube's `watcher`: it reads lines and pages as a whole (pruning.rs), and hands out types
+//! Why not kube's `watcher`: it reads lines and pages as a whole (prune.rs), and hands out types
 //! that embed an `ObjectMeta`. The states are the same as its.
 
 pub mod line;
@@ -26,7 +26,7 @@ use crate::kubernetes::resource::{Resource, decode};
 use crate::telemetry::metrics::{self, Metrics};
 use line::{Line, Unclear};
 use message::{Message, message};
-use open::{List, ListMetadata, Opened};
+use open::{ListEnvelope, ListMetadata, Opened};
 use progress::{Progress, SILENCE};
 
 /// A list that pauses for so long is given up.
@@ -54,12 +54,12 @@ pub struct Watch<K> {
     namespace: Option<String>,
     /// `&labelSelector=...`, or nothing.
     selector: String,
-    phase: Phase,
+    stage: Stage,
     progress: Progress,
     /// When the answer that is being read is given up.
     deadline: Instant,
     /// Nothing is done before.
-    resume: Instant,
+    paused_until: Instant,
     message: Message,
     jitter: Jitter,
     /// Where it is noted that something was heard, and as which watch.
@@ -68,7 +68,7 @@ pub struct Watch<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-enum Phase {
+enum Stage {
     /// Nothing is known: a list has to be begun.
     Begin,
     /// Held, because a request that is dropped halfway would be sent again and again.
@@ -112,10 +112,10 @@ impl<K: Resource> Watch<K> {
             client,
             namespace: namespace.map(str::to_owned),
             selector: if selector.is_empty() { String::new() } else { format!("&labelSelector={selector}") },
-            phase: Phase::Begin,
+            stage: Stage::Begin,
             progress: Progress::new(Instant::now()),
             deadline: Instant::now(),
-            resume: Instant::now(),
+            paused_until: Instant::now(),
             message: Message::default(),
             jitter: Jitter::new(seed),
             metrics,
@@ -127,7 +127,7 @@ impl<K: Resource> Watch<K> {
     /// The next event. Can be dropped and called again without losing one.
     pub async fn next(&mut self) -> Event<K> {
         loop {
-            tokio::time::sleep_until(self.resume).await;
+            tokio::time::sleep_until(self.paused_until).await;
             match self.step().await {
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
@@ -138,28 +138,28 @@ impl<K: Resource> Watch<K> {
 
     /// Something was missed: an open watch is given up for a list.
     pub fn list_again(&mut self) {
-        if matches!(self.phase, Phase::Watching { .. } | Phase::Listed(_)) {
-            self.phase = Phase::Begin;
+        if matches!(self.stage, Stage::Watching { .. } | Stage::Listed(_)) {
+            self.stage = Stage::Begin;
         }
     }
 
     async fn step(&mut self) -> Result<Option<Event<K>>, Interruption> {
-        match &mut self.phase {
-            Phase::Begin => {
+        match &mut self.stage {
+            Stage::Begin => {
                 let opened = if self.progress.streams_lists() { Opened::StreamingList } else { Opened::FirstPage };
-                self.phase = Phase::Opening(self.open(opened, ""), opened);
+                self.stage = Stage::Opening(self.open(opened, ""), opened);
                 Ok(None)
             }
-            Phase::Listed(resource_version) => {
+            Stage::Listed(resource_version) => {
                 let opened = Opened::Watch(*resource_version);
-                self.phase = Phase::Opening(self.open(opened, ""), opened);
+                self.stage = Stage::Opening(self.open(opened, ""), opened);
                 Ok(None)
             }
-            Phase::Opening(opening, opened) => {
+            Stage::Opening(opening, opened) => {
                 let (answer, opened) = (opening.await, *opened);
                 Ok(self.opened(answer.map_err(Interruption::Refused)?, opened))
             }
-            Phase::StreamingList(..) | Phase::Page(_) | Phase::Watching { .. } => self.read().await,
+            Stage::StreamingList(..) | Stage::Page(_) | Stage::Watching { .. } => self.read().await,
         }
     }
 
@@ -168,14 +168,14 @@ impl<K: Resource> Watch<K> {
         let now = Instant::now();
         self.deadline = now + LIST_PAUSE;
         match opened {
-            Opened::StreamingList => self.phase = Phase::StreamingList(answer, now + LONGEST_STREAM),
+            Opened::StreamingList => self.stage = Stage::StreamingList(answer, now + LONGEST_STREAM),
             Opened::FirstPage => {
                 if self.progress.reads_pages() {
                     tracing::info!(resource = K::resource(), "no streaming lists here: reading pages");
                 }
-                self.phase = Phase::Page(answer);
+                self.stage = Stage::Page(answer);
             }
-            Opened::NextPage => self.phase = Phase::Page(answer),
+            Opened::NextPage => self.stage = Stage::Page(answer),
             Opened::Watch(resource_version) => self.watching(answer, resource_version),
         }
         matches!(opened, Opened::StreamingList | Opened::FirstPage).then_some(Event::Init)
@@ -184,7 +184,7 @@ impl<K: Resource> Watch<K> {
     fn watching(&mut self, answer: Answer, resource_version: u64) {
         let since = Instant::now();
         self.deadline = self.watch_deadline(since);
-        self.phase = Phase::Watching { answer, resource_version, since };
+        self.stage = Stage::Watching { answer, resource_version, since };
     }
 
     fn watch_deadline(&self, now: Instant) -> Instant {
@@ -193,55 +193,55 @@ impl<K: Resource> Watch<K> {
 
     /// Reads on in the answer that is open.
     async fn read(&mut self) -> Result<Option<Event<K>>, Interruption> {
-        let (Phase::StreamingList(answer, _) | Phase::Page(answer) | Phase::Watching { answer, .. }) = &mut self.phase
+        let (Stage::StreamingList(answer, _) | Stage::Page(answer) | Stage::Watching { answer, .. }) = &mut self.stage
         else {
             return Ok(None);
         };
         let piece = match tokio::time::timeout_at(self.deadline, answer.next()).await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => return Err(self.broke_off(error)),
-            Err(_) if matches!(self.phase, Phase::Watching { .. }) => {
-                self.resume_or_list(Instant::now());
+            Err(_) if matches!(self.stage, Stage::Watching { .. }) => {
+                self.watch_or_list(Instant::now());
                 return Ok(None);
             }
             Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
         };
         self.metrics.heard(self.number);
-        match (&mut self.phase, piece) {
+        match (&mut self.stage, piece) {
             (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
-            (Phase::Page(answer), Some(Piece::Item)) => {
+            (Stage::Page(answer), Some(Piece::Item)) => {
                 self.deadline = Instant::now() + LIST_PAUSE;
                 let object = line::object(answer.kept()).inspect_err(warn::<K>);
                 Ok(object.ok().map(Event::InitApply))
             }
-            (Phase::Page(answer), Some(Piece::Document)) => {
-                let list = decode::<List>(answer.kept());
+            (Stage::Page(answer), Some(Piece::Document)) => {
+                let list = decode::<ListEnvelope>(answer.kept());
                 let list = list.map_err(|error| Interruption::Refused(kube::Error::SerdeError(error)))?;
                 Ok(self.page_ends(&list.metadata))
             }
-            (_, Some(_)) => self.take_in(),
+            (_, Some(_)) => self.apply_event(),
         }
     }
 
     fn page_ends(&mut self, list: &ListMetadata) -> Option<Event<K>> {
         if let Some(token) = list.r#continue.as_deref().filter(|token| !token.is_empty()) {
             let opened = Opened::NextPage;
-            self.phase = Phase::Opening(self.open(opened, token), opened);
+            self.stage = Stage::Opening(self.open(opened, token), opened);
             return None;
         }
-        self.phase = Phase::Listed(list.resource_version);
+        self.stage = Stage::Listed(list.resource_version);
         Some(self.listed())
     }
 
     /// One event of a watch, which may still be on its way through its list.
-    fn take_in(&mut self) -> Result<Option<Event<K>>, Interruption> {
+    fn apply_event(&mut self) -> Result<Option<Event<K>>, Interruption> {
         let now = Instant::now();
-        let (answer, version) = match &self.phase {
-            Phase::StreamingList(answer, until) => {
+        let (answer, version) = match &self.stage {
+            Stage::StreamingList(answer, until) => {
                 self.deadline = *until.min(&(now + LIST_PAUSE));
                 (answer, None)
             }
-            Phase::Watching { answer, resource_version, .. } => (answer, Some(*resource_version)),
+            Stage::Watching { answer, resource_version, .. } => (answer, Some(*resource_version)),
             _ => return Ok(None),
         };
         let (event, seen) = match line::read::<K>(answer.kept()) {
@@ -270,7 +270,7 @@ impl<K: Resource> Watch<K> {
             tracing::info!(resource = K::resource(), "the API server has gone back in time");
             return Err(Interruption::Lost("an event from the past"));
         }
-        if let Phase::Watching { resource_version, .. } = &mut self.phase {
+        if let Stage::Watching { resource_version, .. } = &mut self.stage {
             *resource_version = seen;
             self.progress.told(now);
             self.deadline = self.watch_deadline(now);
@@ -281,7 +281,7 @@ impl<K: Resource> Watch<K> {
 
     /// What was a list goes on as a watch.
     fn list_ends(&mut self, version: u64) -> Option<Event<K>> {
-        let Phase::StreamingList(answer, _) = std::mem::replace(&mut self.phase, Phase::Begin) else { return None };
+        let Stage::StreamingList(answer, _) = std::mem::replace(&mut self.stage, Stage::Begin) else { return None };
         self.progress.try_streams();
         let event = self.listed();
         self.watching(answer, version);
@@ -306,84 +306,84 @@ impl<K: Resource> Watch<K> {
     // === what goes wrong ===
 
     fn broke_off(&self, error: kube::Error) -> Interruption {
-        match &self.phase {
-            Phase::Watching { .. } => Interruption::Cut(describe(&error)),
+        match &self.stage {
+            Stage::Watching { .. } => Interruption::Cut(describe(&error)),
             _ => Interruption::Refused(error),
         }
     }
 
     fn failed(&self, error: kube::Error) -> Interruption {
-        match &self.phase {
-            Phase::Watching { .. } => Interruption::Failed(describe(&error)),
+        match &self.stage {
+            Stage::Watching { .. } => Interruption::Failed(describe(&error)),
             _ => Interruption::Refused(error),
         }
     }
 
     fn interrupted(&mut self, interruption: Interruption) {
         let now = Instant::now();
-        match (&self.phase, &interruption) {
-            (Phase::Opening(_, Opened::StreamingList), Interruption::Refused(kube::Error::Api(status)))
+        match (&self.stage, &interruption) {
+            (Stage::Opening(_, Opened::StreamingList), Interruption::Refused(kube::Error::Api(status)))
                 if matches!(status.code, 400 | 422) =>
             {
                 // It may not have them (the feature WatchList is off): pages tell whether that is why.
                 self.progress.stream_refused();
-                self.phase = Phase::Begin;
+                self.stage = Stage::Begin;
                 return;
             }
-            (Phase::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
-            (Phase::StreamingList(..), _) => self.progress.stream_failed(),
-            (Phase::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
+            (Stage::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
+            (Stage::StreamingList(..), _) => self.progress.stream_failed(),
+            (Stage::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
                 tracing::debug!(resource = K::resource(), why, "watching again");
                 self.progress.lived();
                 self.message.is_over(K::resource);
-                self.resume_or_list(now);
+                self.watch_or_list(now);
                 return;
             }
             _ => {}
         }
         let asked = if let Interruption::Refused(error) = &interruption { retry_after(error) } else { Duration::ZERO };
-        self.resume = now + self.progress.failed(self.jitter.draw()).max(asked);
+        self.paused_until = now + self.progress.failed(self.jitter.draw()).max(asked);
         match interruption {
             Interruption::Cut(why) | Interruption::Failed(why) => {
                 tracing::debug!(resource = K::resource(), why, "watching again");
-                if self.progress.is_unlucky() {
-                    self.message.tell(&K::resource(), format!("waiting for the API server: {why}"));
+                if self.progress.warns() {
+                    self.message.report(&K::resource(), format!("waiting for the API server: {why}"));
                 }
-                self.resume_or_list(now);
+                self.watch_or_list(now);
             }
             Interruption::Lost(why) => {
                 tracing::debug!(resource = K::resource(), why, "listing again");
-                self.phase = Phase::Begin;
+                self.stage = Stage::Begin;
             }
-            Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.phase = Phase::Begin,
+            Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.stage = Stage::Begin,
             Interruption::Refused(error) => {
-                self.message.tell(&K::resource(), message(&K::resource(), &error));
-                match self.phase {
+                self.message.report(&K::resource(), message(&K::resource(), &error));
+                match self.stage {
                     // It is there, and only has too much to do: a list would be more of it.
-                    Phase::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.resume_or_list(now),
+                    Stage::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.watch_or_list(now),
                     // Whatever it is that was away, it may come back with another history; and where a version is
                     // refused, it may be for ever. Where the CRD is gone, so is all that there was of it.
-                    _ => self.phase = Phase::Begin,
+                    _ => self.stage = Stage::Begin,
                 }
             }
         }
     }
 
     /// A watch goes on where it was, as long as that can be relied on.
-    fn resume_or_list(&mut self, now: Instant) {
-        let (Phase::Watching { resource_version, .. } | Phase::Opening(_, Opened::Watch(resource_version))) =
-            self.phase
+    fn watch_or_list(&mut self, now: Instant) {
+        let (Stage::Watching { resource_version, .. } | Stage::Opening(_, Opened::Watch(resource_version))) =
+            self.stage
         else {
             return;
         };
         if self.progress.is_relist(now) {
             self.progress.try_streams();
-        } else if now < self.progress.list_due() && !self.progress.is_unlucky() {
-            self.phase = Phase::Listed(resource_version);
+        } else if now < self.progress.list_due() && !self.progress.warns() {
+            self.stage = Stage::Listed(resource_version);
             return;
         }
         tracing::debug!(resource = K::resource(), "nothing heard for too long, or a day is over; listing again");
-        self.phase = Phase::Begin;
+        self.stage = Stage::Begin;
     }
 }
 

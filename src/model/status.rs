@@ -55,7 +55,7 @@ impl Abnormal {
 pub struct ObservedVersions {
     /// 0: there is no Deployment.
     pub deployment: u64,
-    /// See `Identity::revision`; 0: the Deployment is not what the spec builds.
+    /// See `Meta::revision`; 0: the Deployment is not what the spec builds.
     pub deployment_revision: u32,
     /// See `Managers::applied`; 0: not known.
     pub deployment_fields: u32,

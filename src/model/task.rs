@@ -6,7 +6,7 @@ use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::model::{ObservedVersions, Summary};
 
-/// What the fleet knows about one InferenceService when work on it begins.
+/// What the index knows about one InferenceService when work on it begins.
 #[derive(Clone, Debug)]
 pub struct Task {
     pub namespace: String,
@@ -21,11 +21,11 @@ pub struct Task {
     pub versions: ObservedVersions,
     /// What the status says; None: nothing that can be relied on.
     pub summary: Option<Summary>,
-    /// The spec, where the fleet still has it.
+    /// The spec, where the index still has it.
     pub spec: Option<RawSpec>,
 }
 
-/// What was done, for the fleet to remember.
+/// What was done, for the index to remember.
 #[derive(Debug)]
 pub struct Outcome {
     /// The generation of the spec that was acted on.

@@ -1,5 +1,5 @@
 //! What the operator keeps of the objects that the API server sends: lean types, and for each of them
-//! the fields that are let through by pruning.rs. Used by the watches and by reconcile; must never
+//! the fields that are let through by prune.rs. Used by the watches and by reconcile; must never
 //! grow a field that is not read.
 
 mod wire;

@@ -17,7 +17,7 @@ pub struct Children {
     pub wrote: bool,
     pub repair: Option<Repair>,
     /// What the status has just been made to say, and did not say before.
-    pub told: Option<Assessment>,
+    pub reported: Option<Assessment>,
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::validate::Valid;
 use crate::api;
 use crate::model::labels::labels;
 use crate::model::uid::Uid;
-use crate::settings::Server;
+use crate::settings::ModelServer;
 
 pub use crate::model::labels::{MANAGED_BY, SELECTOR_LABEL};
 
@@ -21,7 +21,7 @@ const PROBE_PERIOD: u32 = 10;
 const PULL_SECONDS: u32 = 600;
 
 /// The Deployment for server-side apply: only the fields that this operator has an opinion on.
-pub fn build(valid: &Valid, server: &Server) -> Value {
+pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     let name = valid.name;
     let load_seconds = server.load_seconds;
     let mut deployment = json!({
@@ -97,13 +97,13 @@ fn products(valid: &Valid) -> Vec<String> {
     products.iter().cloned().chain(products.iter().map(|product| format!("{product}-SHARED"))).collect()
 }
 
-fn arguments(valid: &Valid, server: &Server) -> Vec<String> {
+fn arguments(valid: &Valid, server: &ModelServer) -> Vec<String> {
     server.arguments.iter().filter_map(|template| argument(template, valid, server)).collect()
 }
 
 /// Replaces the placeholders of one argument in a single pass, so that a model called
 /// "{port}" stays what it is. None where a placeholder has no value.
-fn argument(template: &str, valid: &Valid, server: &Server) -> Option<String> {
+fn argument(template: &str, valid: &Valid, server: &ModelServer) -> Option<String> {
     let mut text = String::new();
     let mut rest = template;
     while let Some(start) = rest.find('{') {
@@ -139,7 +139,7 @@ mod tests {
     use crate::catalog::Catalog;
     use crate::settings::Settings;
 
-    fn built(model: &str, max_batch_size: Option<u32>, server: &Server) -> Value {
+    fn built(model: &str, max_batch_size: Option<u32>, server: &ModelServer) -> Value {
         let catalog = Catalog::default();
         let gpu = catalog.get("L40S").expect("built in");
         let spec = InferenceServiceSpec { replicas: 2, max_batch_size, ..InferenceServiceSpec::new(model, "L40S") };
@@ -176,13 +176,13 @@ mod tests {
 
     #[test]
     fn an_empty_command_keeps_the_one_of_the_image() {
-        let server = Server { command: vec![], ..Settings::default().server };
+        let server = ModelServer { command: vec![], ..Settings::default().server };
         assert!(built("m", None, &server)["spec"]["template"]["spec"]["containers"][0].get("command").is_none());
     }
 
     #[test]
     fn what_is_built_is_a_deployment() {
-        let server = Server { runtime_class: Some("nvidia".into()), ..Settings::default().server };
+        let server = ModelServer { runtime_class: Some("nvidia".into()), ..Settings::default().server };
         let value = built("m", Some(7), &server);
         let typed: k8s_openapi::api::apps::v1::Deployment =
             serde_json::from_value(value.clone()).expect("a Deployment");

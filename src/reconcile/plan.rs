@@ -85,7 +85,7 @@ pub fn is_new(task: &Task) -> bool {
 
 /// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
 /// status: the watch has shown it, and a read would tell nothing more.
-pub fn shown_by_watch(task: &Task) -> Option<u64> {
+pub fn known_from_watch(task: &Task) -> Option<u64> {
     let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::COUNT | Dirty::DUE;
     let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
     let is_known = task.versions.deployment != 0 && task.versions.service != 0;
@@ -127,7 +127,7 @@ pub fn can_wait(task: &Task, after: &Summary) -> bool {
 }
 
 /// Is the Deployment only looked at, because its controller went on? Then it is what it was left as, by its revision.
-pub fn is_look(task: &Task) -> bool {
+pub fn is_rollout_check(task: &Task) -> bool {
     let quiet_reads = Dirty::ROLLOUT | Dirty::STATUS | Dirty::COUNT | Dirty::DUE;
     task.dirty.difference(quiet_reads).is_empty()
 }

@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use super::deployment::{SELECTOR_LABEL, metadata};
 use super::validate::Valid;
 use crate::model::uid::Uid;
-use crate::settings::{Server, Settings};
+use crate::settings::{ModelServer, Settings};
 
 /// The port of the Service, so that the endpoint needs none.
 const PORT: u16 = 80;
 
 /// The Service for server-side apply: only the fields that this operator has an opinion on.
-pub fn build(valid: &Valid, server: &Server) -> Value {
+pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     desired(valid.namespace, valid.name, valid.uid, server)
 }
 
 /// The same before the spec is known.
-pub fn desired(namespace: &str, name: &str, uid: Uid, server: &Server) -> Value {
+pub fn desired(namespace: &str, name: &str, uid: Uid, server: &ModelServer) -> Value {
     let mut service = json!({
         "apiVersion": "v1",
         "kind": "Service",

@@ -49,18 +49,18 @@ pub struct Subject<'a> {
 
 /// For how long replicas of this spec have been on their way, and for how long they may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct LoadWait {
     pub waited: u32,
     pub load_seconds: u32,
     /// What is missing was there before: nothing is to be waited for.
     pub was_ready: bool,
 }
 
-impl Patience {
-    pub fn new(before: Option<&Summary>, load_seconds: u32, now: u32) -> Patience {
+impl LoadWait {
+    pub fn new(before: Option<&Summary>, load_seconds: u32, now: u32) -> LoadWait {
         let since =
             before.filter(|before| before.abnormal == Abnormal::Reconciling).map(|before| before.abnormal_since);
-        Patience {
+        LoadWait {
             waited: now - past(since, now),
             load_seconds,
             was_ready: before.is_some_and(|before| before.was_ready),
@@ -70,7 +70,7 @@ impl Patience {
 
 /// What a Deployment that belongs to the InferenceService says, in Kubernetes' own words where it
 /// has some.
-pub fn assess(deployment: &DeploymentView, patience: Patience, subject: &Subject) -> Assessment {
+pub fn assess(deployment: &DeploymentView, patience: LoadWait, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
     let observed = status.observed_generation >= deployment.meta.generation;
@@ -237,7 +237,7 @@ fn half(seconds: u32) -> u16 {
 }
 
 /// Can this wait? On the way to Ready the replicas come one by one, and the text of a refusal may change with each
-/// try: while the phase stays, one write in `COUNT_PACE` seconds is enough. A clock that was set back delays nothing.
+/// try: while the phase stays, one write in `READY_COUNT_INTERVAL` seconds is enough. A clock that was set back delays nothing.
 pub fn can_wait(before: &Summary, after: &Summary) -> bool {
     after.phase != Phase::Ready
         && (before.phase, before.abnormal) == (after.phase, after.abnormal)
@@ -249,14 +249,14 @@ pub fn stays_contested(before: &Summary, now: u32) -> bool {
     before.is_contested && is_recent(before.written, half(now))
 }
 
-/// Less than `COUNT_PACE` ago, by the lower half of both times.
+/// Less than `READY_COUNT_INTERVAL` ago, by the lower half of both times.
 fn is_recent(written: u16, now: u16) -> bool {
     written != 0 && u32::from(now.wrapping_sub(written)) < READY_COUNT_INTERVAL
 }
 
 /// What a status that the API server sent amounts to. `trusted`: this operator, with this
 /// configuration, wrote it, and nobody has changed it since.
-pub fn read(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
+pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
     let since = |types: &[&str]| {
         let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
         found.map_or(0, |condition| condition.last_transition_time)
@@ -294,7 +294,7 @@ pub fn read(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
     }
 }
 
-/// See `read`.
+/// See `parse`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsedStatus {
     pub trusted: bool,

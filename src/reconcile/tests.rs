@@ -17,7 +17,7 @@ use super::*;
 use crate::model::Abnormal;
 use crate::testing::fixtures::{STAMPS, UID};
 
-/// Of ns/demo, which has been looked at before; the fleet has its spec.
+/// Of ns/demo, which has been looked at before; the index has its spec.
 pub fn task(dirty: Dirty) -> Task {
     let spec = json!({"model": "m", "gpuType": "A100"});
     Task {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use crate::api::Phase;
 use crate::telemetry::process;
 
 /// Upper bounds in milliseconds of controller_runtime_reconcile_time_seconds.
@@ -28,6 +27,9 @@ const NO_ANSWER: usize = CODES.len() + 1;
 /// The watches, in the order of `Metrics::heard`.
 const WATCHES: [&str; 3] = ["inferenceservices.ai.example.com", "deployments.apps", "services"];
 
+/// The phases of an InferenceService, in the order of `Metrics::loop_ticked`.
+const PHASES: [&str; 5] = ["Pending", "Progressing", "Ready", "Degraded", "Failed"];
+
 const HEARD: &str = "inference_operator_watch_last_heard_seconds";
 
 /// A watch that has heard nothing for so long is no help. It is opened again after three minutes of silence, and tries
@@ -41,7 +43,7 @@ pub struct Metrics {
     time_microseconds: AtomicU64,
     requests: [[AtomicU64; CODES.len() + 2]; METHODS.len()],
     queue_depth: AtomicU32,
-    phases: [AtomicU32; Phase::ALL.len()],
+    phases: [AtomicU32; PHASES.len()],
     in_sync: AtomicBool,
     /// Milliseconds from the start to the latest thing that each watch heard.
     heard: [AtomicU64; WATCHES.len()],
@@ -90,7 +92,7 @@ impl Metrics {
     }
 
     /// The controller's loop went round once.
-    pub fn turned(&self, in_sync: bool, queue_depth: usize, phases: &[u32; Phase::ALL.len()]) {
+    pub fn loop_ticked(&self, in_sync: bool, queue_depth: usize, phases: &[u32; PHASES.len()]) {
         self.last_turn.store(self.age(), Relaxed);
         self.in_sync.store(in_sync, Relaxed);
         self.queue_depth.store(u32::try_from(queue_depth).unwrap_or(u32::MAX), Relaxed);
@@ -172,14 +174,10 @@ impl Metrics {
             line(out, format_args!("{HEARD}{{resource=\"{resource}\"}} {}", since.as_secs()));
         }
         family(out, "inference_operator_inferenceservices", "gauge", "InferenceServices by phase.");
-        for (phase, count) in Phase::ALL.iter().zip(&self.phases) {
+        for (phase, count) in PHASES.iter().zip(&self.phases) {
             line(
                 out,
-                format_args!(
-                    "inference_operator_inferenceservices{{phase=\"{}\"}} {}",
-                    phase.as_str(),
-                    count.load(Relaxed)
-                ),
+                format_args!("inference_operator_inferenceservices{{phase=\"{}\"}} {}", phase, count.load(Relaxed)),
             );
         }
         text
@@ -238,7 +236,7 @@ mod tests {
         metrics.requested(&Method::GET, Some(StatusCode::OK));
         metrics.requested(&Method::GET, Some(StatusCode::IM_A_TEAPOT));
         metrics.requested(&Method::PATCH, None);
-        metrics.turned(true, 7, &[0, 1, 2, 3, 4]);
+        metrics.loop_ticked(true, 7, &[0, 1, 2, 3, 4]);
         let text = metrics.text();
         for line in [
             "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1",
@@ -268,6 +266,11 @@ mod tests {
         use crate::model::view::{InferenceServiceView, PartialDeployment, PartialService};
         let names = [InferenceServiceView::resource(), PartialDeployment::resource(), PartialService::resource()];
         assert_eq!(names.map(|name| watch(&name)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn each_phase_is_counted_under_its_own_name() {
+        assert_eq!(crate::api::Phase::ALL.map(crate::api::Phase::as_str), PHASES);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Objects as the API server sends them, for the unit tests of the controller and of its fleet: one
+//! Objects as the API server sends them, for the unit tests of the controller and of its index: one
 //! InferenceService, ns/demo, and its children.
 
 #![allow(clippy::needless_pass_by_value)]
@@ -60,7 +60,7 @@ pub fn outcome(generation: u32, versions: ObservedVersions, written: Option<Infe
     let summary = written
         .as_ref()
         .and_then(InferenceServiceView::status)
-        .map(|status| Summary { is_current: true, ..status::read(&status, CONFIG_HASH).summary });
+        .map(|status| Summary { is_current: true, ..status::parse(&status, CONFIG_HASH).summary });
     Outcome {
         generation,
         versions,

@@ -102,7 +102,7 @@ async fn until_nothing_is_left(fixture: &Fixture, drift: &str) {
     .await;
 }
 
-/// As `Identity::revision` has it.
+/// As `Meta::revision` has it.
 fn revision(metadata: &ObjectMeta) -> Option<i64> {
     let uid: Uid = metadata.uid.as_deref()?.parse().ok()?;
     let generation = u32::try_from(metadata.generation?).ok()?;

@@ -238,7 +238,7 @@ async fn a_gpu_type_of_any_text_is_refused_in_one_line_of_the_log() {
     fixture.clean_up().await;
 }
 
-/// Owners enough to make the operator give up on reading them: see `pruning::LIMIT`.
+/// Owners enough to make the operator give up on reading them: see `prune::LIMIT`.
 fn owners(namespace: &str) -> Value {
     let config_map = |number: usize| {
         let name = format!("{number:03}{}", "x".repeat(250));

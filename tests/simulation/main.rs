@@ -1,4 +1,4 @@
-//! The whole operator - the real controller, fleet, queue, watches and reconcile - on a paused clock,
+//! The whole operator - the real controller, index, queue, watches and reconcile - on a paused clock,
 //! against an API server in memory that does all that can go wrong. One seed decides everything:
 //! `SEED=7 cargo test --test simulation` runs one again, `SEEDS=1000..2000` a range.
 

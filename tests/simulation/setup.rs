@@ -6,7 +6,7 @@ use std::time::Duration;
 use inference_operator::model::view::RawSpec;
 use inference_operator::reconcile::validate::{decode, validate};
 use inference_operator::reconcile::{config_hash, deployment, service};
-use inference_operator::settings::{Server, Settings};
+use inference_operator::settings::{ModelServer, Settings};
 use serde_json::Value;
 
 use crate::store::{Key, Kind};
@@ -17,7 +17,7 @@ pub const LOAD: Duration = Duration::from_secs(300);
 pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let settings = Settings::default();
     let load_seconds = u32::try_from(LOAD.as_secs()).unwrap_or_default();
-    Settings { server: Server { load_seconds, ..settings.server.clone() }, ..settings }
+    Settings { server: ModelServer { load_seconds, ..settings.server.clone() }, ..settings }
 });
 
 /// Nothing of the settings changes, and to compute it takes longer than most of what a process lives through.

@@ -1,11 +1,11 @@
-//! What the fleet makes of what the watches bring: when an InferenceService is settled, and when
+//! What the index makes of what the watches bring: when an InferenceService is settled, and when
 //! it is not.
 
 #![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
+mod changed;
 mod memory;
 mod namespaces;
-mod news;
 
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn see_child_gone(index: &mut Index, kind: ChildKind, child: &Meta) {
     index.observe_child_gone(kind, child);
 }
 
-/// What is done to the fleet, and the reasons that it leaves.
+/// What is done to the index, and the reasons that it leaves.
 type Case = (&'static str, fn(&mut Index), Dirty);
 
 fn dirty(index: &Index, slot: Slot) -> Dirty {
@@ -66,7 +66,7 @@ fn dirty(index: &Index, slot: Slot) -> Dirty {
 #[test]
 fn after_a_restart_what_is_as_its_status_says_is_settled() {
     let (mut index, slot) = settled();
-    assert!(index.depart(slot).is_none());
+    assert!(index.start(slot).is_none());
     assert_eq!(index.counts().phases[Phase::Ready as usize], 1);
 }
 
@@ -183,7 +183,7 @@ fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_an
         let mut index = Index::new(CONFIG_HASH);
         index.children_are_listed();
         let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
-        let task = index.depart(slot).expect("work");
+        let task = index.start(slot).expect("work");
         let start = TaskStart::from(&task);
         let echo = |index: &mut Index| {
             index.observe_child(ChildKind::Deployment, &child(70, 1, UID), false);
@@ -193,7 +193,7 @@ fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_an
         if echo_first {
             echo(&mut index);
         }
-        index.land(slot, &start, Ok(outcome(1, after, Some(ready(110, 1)))));
+        index.finish(slot, &start, Ok(outcome(1, after, Some(ready(110, 1)))));
         if !echo_first {
             echo(&mut index);
         }
@@ -221,13 +221,13 @@ fn what_changes_while_work_is_in_flight_is_not_lost() {
     for (what, change, expected) in cases {
         let (mut index, slot) = settled();
         index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
-        let task = index.depart(slot).expect("work");
+        let task = index.start(slot).expect("work");
         let start = TaskStart::from(&task);
         change(&mut index);
-        assert!(index.depart(slot).is_none(), "{what}: never twice at once");
-        index.land(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None)));
+        assert!(index.start(slot).is_none(), "{what}: never twice at once");
+        index.finish(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None)));
         assert!(dirty(&index, slot).contains(expected), "{what}: {:?}", dirty(&index, slot));
-        assert!(index.depart(slot).is_some(), "{what}");
+        assert!(index.start(slot).is_some(), "{what}");
     }
 }
 
@@ -235,14 +235,14 @@ fn what_changes_while_work_is_in_flight_is_not_lost() {
 fn a_spec_that_an_answer_brings_is_not_lost() {
     let (mut index, slot) = settled();
     index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
-    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
     let mut written = ready(110, 1);
     written.meta.generation = 2;
-    index.land(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, Some(written))));
+    index.finish(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, Some(written))));
     // Its event comes later and is older than the answer.
     index.observe(object(UID, 109, 2, Value::Null), false);
     assert_eq!(dirty(&index, slot), Dirty::SPEC);
-    let task = index.depart(slot).expect("work");
+    let task = index.start(slot).expect("work");
     assert!(task.generation == 2 && task.spec.is_some(), "{task:?}");
 }
 
@@ -250,8 +250,8 @@ fn a_spec_that_an_answer_brings_is_not_lost() {
 fn what_failed_keeps_its_reasons() {
     let (mut index, slot) = settled();
     index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
-    let start = TaskStart::from(&index.depart(slot).expect("work"));
-    index.land(slot, &start, Err(Error::Gone));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
+    index.finish(slot, &start, Err(Error::Gone));
     let record = index.get(slot).expect("a record");
     assert_eq!((record.dirty, record.failures), (Dirty::SERVICE, 1));
 }
@@ -260,10 +260,10 @@ fn what_failed_keeps_its_reasons() {
 fn one_that_is_deleted_in_flight_goes_when_it_lands() {
     let (mut index, slot) = settled();
     index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
-    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
     index.remove("ns", "demo");
     assert_eq!(index.len(), 1);
-    index.land(slot, &start, Err(Error::Gone));
+    index.finish(slot, &start, Err(Error::Gone));
     assert!(index.is_empty());
 }
 
@@ -271,12 +271,12 @@ fn one_that_is_deleted_in_flight_goes_when_it_lands() {
 fn one_that_is_made_anew_in_flight_starts_from_nothing() {
     let (mut index, slot) = settled();
     index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
-    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
     index.remove("ns", "demo");
     assert_eq!(index.observe(object(OTHER_UID, 120, 1, Value::Null), false), Some(slot));
-    assert!(index.depart(slot).is_none(), "never twice at once for one name");
-    index.land(slot, &start, Ok(outcome(1, STAMPS, None)));
-    let task = index.depart(slot).expect("work");
+    assert!(index.start(slot).is_none(), "never twice at once for one name");
+    index.finish(slot, &start, Ok(outcome(1, STAMPS, None)));
+    let task = index.start(slot).expect("work");
     assert_eq!(
         (task.uid.to_string().as_str(), task.dirty, task.versions),
         (OTHER_UID, Dirty::SPEC_AND_CHILDREN, ObservedVersions::default())
@@ -288,7 +288,7 @@ fn a_deployment_that_was_made_anew_and_has_come_to_the_same_generation_is_looked
     let (mut index, slot) = settled();
     assert!(index.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), false).is_some());
     assert_eq!(dirty(&index, slot), Dirty::ROLLOUT | Dirty::EDIT);
-    let versions = index.depart(slot).expect("work").versions;
+    let versions = index.start(slot).expect("work").versions;
     let other = DeploymentView { meta: child_of_uid(OTHER_UID, 70, 1, UID), ..DeploymentView::default() };
     assert!(!plan::is_as_left(&versions, &other));
 }
@@ -300,7 +300,7 @@ fn children_of_one_that_is_being_deleted_are_left_alone() {
     dying.meta.deleting = true;
     index.observe(dying, false);
     index.observe_child_gone(ChildKind::Deployment, &child(70, 1, UID));
-    assert!(index.depart(slot).is_none());
+    assert!(index.start(slot).is_none());
 }
 
 #[test]
@@ -350,15 +350,15 @@ fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
     let mut index = Index::new(CONFIG_HASH);
     let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
     index.children_are_listed();
-    let task = index.depart(slot).expect("work");
+    let task = index.start(slot).expect("work");
     let refused = Outcome {
         action: Action::Rejected(Error::MissingField("model")),
         ..outcome(1, ObservedVersions::default(), None)
     };
-    index.land(slot, &TaskStart::from(&task), Ok(refused));
-    assert!(index.depart(slot).is_none(), "waits for the user");
+    index.finish(slot, &TaskStart::from(&task), Ok(refused));
+    assert!(index.start(slot).is_none(), "waits for the user");
     see(&mut index, object(UID, 110, 2, status_of(1, CONFIG_HASH, Phase::Failed, "MissingField")));
-    assert!(index.depart(slot).expect("work").dirty.contains(Dirty::SERVICE));
+    assert!(index.start(slot).expect("work").dirty.contains(Dirty::SERVICE));
 }
 
 /// Found by the simulation, seed 294: the edit was looked at, and nothing repaired it.
@@ -370,7 +370,7 @@ fn a_service_that_was_edited_while_the_spec_was_refused_is_repaired_once_it_is_m
     let slot = list(&mut index, object(UID, 100, 1, status));
     assert_eq!(dirty(&index, slot), Dirty::empty());
     see(&mut index, object(UID, 110, 2, status_of(1, CONFIG_HASH, Phase::Failed, "InvalidGpuType")));
-    assert!(index.depart(slot).expect("work").dirty.contains(Dirty::SERVICE));
+    assert!(index.start(slot).expect("work").dirty.contains(Dirty::SERVICE));
 }
 
 /// The status was true once, so its checksum is right.
@@ -385,10 +385,10 @@ fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
     let (mut index, slot) = settled();
     let right = index.get(slot).expect("a record").summary;
     index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
-    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
     see(&mut index, lie(101));
     let looked = Outcome { summary: right, ..outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None) };
-    index.land(slot, &start, Ok(looked));
+    index.finish(slot, &start, Ok(looked));
     assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
 }
 
@@ -399,12 +399,12 @@ fn repairs_are_counted_and_forgotten_with_time() {
     let mut repair = |index: &mut Index| {
         version += 1;
         index.observe_child(ChildKind::Deployment, &child(version, version.try_into().expect("small"), UID), false);
-        let start = TaskStart::from(&index.depart(slot).expect("work"));
+        let start = TaskStart::from(&index.start(slot).expect("work"));
         version += 1;
         let versions =
             ObservedVersions { deployment: version, deployment_revision: version.try_into().expect("small"), ..STAMPS };
         let summary = index.get(slot).expect("a record").summary;
-        index.land(slot, &start, Ok(Outcome { summary, repaired: true, ..outcome(1, versions, None) }));
+        index.finish(slot, &start, Ok(Outcome { summary, repaired: true, ..outcome(1, versions, None) }));
     };
     repair(&mut index);
     repair(&mut index);

@@ -24,9 +24,9 @@ fn childless() -> Record {
     Record { versions: ObservedVersions::default(), ..settled() }
 }
 
-fn depart(record: &mut Record, dirty: Dirty) -> TaskStart {
+fn start_task(record: &mut Record, dirty: Dirty) -> TaskStart {
     record.dirty = dirty;
-    TaskStart::from(&record.depart("ns".into(), "demo".into(), None))
+    TaskStart::from(&record.start("ns".into(), "demo".into(), None))
 }
 
 /// Work that ends with these stamps, and with nothing to say.
@@ -96,10 +96,10 @@ fn that_a_child_is_gone_is_news_where_it_was_known() {
 #[test]
 fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
     let mut record = settled();
-    let start = depart(&mut record, Dirty::ROLLOUT);
+    let start = start_task(&mut record, Dirty::ROLLOUT);
     assert!(record.child_vanished(ChildKind::Deployment));
     let outcome = ends(&record, 1, STAMPS);
-    record.land(&start, &outcome, CONFIG_HASH);
+    record.finish(&start, &outcome, CONFIG_HASH);
     assert_eq!(record.dirty, Dirty::DEPLOYMENT);
     assert!(!childless().child_vanished(ChildKind::Deployment));
 }
@@ -109,14 +109,14 @@ fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
 fn a_service_that_a_list_does_not_name_while_it_is_made_is_looked_at_again() {
     for (kind, expected) in [(ChildKind::Service, Dirty::SERVICE), (ChildKind::Deployment, Dirty::empty())] {
         let mut record = childless();
-        let start = depart(&mut record, Dirty::SPEC_AND_CHILDREN);
+        let start = start_task(&mut record, Dirty::SPEC_AND_CHILDREN);
         assert!(!record.child_vanished(kind));
         let outcome = ends(&record, 1, STAMPS);
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.dirty, expected, "{kind:?}");
-        let again = depart(&mut record, Dirty::SERVICE);
+        let again = start_task(&mut record, Dirty::SERVICE);
         let outcome = ends(&record, 1, STAMPS);
-        record.land(&again, &outcome, CONFIG_HASH);
+        record.finish(&again, &outcome, CONFIG_HASH);
         assert_eq!(record.dirty, Dirty::empty(), "{kind:?}");
     }
     let mut idle = childless();
@@ -139,7 +139,7 @@ fn a_service_comes_along_only_where_a_spec_was_refused() {
         ("mended, and its status not written", failed(), Dirty::STATUS, Dirty::STATUS),
         ("mended anew", failed(), Dirty::STATUS | Dirty::SPEC, Dirty::STATUS | spec_and_service),
     ] {
-        assert_eq!(depart(&mut record, dirty).dirty, expected, "{what}");
+        assert_eq!(start_task(&mut record, dirty).dirty, expected, "{what}");
         assert_eq!(record.dirty, Dirty::empty(), "{what}");
     }
 }
@@ -150,12 +150,12 @@ fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
     // Its event comes before the end of the work that has read it, or after it.
     for before in [true, false] {
         let mut record = settled();
-        let start = depart(&mut record, Dirty::DEPLOYMENT);
+        let start = start_task(&mut record, Dirty::DEPLOYMENT);
         if before {
             record.observe(&newer(), CONFIG_HASH);
         }
         let outcome = ends(&record, 2, STAMPS);
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         if !before {
             record.observe(&newer(), CONFIG_HASH);
         }
@@ -166,35 +166,35 @@ fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
 #[test]
 fn a_spec_that_was_read_before_a_newer_one_came_is_read_again() {
     let mut record = settled();
-    let start = depart(&mut record, Dirty::SPEC);
+    let start = start_task(&mut record, Dirty::SPEC);
     record.observe(&object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), CONFIG_HASH);
     let outcome = ends(&record, 1, STAMPS);
-    record.land(&start, &outcome, CONFIG_HASH);
+    record.finish(&start, &outcome, CONFIG_HASH);
     assert_eq!((record.dirty, record.generation), (Dirty::SPEC, 2));
 }
 
 #[test]
 fn what_came_up_in_flight_for_the_same_spec_stays() {
     let mut record = settled();
-    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let start = start_task(&mut record, Dirty::DEPLOYMENT);
     record.dirty |= Dirty::SPEC;
     let outcome = ends(&record, 1, STAMPS);
-    record.land(&start, &outcome, CONFIG_HASH);
+    record.finish(&start, &outcome, CONFIG_HASH);
     assert_eq!(record.dirty, Dirty::SPEC);
 }
 
 #[test]
 fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     let mut record = settled();
-    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let start = start_task(&mut record, Dirty::DEPLOYMENT);
     record.observe(&ready(120, 1), CONFIG_HASH);
-    record.land(&start, &outcome(1, STAMPS, Some(ready(110, 1))), CONFIG_HASH);
+    record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))), CONFIG_HASH);
     assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), 120));
     // Nor one for another of the same name.
     let mut record = settled();
-    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let of_another = object(OTHER_UID, 110, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
-    record.land(&start, &outcome(1, STAMPS, Some(of_another)), CONFIG_HASH);
+    record.finish(&start, &outcome(1, STAMPS, Some(of_another)), CONFIG_HASH);
     assert_eq!((record.uid, record.resource_version), (start.uid, 100));
 }
 
@@ -202,9 +202,9 @@ fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
 fn only_what_somebody_else_changed_counts_as_a_repair() {
     for (repaired, expected) in [(true, 1), (false, 0)] {
         let mut record = settled();
-        let start = depart(&mut record, Dirty::ROLLOUT);
+        let start = start_task(&mut record, Dirty::ROLLOUT);
         let outcome = Outcome { repaired, ..ends(&record, 1, STAMPS) };
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.repairs, expected);
     }
 }
@@ -222,9 +222,9 @@ fn a_refusal_is_tried_again_unless_the_user_has_to_mend_the_spec() {
     ] {
         let mut record = settled();
         record.failures = 3;
-        let start = depart(&mut record, Dirty::DEPLOYMENT);
+        let start = start_task(&mut record, Dirty::DEPLOYMENT);
         let outcome = Outcome { action, ..ends(&record, 1, STAMPS) };
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!((record.failures, record.dirty), (failures, dirty), "{:?}", outcome.action);
         assert!(!record.flags.contains(Flags::IN_FLIGHT));
     }
@@ -241,12 +241,12 @@ fn looks_are_counted_while_they_have_nothing_to_say() {
     ] {
         let mut record = record(&object);
         record.quiet_reads = 2;
-        let start = depart(&mut record, dirty);
+        let start = start_task(&mut record, dirty);
         let mut outcome = ends(&record, 1, STAMPS);
         let mut written = object.clone();
         written.meta.resource_version = 110;
         outcome.written = writes.then(|| Box::new(written));
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.quiet_reads, expected, "{what}");
     }
 }
@@ -272,18 +272,18 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
         ),
     ] {
         let mut record = settled();
-        let start = depart(&mut record, Dirty::DEPLOYMENT | Dirty::SERVICE);
+        let start = start_task(&mut record, Dirty::DEPLOYMENT | Dirty::SERVICE);
         record.observe_child(kind, &child(seen, 1, UID), false);
         let outcome = ends(&record, 1, ended);
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.dirty, expected, "{what}");
     }
     // What was not in the task is as it was, whatever the stamps say.
     let mut record = settled();
-    let start = depart(&mut record, Dirty::ROLLOUT);
+    let start = start_task(&mut record, Dirty::ROLLOUT);
     record.observe_child(ChildKind::Service, &child(70, 1, UID), false);
     let outcome = ends(&record, 1, ObservedVersions { service: 70, ..STAMPS });
-    record.land(&start, &outcome, CONFIG_HASH);
+    record.finish(&start, &outcome, CONFIG_HASH);
     assert_eq!(record.dirty, Dirty::SERVICE);
 }
 
@@ -340,18 +340,18 @@ fn other_settings_forget_nothing_of_the_status() {
 #[test]
 fn a_status_whose_stamps_are_not_kept_is_written_once() {
     let mut record = settled();
-    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     cut.as_object_mut().expect("a status").remove("observed");
     let outcome = Outcome { summary: record.summary, ..outcome(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
-    assert!(!record.land(&start, &outcome, CONFIG_HASH), "it is told");
+    assert!(!record.finish(&start, &outcome, CONFIG_HASH), "it is told");
     assert_eq!(record.dirty, Dirty::empty());
     record.observe(&object(UID, 110, 1, cut.clone()), CONFIG_HASH);
     record.observe(&object(UID, 111, 1, cut), CONFIG_HASH);
     assert_eq!(record.dirty, Dirty::empty(), "nor when somebody touches it");
-    let start = depart(&mut record, Dirty::DEPLOYMENT);
+    let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let kept = Outcome { summary: record.summary, ..self::outcome(1, STAMPS, Some(ready(112, 1))) };
-    assert!(record.land(&start, &kept, CONFIG_HASH));
+    assert!(record.finish(&start, &kept, CONFIG_HASH));
 }
 
 #[test]
@@ -362,9 +362,9 @@ fn a_spec_from_the_past_takes_nothing_back_until_it_is_read() {
         let mut record = record(&now());
         record.observe(&past(), CONFIG_HASH);
         assert!(record.dirty.contains(Dirty::SPEC) && record.generation == 2, "{what}");
-        let start = depart(&mut record, Dirty::SPEC);
+        let start = start_task(&mut record, Dirty::SPEC);
         let outcome = ends(&record, read, STAMPS);
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!((record.dirty, record.generation), (Dirty::empty(), expected), "{what}");
     }
 }
@@ -389,11 +389,11 @@ fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_min
     for repair in 0..4 * 80 {
         version += 1;
         index.observe_child(ChildKind::Deployment, &child(version, 2, UID), false);
-        let task = index.depart(slot).expect("work");
+        let task = index.start(slot).expect("work");
         let versions = ObservedVersions { deployment: version + 1, ..task.versions };
         version += 1;
         let outcome = Outcome { versions, repaired: true, ..Outcome::unchanged(&task) };
-        index.land(slot, &TaskStart::from(&task), Ok(outcome));
+        index.finish(slot, &TaskStart::from(&task), Ok(outcome));
         if repair % 7 == 6 {
             index.forget_repairs(1);
         }
@@ -409,9 +409,9 @@ fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_min
 fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowly() {
     let mut record = settled();
     for repairs in 1..4 {
-        let start = depart(&mut record, Dirty::SPEC_AND_CHILDREN);
+        let start = start_task(&mut record, Dirty::SPEC_AND_CHILDREN);
         let other = status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut");
-        record.land(&start, &outcome(1, STAMPS, Some(object(UID, 50, 1, other))), CONFIG_HASH);
+        record.finish(&start, &outcome(1, STAMPS, Some(object(UID, 50, 1, other))), CONFIG_HASH);
         assert_eq!((record.dirty, record.repairs), (Dirty::SPEC_AND_CHILDREN, repairs));
     }
 }
@@ -422,9 +422,9 @@ fn a_newer_spec_that_was_read_and_could_not_be_applied_is_still_to_be_acted_on()
     let refused = || Error::Timeout(std::time::Duration::from_secs(30));
     for (read, expected) in [(2, Dirty::SERVICE | Dirty::SPEC), (1, Dirty::SERVICE)] {
         let mut record = settled();
-        let start = depart(&mut record, Dirty::SERVICE);
+        let start = start_task(&mut record, Dirty::SERVICE);
         let outcome = Outcome { action: Action::Rejected(refused()), ..ends(&record, read, STAMPS) };
-        record.land(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!((record.dirty, record.generation), (expected, read));
     }
 }

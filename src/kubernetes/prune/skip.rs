@@ -1,14 +1,14 @@
-//! A value that is copied, counted or skipped without a look at its fields: where it ends. Used by pruning.rs, and the
+//! A value that is copied, counted or skipped without a look at its fields: where it ends. Used by prune.rs, and the
 //! most of its work; pure, and must never keep a byte of it.
 
 #[derive(Clone, Copy)]
-pub struct Opaque {
+pub struct Skipped {
     pub sink: Sink,
     /// Where it begins in `kept`.
     pub start: usize,
     /// Objects and arrays that are open in it.
     pub depth: usize,
-    pub text: Text,
+    pub text: Within,
 }
 
 /// What becomes of the bytes.
@@ -29,7 +29,7 @@ impl Sink {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Text {
+pub enum Within {
     /// Not in a string.
     No,
     /// A number, true, false or null that is the whole value.
@@ -38,40 +38,40 @@ pub enum Text {
     Escape,
 }
 
-impl Opaque {
+impl Skipped {
     /// How many of the bytes belong to the value, and whether it is complete with them.
     pub fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (mut at, mut depth, mut text) = (0, self.depth, self.text);
         let is_complete = loop {
             let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) else { break false };
             match text {
-                Text::Escape => {
-                    text = Text::String;
+                Within::Escape => {
+                    text = Within::String;
                     at += 1;
                 }
-                Text::String => {
+                Within::String => {
                     let Some(end) = string_end(rest) else {
                         at = bytes.len();
                         break false;
                     };
                     at += end + 1;
-                    text = if rest[end] == b'"' { Text::No } else { Text::Escape };
-                    if text == Text::No && depth == 0 {
+                    text = if rest[end] == b'"' { Within::No } else { Within::Escape };
+                    if text == Within::No && depth == 0 {
                         break true;
                     }
                 }
-                Text::Scalar => match rest[0] {
+                Within::Scalar => match rest[0] {
                     b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' => break true,
                     _ => at += 1,
                 },
-                Text::No => {
+                Within::No => {
                     let Some(mark) = rest.iter().position(|&byte| IS_MARK[usize::from(byte)]) else {
                         at = bytes.len();
                         break false;
                     };
                     at += mark + 1;
                     match rest[mark] {
-                        b'"' => text = Text::String,
+                        b'"' => text = Within::String,
                         b'{' | b'[' => depth += 1,
                         _ => depth -= 1,
                     }

@@ -6,7 +6,7 @@
 pub struct Message(Option<String>);
 
 impl Message {
-    pub fn tell(&mut self, resource: &str, message: String) {
+    pub fn report(&mut self, resource: &str, message: String) {
         let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
         if self.0.as_deref().map(words) != Some(words(&message)) {
             tracing::warn!(resource, "{message}");

@@ -60,7 +60,7 @@ fn request_of(
 
 /// What a page says of itself.
 #[derive(Deserialize)]
-pub struct List {
+pub struct ListEnvelope {
     pub metadata: ListMetadata,
 }
 

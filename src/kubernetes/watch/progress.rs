@@ -72,7 +72,7 @@ impl Progress {
         backoff(self.failures, if self.lists > 1 { LONGEST_WAIT_TO_LIST } else { LONGEST_WAIT }, random)
     }
 
-    pub fn is_unlucky(&self) -> bool {
+    pub fn warns(&self) -> bool {
         self.failures >= WARN_AFTER_FAILURES
     }
 
@@ -130,9 +130,9 @@ mod tests {
         assert_eq!(progress.failed(999).as_millis(), 9995, "it has listed once");
         assert!(!progress.listed(now, 0));
         assert_eq!(progress.failed(999).as_millis(), 59_970, "each try costs a list");
-        assert!(progress.is_unlucky());
+        assert!(progress.warns());
         progress.told(now);
-        assert!(!progress.is_unlucky());
+        assert!(!progress.warns());
         assert_eq!(progress.failed(0).as_millis(), 250);
     }
 

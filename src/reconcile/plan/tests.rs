@@ -36,7 +36,7 @@ fn a_look_is_spared_only_where_nothing_but_the_spec_has_changed() {
         (spec, ObservedVersions { deployment: 0, ..STAMPS }, None),
         (spec, ObservedVersions { service: 0, ..STAMPS }, None),
     ] {
-        assert_eq!(shown_by_watch(&Task { versions, ..task(dirty) }), expected, "{dirty:?} {versions:?}");
+        assert_eq!(known_from_watch(&Task { versions, ..task(dirty) }), expected, "{dirty:?} {versions:?}");
     }
 }
 

@@ -145,7 +145,7 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
             "ProgressDeadlineExceeded",
         ),
     ] {
-        let patience = Patience { waited: 9, load_seconds: 10, was_ready };
+        let patience = LoadWait { waited: 9, load_seconds: 10, was_ready };
         let said = assess(&deployment(desired, 2, status), patience, &SUBJECT);
         assert_eq!((said.phase, said.abnormal, said.reason.as_str()), (phase, abnormal, reason), "{what}");
         let problem = phase == Phase::Degraded && reason != "ReplicasUnavailable";
@@ -191,13 +191,13 @@ fn a_status_is_read_back_as_what_was_written() {
         assert_eq!(status.selector.as_deref(), Some("ai.example.com/inferenceservice=demo"));
         let json = serde_json::to_string(&status).expect("JSON");
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
-        let reading = read(&status, SUBJECT.config_hash);
+        let parsed = parse(&status, SUBJECT.config_hash);
         let abnormal_since = if abnormal == Abnormal::None { 0 } else { 1000 };
-        assert_eq!(reading.summary, Summary { abnormal_since, written: 0, is_current: false, ..summary });
-        assert!(reading.trusted && !reading.unfinished);
-        assert_eq!(reading.observed_generation, SUBJECT.generation);
-        assert_eq!(reading.versions, STAMPS);
-        assert!(!read(&status, SUBJECT.config_hash + 1).trusted);
+        assert_eq!(parsed.summary, Summary { abnormal_since, written: 0, is_current: false, ..summary });
+        assert!(parsed.trusted && !parsed.unfinished);
+        assert_eq!(parsed.observed_generation, SUBJECT.generation);
+        assert_eq!(parsed.versions, STAMPS);
+        assert!(!parse(&status, SUBJECT.config_hash + 1).trusted);
     }
 }
 
@@ -217,7 +217,7 @@ fn no_field_of_a_status_can_be_changed_unnoticed() {
     for change in changes {
         let mut spoiled = status.clone();
         change(&mut spoiled);
-        assert!(!read(&spoiled, SUBJECT.config_hash).trusted, "{spoiled:?}");
+        assert!(!parse(&spoiled, SUBJECT.config_hash).trusted, "{spoiled:?}");
     }
 }
 
@@ -258,13 +258,13 @@ fn replicas_that_come_one_by_one_are_not_a_write_each() {
 #[test]
 fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
     let scaled = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "NewReplicaSetAvailable"]));
-    let at = |waited| assess(&scaled, Patience { waited, load_seconds: 10, was_ready: false }, &SUBJECT);
+    let at = |waited| assess(&scaled, LoadWait { waited, load_seconds: 10, was_ready: false }, &SUBJECT);
     assert_eq!((at(9).phase, at(9).reason.as_str()), (Phase::Progressing, "RollingOut"));
     assert_eq!((at(10).phase, at(10).reason.as_str()), (Phase::Degraded, "ReplicasUnavailable"));
     assert!(at(10).message.starts_with("1 of 3 replicas ready after 10 s; see: kubectl"), "{}", at(10).message);
     // The Deployment controller has a deadline of its own for a rollout.
     let moving = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "ReplicaSetUpdated"]));
-    let patience = Patience { waited: 99, load_seconds: 10, was_ready: true };
+    let patience = LoadWait { waited: 99, load_seconds: 10, was_ready: true };
     assert_eq!(assess(&moving, patience, &SUBJECT).phase, Phase::Progressing);
 }
 
@@ -273,13 +273,13 @@ fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
     let at = |phase, since| {
         let abnormal = if phase == Phase::Ready { Abnormal::None } else { Abnormal::Reconciling };
         let before = Summary { abnormal_since: since, ..written(phase, abnormal, None, since).1 };
-        Patience::new(Some(&before), 10, 1000)
+        LoadWait::new(Some(&before), 10, 1000)
     };
     assert_eq!((at(Phase::Progressing, 900).waited, at(Phase::Progressing, 900).was_ready), (100, false));
     assert_eq!((at(Phase::Progressing, 2000).waited, at(Phase::Progressing, 0).waited), (0, 0));
     assert_eq!((at(Phase::Ready, 900).waited, at(Phase::Ready, 900).was_ready), (0, true));
     let of_others = written(Phase::Ready, Abnormal::None, None, 900).1.of_others();
-    assert!(!Patience::new(Some(&of_others), 10, 1000).was_ready);
+    assert!(!LoadWait::new(Some(&of_others), 10, 1000).was_ready);
     // And is written down so, that it goes on from there.
     let (status, _) = written(
         Phase::Progressing,
@@ -296,7 +296,7 @@ fn a_deployment_that_is_paused_says_so_until_it_is_complete() {
         paused: true,
         ..deployment(2, 2, counts(2, counted, ["Progressing", "Unknown", "DeploymentPaused"]))
     };
-    let patience = Patience { waited: 0, load_seconds: 10, was_ready: false };
+    let patience = LoadWait { waited: 0, load_seconds: 10, was_ready: false };
     let said = assess(&paused([2, 0, 2, 2]), patience, &SUBJECT);
     assert_eq!(
         (said.phase, said.abnormal, said.reason.as_str()),

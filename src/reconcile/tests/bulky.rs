@@ -36,7 +36,7 @@ async fn a_deployment_of_any_size_is_read() {
     assert!(unread.is_empty(), "{unread:?}");
 }
 
-/// Both conditions carry it, and of a status beyond `pruning::LIMIT` nothing is understood any more.
+/// Both conditions carry it, and of a status beyond `prune::LIMIT` nothing is understood any more.
 #[tokio::test(start_paused = true)]
 async fn a_status_stays_small_whatever_the_deployment_says() {
     let mut object = deployment_json();

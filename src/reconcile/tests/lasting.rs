@@ -53,8 +53,8 @@ async fn a_child_that_goes_is_told_and_that_of_a_predecessor_too() {
         |it: &mut Value| it["metadata"]["deletionTimestamp"] = json!("x"),
         |it: &mut Value| it["metadata"]["ownerReferences"][0]["uid"] = json!(crate::testing::fixtures::OTHER_UID),
     ] {
-        let (told, asked) = context([found(change), object(|_| {}), written(), posted()]);
-        let outcome = reconcile(&told, at_the_third_try(task(Dirty::DEPLOYMENT))).await.expect("told");
+        let (reported, asked) = context([found(change), object(|_| {}), written(), posted()]);
+        let outcome = reconcile(&reported, at_the_third_try(task(Dirty::DEPLOYMENT))).await.expect("told");
         assert!(matches!(outcome.action, Action::Rejected(Error::Terminating { .. })));
         let asked = asked.take();
         assert!(line(&asked, STATUS).contains("is being deleted"), "{asked:?}");

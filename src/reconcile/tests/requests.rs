@@ -136,7 +136,7 @@ fn ready() -> Summary {
     let (config_hash, found) = (config_hash(&settings), deployment(|_| {}));
     let endpoint = service::endpoint("ns", "demo", &settings);
     let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, config_hash };
-    let said = status::assess(&found, Patience::new(None, 10, 1000), &subject);
+    let said = status::assess(&found, LoadWait::new(None, 10, 1000), &subject);
     status::compose(said, 1, STAMPS, &subject, None, 900).1
 }
 

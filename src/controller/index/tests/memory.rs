@@ -23,15 +23,15 @@ fn names_that_come_and_go_leave_nothing_behind() {
 fn a_spec_that_was_acted_on_meanwhile_is_not_kept() {
     let (mut index, slot) = settled();
     see_child(&mut index, ChildKind::Deployment, &child(51, 2, UID));
-    let task = index.depart(slot).expect("work");
+    let task = index.start(slot).expect("work");
     see(&mut index, object(UID, 110, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")));
     assert_eq!(index.specs(), 1);
     // It has read the spec after that one.
     let summary = index.get(slot).expect("a record").summary;
     let landed = Outcome { summary, ..outcome(3, ObservedVersions { deployment: 51, ..STAMPS }, None) };
-    index.land(slot, &TaskStart::from(&task), Ok(landed));
+    index.finish(slot, &TaskStart::from(&task), Ok(landed));
     assert_eq!((index.specs(), dirty(&index, slot)), (0, Dirty::empty()));
     // A spec that is older than its generation says would be brought about, and for ever.
     see_child(&mut index, ChildKind::Deployment, &child(52, 3, UID));
-    assert!(index.depart(slot).expect("work").spec.is_none());
+    assert!(index.start(slot).expect("work").spec.is_none());
 }

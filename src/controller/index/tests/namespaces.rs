@@ -22,7 +22,7 @@ fn a_namespace_that_came_back_while_no_watch_saw_it_is_served() {
     let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), true).expect("a name");
     index.list_ends(ListKind::InferenceServices);
     assert_eq!(index.len(), 1);
-    assert!(index.depart(new).is_some(), "{:?}", index.get(new));
+    assert!(index.start(new).is_some(), "{:?}", index.get(new));
 }
 
 /// Its last InferenceService was deleted while work on it was in flight, which has not landed yet.
@@ -30,14 +30,14 @@ fn a_namespace_that_came_back_while_no_watch_saw_it_is_served() {
 fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_served() {
     let (mut index, slot) = settled();
     see(&mut index, ready(101, 2));
-    let task = index.depart(slot).expect("work");
+    let task = index.start(slot).expect("work");
     assert!(index.namespace_terminates(slot));
     index.remove("ns", "demo");
     let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), false).expect("a name");
     let start = crate::controller::record::TaskStart::from(&task);
-    index.land(slot, &start, Err(Error::Gone));
+    index.finish(slot, &start, Err(Error::Gone));
     assert_eq!(index.len(), 1);
-    assert!(index.depart(new).is_some(), "{:?}", index.get(new));
+    assert!(index.start(new).is_some(), "{:?}", index.get(new));
 }
 
 /// The datastore was put back to an earlier copy, in which the namespace is not being deleted.
@@ -47,7 +47,7 @@ fn a_namespace_that_was_restored_with_the_datastore_is_served() {
     index.list_begins(ListKind::InferenceServices);
     index.observe(object(UID, 90, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), true);
     index.list_ends(ListKind::InferenceServices);
-    assert!(index.depart(slot).is_some(), "{:?}", index.get(slot));
+    assert!(index.start(slot).is_some(), "{:?}", index.get(slot));
 }
 
 /// The share of one that fails is that of those who try: a namespace may be on its way for days.
@@ -55,8 +55,8 @@ fn a_namespace_that_was_restored_with_the_datastore_is_served() {
 fn what_is_not_tried_any_more_makes_nobody_else_wait() {
     let (mut index, slot) = settled();
     see(&mut index, ready(101, 2));
-    let task = index.depart(slot).expect("work");
+    let task = index.start(slot).expect("work");
     assert!(index.namespace_terminates(slot));
-    index.land(slot, &crate::controller::record::TaskStart::from(&task), Err(Error::Gone));
+    index.finish(slot, &crate::controller::record::TaskStart::from(&task), Err(Error::Gone));
     assert_eq!(index.counts().failing, 0);
 }

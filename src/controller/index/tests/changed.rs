@@ -14,7 +14,7 @@ fn what_is_said_again_is_no_news() {
     for listed in [false, true] {
         let mut index = Index::new(CONFIG_HASH);
         let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
-        index.depart(slot).expect("work");
+        index.start(slot).expect("work");
         index.observe(object(UID, 100, 1, Value::Null), listed);
         assert_eq!(dirty(&index, slot), Dirty::empty(), "listed: {listed}");
     }
@@ -24,10 +24,10 @@ fn what_is_said_again_is_no_news() {
 fn one_that_was_deleted_in_flight_and_is_there_after_all_stays() {
     let (mut index, slot) = settled();
     index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
-    let start = TaskStart::from(&index.depart(slot).expect("work"));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
     index.remove("ns", "demo");
     index.observe(ready(100, 1), true);
-    index.land(slot, &start, Err(Error::Gone));
+    index.finish(slot, &start, Err(Error::Gone));
     assert_eq!(index.len(), 1);
 }
 
