@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Changes the controller and reconcile in every small way that cargo-mutants knows, one at a time, and looks whether
+# Changes controller, reconcile and watch in every small way that cargo-mutants knows, one at a time, and looks whether
 # the fast tests notice. Called by people. Must never change the checkout: cargo-mutants works on a copy.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,7 +11,8 @@ cd "$HERE/.."
 VERSION=27.1.0
 # Of those that build, so many in a hundred have to be caught.
 WANTED=90
-FILES=('src/controller.rs' 'src/controller/**' 'src/reconcile.rs' 'src/reconcile/**')
+FILES=('src/controller.rs' 'src/controller/**' 'src/reconcile.rs' 'src/reconcile/**' 'src/model/task.rs' 'src/model/dirty.rs'
+  'src/kubernetes/watch.rs' 'src/kubernetes/watch/**' 'src/kubernetes/backoff.rs')
 # What the unit tests let through has these to pass: all others that need no cluster are of other files.
 TESTS=(budgets corpus crd golden properties simulation)
 PAGE=docs/mutants.md
