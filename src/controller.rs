@@ -144,7 +144,7 @@ pub async fn run(
         controller.start();
         controller.publish_metrics();
         if std::mem::take(&mut controller.is_contradicted) {
-            tracing::info!("the watches have missed something; listing again");
+            tracing::info!("the API server does not have what the watches showed; listing again");
             inference_services.list_again();
             deployments.list_again();
             services.list_again();
@@ -337,12 +337,12 @@ impl Controller {
         let Some(record) = self.index.get(slot) else { return };
         let (namespace, name) = (self.index.namespace(record), self.index.name(record));
         if is_terminating && is_change {
-            tracing::info!(namespace, "the namespace is being deleted: nothing is done in it any more");
+            tracing::info!(namespace, "the namespace is being deleted: its InferenceServices are skipped");
         } else if error.is_reported(record.failures)
             && record.failures.checked_sub(1).is_none_or(|before| !error.is_reported(before))
         {
             // It could not be said in the status.
-            tracing::warn!(namespace, name, "{error}; trying again");
+            tracing::warn!(namespace, name, "{error}; retrying");
         } else {
             tracing::debug!(namespace, name, "{error}");
         }
@@ -353,10 +353,13 @@ impl Controller {
         if self.in_flight.is_empty() {
             return;
         }
-        tracing::info!(in_flight = self.in_flight.len(), "finishing what is in flight");
+        tracing::info!(in_flight = self.in_flight.len(), "waiting for the reconciles in flight");
         let landed = tokio::time::timeout(DRAIN, async { while self.in_flight.next().await.is_some() {} }).await;
         if landed.is_err() {
-            tracing::warn!(in_flight = self.in_flight.len(), "not finished in time; the next start takes it up");
+            tracing::warn!(
+                in_flight = self.in_flight.len(),
+                "shutdown timeout: these reconciles are abandoned, and resumed at the next start"
+            );
         }
     }
 

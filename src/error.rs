@@ -58,7 +58,7 @@ pub enum Error {
     NameTaken { kind: &'static str, namespace: String, name: String, owner: String },
 
     /// A child that waits for its own deletion; it is made anew when it is gone.
-    #[error("{kind} {namespace}/{name} is being deleted; it is made again when it is gone")]
+    #[error("{kind} {namespace}/{name} is being deleted; it is created again once it is gone")]
     Terminating { kind: &'static str, namespace: String, name: String },
 
     /// The watch does not show it, and so nothing would tell when it is ready.
@@ -79,7 +79,7 @@ pub enum Error {
     #[error("the InferenceService is gone")]
     Gone,
 
-    #[error("not finished within {} s", .0.as_secs())]
+    #[error("timed out after {} s", .0.as_secs())]
     Timeout(Duration),
 }
 

@@ -84,11 +84,11 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     );
     let context = reconcile::Context::new(client, settings, now);
     let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to end");
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("received {signal}, shutting down");
     };
     controller::run(context, metrics, seed(), shutdown).await;
     Ok(())

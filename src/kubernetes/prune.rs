@@ -57,7 +57,7 @@ const LONGEST_KEY: usize = 64;
 
 /// The bytes are no JSON objects.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the JSON that was asked for: {0}")]
+#[error("not the expected JSON: {0}")]
 pub struct Malformed(&'static str);
 
 pub struct Pruner {

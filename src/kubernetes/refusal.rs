@@ -35,7 +35,7 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::Service(error) => chain(&**error),
         kube::Error::HyperError(error) => chain(error),
         kube::Error::HttpError(error) => chain(error),
-        kube::Error::SerdeError(error) => format!("an answer that cannot be understood: {error}"),
+        kube::Error::SerdeError(error) => format!("cannot decode the answer: {error}"),
         // Of what only other ways to use kube can meet.
         _ => "the request failed".to_owned(),
     }

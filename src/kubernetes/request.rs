@@ -144,7 +144,7 @@ impl Answer {
             }
         }
         let text = String::from_utf8_lossy(&excerpt);
-        let message = format!("{status}, without a word of the API server: {:?}", text.trim());
+        let message = format!("{status}, not from the API server: {:?}", text.trim());
         Status { code: status.as_u16(), message, ..WireStatus::default().into() }
     }
 }
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(code, 502);
         assert!(message.contains("502 Bad Gateway") && message.contains("<html>bad gateway</html>"), "{message}");
         assert!(refusal(302, "").await.1.contains("302 Found"));
-        assert!(refusal(200, "<html>").await.1.contains("not the JSON that was asked for"));
+        assert!(refusal(200, "<html>").await.1.contains("not the expected JSON"));
         assert!(refusal(200, r#"{"metadata":{"#).await.1.contains("ends in the middle"));
         assert!(refusal(200, "").await.1.contains("empty"));
     }

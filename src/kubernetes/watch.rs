@@ -171,7 +171,7 @@ impl<K: Resource> Watch<K> {
             Opened::StreamingList => self.stage = Stage::StreamingList(answer, now + LONGEST_STREAM),
             Opened::FirstPage => {
                 if self.progress.reads_pages() {
-                    tracing::info!(resource = K::resource(), "no streaming lists here: reading pages");
+                    tracing::info!(resource = K::resource(), "no streaming lists: reading pages");
                 }
                 self.stage = Stage::Page(answer);
             }
@@ -267,7 +267,7 @@ impl<K: Resource> Watch<K> {
         };
         if version.is_some_and(|version| seen < version) {
             // The datastore was put back to an earlier copy, and what has happened since has these versions too.
-            tracing::info!(resource = K::resource(), "the API server has gone back in time");
+            tracing::info!(resource = K::resource(), "the API server's data is older than before; listing again");
             return Err(Interruption::Lost("an event from the past"));
         }
         if let Stage::Watching { resource_version, .. } = &mut self.stage {
@@ -382,7 +382,7 @@ impl<K: Resource> Watch<K> {
             self.stage = Stage::Listed(resource_version);
             return;
         }
-        tracing::debug!(resource = K::resource(), "nothing heard for too long, or a day is over; listing again");
+        tracing::debug!(resource = K::resource(), "no event for too long, or the daily list is due; listing again");
         self.stage = Stage::Begin;
     }
 }

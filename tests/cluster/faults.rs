@@ -70,7 +70,7 @@ async fn rights_that_are_missing_are_named_and_waited_for() {
     let fixture = Fixture::new("rights").await;
     kubectl(&["delete", "clusterrolebinding/inference-operator"]);
     let operator = Operator::spawn("rights", &[]);
-    until_logged(&operator, "waiting for rights").await;
+    until_logged(&operator, "not permitted to list or watch").await;
     let words = "cannot list resource \"inferenceservices\" in API group \"ai.example.com\"";
     assert!(
         operator.log().contains(words) || operator.log().contains(&words.replace("list", "watch")),
@@ -79,7 +79,7 @@ async fn rights_that_are_missing_are_named_and_waited_for() {
     );
     kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/rbac.yaml")]);
     operator.ready().await;
-    assert_eq!(operator.lines_with("waiting for rights"), 1, "{}", operator.log());
+    assert_eq!(operator.lines_with("not permitted to list or watch"), 1, "{}", operator.log());
     fixture.create("demo", 0).await;
     fixture.until("demo", Phase::Ready).await;
     fixture.clean_up().await;
@@ -91,8 +91,8 @@ async fn a_token_that_is_not_taken_is_said_and_the_next_one_is_used() {
     let create = ["create", "token", "-n", "inference-operator", "inference-operator"];
     let of_another = kubectl(&[&create[..], &["--audience=somebody-else"]].concat());
     let operator = Operator::spawn_with_token("audience", &of_another, &[]);
-    until_logged(&operator, "waiting for a token that the API server takes").await;
-    assert!(!operator.log().contains("waiting for rights") && !operator.log().contains(&of_another[..20]));
+    until_logged(&operator, "the API server rejects the token").await;
+    assert!(!operator.log().contains("not permitted to list or watch") && !operator.log().contains(&of_another[..20]));
     fs::write(operator.folder.join("token"), kubectl(&create)).expect("written");
     operator.ready().await;
     fixture.create("demo", 0).await;

@@ -305,5 +305,5 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
         if left == 0.0 { Ok(()) } else { Err(format!("{left} InferenceServices")) }
     })
     .await;
-    assert_eq!(operator.lines_with("cannot be understood"), 0, "{}", operator.log());
+    assert_eq!(operator.lines_with("cannot be decoded"), 0, "{}", operator.log());
 }

@@ -101,7 +101,7 @@ async fn ill(name: &str, manner: Answer, word: &str) {
 
 #[tokio::test]
 async fn a_page_of_html_is_recognised() {
-    ill("html", closing(http("200 OK", "text/html", "<html>Welcome!</html>")), "not the JSON that was asked for").await;
+    ill("html", closing(http("200 OK", "text/html", "<html>Welcome!</html>")), "not the expected JSON").await;
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn gzip_that_nobody_asked_for_is_recognised() {
     let head =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n";
     let body = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0];
-    ill("gzip", closing([&head[..], &body].concat()), "not the JSON that was asked for").await;
+    ill("gzip", closing([&head[..], &body].concat()), "not the expected JSON").await;
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn watches_that_say_nonsense_are_named() {
     patient.operator.ready().await;
     // Its lists were well, and so are its watches, until they end.
     patient.impostor.listener.cut();
-    patient.says("not the JSON that was asked for").await;
+    patient.says("not the expected JSON").await;
     patient.bore(3).await;
     patient.impostor.recover();
     eventually("all three watches are well again", || async {
@@ -213,19 +213,15 @@ async fn watches_that_say_nonsense_are_named() {
 #[tokio::test]
 async fn an_object_that_cannot_be_read_is_tried_again_at_a_slow_pace() {
     let cases = [
-        ("html", closing(http("200 OK", "text/html", "<html>")), "not the JSON that was asked for"),
+        ("html", closing(http("200 OK", "text/html", "<html>")), "not the expected JSON"),
         (
             "redirect",
             closing(b"HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1/\r\nconnection: close\r\n\r\n".to_vec()),
             "302 Found",
         ),
-        (
-            "another",
-            closing(http("200 OK", JSON, r#"{"kind":"Cat","name":"Tom"}"#)),
-            "an answer that cannot be understood",
-        ),
+        ("another", closing(http("200 OK", JSON, r#"{"kind":"Cat","name":"Tom"}"#)), "cannot decode the answer"),
         ("empty", closing(http("200 OK", JSON, "")), "the answer is empty"),
-        ("endless", endless(http("200 OK", JSON, r#"{"metadata":{"name":""#), "x"), "not finished within 30 s"),
+        ("endless", endless(http("200 OK", JSON, r#"{"metadata":{"name":""#), "x"), "timed out after 30 s"),
     ];
     join_all(cases.map(|(name, manner, word)| async move {
         let patient = Patient::start(&format!("object-{name}"), Scope::Objects, manner).await;

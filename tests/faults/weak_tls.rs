@@ -133,7 +133,7 @@ async fn a_server_with_what_is_needed_is_understood() {
     ];
     join_all(cases.iter().map(|certificate| async move {
         let log = log_of(certificate).await;
-        assert!(log.contains("not the JSON that was asked for"), "{}: {log}", certificate.name);
+        assert!(log.contains("not the expected JSON"), "{}: {log}", certificate.name);
     }))
     .await;
 }

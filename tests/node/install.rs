@@ -75,7 +75,7 @@ async fn for_one_namespace_alone_it_serves_that_one_and_leaves_the_others() {
     // It has the API server's own default, and nothing of an operator.
     assert_eq!(kubectl(&["-n", "default", "get", "isvc/alone", "-o", "jsonpath={.status.conditions}"]), "[]");
     let log = kubectl(&["-n", installed::NAMESPACE, "logs", "deployment/inference-operator"]);
-    assert!(log.contains("in sync") && !log.contains("waiting for rights"), "{log}");
+    assert!(log.contains("in sync") && !log.contains("not permitted to list or watch"), "{log}");
 
     kubectl(&["-n", "default", "delete", "isvc/alone"]);
     kubectl(&["delete", "namespace", "models", "--wait=false"]);

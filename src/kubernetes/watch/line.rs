@@ -27,9 +27,9 @@ pub enum Line<K> {
 #[derive(Debug, thiserror::Error)]
 pub enum Unclear {
     /// An error of that one object, and never of its list.
-    #[error("an object that cannot be understood is left alone: {0}")]
+    #[error("skipping an object that cannot be decoded: {0}")]
     Object(serde_json::Error),
-    #[error("not a line of a watch: {0}")]
+    #[error("not a watch event: {0}")]
     Line(serde_json::Error),
 }
 

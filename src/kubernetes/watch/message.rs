@@ -29,10 +29,10 @@ pub fn message(resource: &str, error: &kube::Error) -> String {
     let message = &status.message;
     match status.code {
         401 => format!(
-            "waiting for a token that the API server takes (an audience in the operator's manifest is to be its own, or \
+            "the API server rejects the token (an audience in the operator's manifest must be the API server's own, or be \
              left out): {message}"
         ),
-        403 => format!("waiting for rights (apply k3s-manifests/rbac.yaml): {message}"),
+        403 => format!("not permitted to list or watch {resource} (apply k3s-manifests/rbac.yaml): {message}"),
         404 => format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)"),
         code => format!("waiting for the API server: {message} ({code})"),
     }
@@ -53,9 +53,9 @@ mod tests {
             (refused(404, ""), "waiting for the CRD: the API server does not know a.b (apply k3s-manifests/crd.yaml)"),
             (
                 refused(401, "who?"),
-                "waiting for a token that the API server takes (an audience in the operator's manifest is to be its own, or left out): who?",
+                "the API server rejects the token (an audience in the operator's manifest must be the API server's own, or be left out): who?",
             ),
-            (refused(403, "no"), "waiting for rights (apply k3s-manifests/rbac.yaml): no"),
+            (refused(403, "no"), "not permitted to list or watch a.b (apply k3s-manifests/rbac.yaml): no"),
             (refused(500, "no"), "waiting for the API server: no (500)"),
             (kube::Error::Service("no route".into()), "waiting for the API server: no route"),
         ] {

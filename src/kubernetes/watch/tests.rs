@@ -184,7 +184,7 @@ async fn an_object_that_is_unclear_is_left_alone_and_said() {
     let (mut watch, _) = watch([Reply::parts([unclear, added("a", 3)])]);
     assert_eq!(events(&mut watch).await, ["begin", "listed a"]);
     let heard = heard.take();
-    assert!(heard.len() == 1 && heard[0].starts_with("WARN an object that cannot be understood"), "{heard:?}");
+    assert!(heard.len() == 1 && heard[0].starts_with("WARN skipping an object that cannot be decoded"), "{heard:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +250,7 @@ async fn what_a_watch_waits_for_is_said_once_and_so_is_the_end_of_it() {
     assert_eq!(
         heard.take(),
         [
-            "WARN waiting for rights (apply k3s-manifests/rbac.yaml): for 1 s",
+            "WARN not permitted to list or watch services (apply k3s-manifests/rbac.yaml): for 1 s",
             "WARN waiting for the CRD: the API server does not know services (apply k3s-manifests/crd.yaml)",
             "WARN waiting for the API server: no (500)",
             "INFO watching",
