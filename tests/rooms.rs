@@ -63,3 +63,15 @@ fn what_talks_to_the_api_server_knows_no_inference_service() {
         assert!(room != "kubernetes" || !code.contains("InferenceService"), "{name}");
     }
 }
+
+/// What an error means is in its code, reason and causes; its message is for people, and changes with each release.
+#[test]
+fn nothing_is_decided_by_the_wording_of_a_message() {
+    let looks = [".contains(", ".starts_with(", ".ends_with(", ".find(", ".strip_prefix(", ".split("];
+    let texts = ["message", "problem", "to_string()", "to_owned()", "describe(error)", "describe(&error)"];
+    for (_, name, code) in code() {
+        for (text, look) in texts.iter().flat_map(|text| looks.map(|look| (text, look))) {
+            assert!(!code.contains(&format!("{text}{look}")), "{name}: {text}{look}");
+        }
+    }
+}
