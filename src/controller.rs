@@ -276,11 +276,7 @@ impl Controller {
         let lost: Vec<Slot> = self
             .index
             .iter()
-            .filter(|(slot, record)| {
-                !self.index.is_at_rest(record)
-                    && !record.flags.contains(Flags::IN_FLIGHT)
-                    && !self.queue.contains(*slot)
-            })
+            .filter(|(slot, record)| !self.index.is_at_rest(record) && !self.queue.contains(*slot))
             .map(|(slot, _)| slot)
             .collect();
         for slot in lost {

@@ -1,5 +1,7 @@
 //! When something is done: after which lists, how soon, how many at once, and what is said of it.
 
+mod failing;
+
 use serde_json::Value;
 
 use super::*;

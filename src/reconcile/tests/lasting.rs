@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::testing::fake_api_server::Reply;
+use crate::testing::fixtures::OTHER_UID;
 
 fn at_the_third_try(task: Task) -> Task {
     Task { failures: 2, ..task }
@@ -169,5 +170,30 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
         let asked = asked.take();
         assert_eq!(written_phase(&asked), expected, "{since} {dirty:?}: {asked:?}");
         assert_eq!(matches!(outcome.action, Action::Recheck(Dirty::DUE)), is_due, "{since} {dirty:?}: {outcome:?}");
+    }
+}
+
+/// What it runs is not this InferenceService's.
+#[tokio::test(start_paused = true)]
+async fn ready_replicas_of_somebody_elses_deployment_are_not_counted() {
+    let foreign = found(|it| {
+        it["metadata"]["ownerReferences"][0] =
+            json!({"apiVersion": "a/v1", "kind": "Other", "name": "demo", "uid": OTHER_UID, "controller": true});
+    });
+    let (context, asked) = context([foreign, object(|_| {}), written(), posted()]);
+    reconcile(&context, task(Dirty::DEPLOYMENT)).await.expect("told");
+    let asked = asked.take();
+    assert_eq!(written_phase(&asked), Some("Failed"));
+    assert!(line(&asked, STATUS).contains("\"readyReplicas\":0"), "{asked:?}");
+}
+
+/// Only of a test that has failed it is asked whose the status would have been.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_written_costs_no_read() {
+    for code in [409, 500] {
+        let (context, asked) = context([as_it_was(), Reply::refusal(code, "no"), object(|_| {})]);
+        let said = Task { summary: Some(Summary { checksum: 7, ..summary(Phase::Degraded) }), ..task(Dirty::ROLLOUT) };
+        assert!(reconcile(&context, said).await.is_err(), "{code}");
+        assert_eq!(asked.take().len(), 2, "{code}");
     }
 }

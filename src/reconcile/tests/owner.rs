@@ -12,4 +12,5 @@ async fn a_child_that_is_given_away_again_and_again_is_repaired_ever_more_slowly
     let (context, _) = context([given_away, object(|_| {}), adopted, written()]);
     let outcome = reconcile(&context, task(Dirty::DEPLOYMENT)).await.expect("done");
     assert!(outcome.repaired, "it was ours before, so that this is a repair");
+    assert!(matches!(outcome.action, Action::AwaitChange), "nobody fights yet: {:?}", outcome.action);
 }

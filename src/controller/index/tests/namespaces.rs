@@ -60,3 +60,24 @@ fn what_is_not_tried_any_more_makes_nobody_else_wait() {
     index.finish(slot, &crate::controller::record::TaskStart::from(&task), Err(Error::Gone));
     assert_eq!(index.counts().failing, 0);
 }
+
+#[test]
+fn only_in_the_namespace_that_goes_failures_are_forgotten() {
+    let (mut index, slot) = settled();
+    let elsewhere = |mut object: InferenceServiceView| {
+        object.meta.namespace = "elsewhere".into();
+        object
+    };
+    let other = index.observe(elsewhere(ready(101, 1)), false).expect("a name");
+    see_child_gone(&mut index, ChildKind::Deployment, &child(51, 1, UID));
+    for slot in [slot, other] {
+        let start = crate::controller::record::TaskStart::from(&index.start(slot).expect("work"));
+        index.finish(slot, &start, Err(Error::Timeout(std::time::Duration::ZERO)));
+    }
+    assert_eq!(index.counts().failing, 2);
+    assert!(index.namespace_terminates(slot) && !index.namespace_terminates(slot), "said once");
+    let failures = [slot, other].map(|slot| index.get(slot).expect("a record").failures);
+    assert_eq!((failures, index.counts().failing), ([0, 1], 1));
+    index.remove("elsewhere", "demo");
+    assert_eq!(index.counts().failing, 0);
+}

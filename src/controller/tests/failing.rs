@@ -1,0 +1,47 @@
+//! What has failed: how soon it is tried again, and what is made of it.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn what_has_failed_waits_and_what_has_not_does_not() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    for attempt in 0..3 {
+        fails(&mut controller, slot, refused(503));
+        let wait = wait(&controller).expect("queued");
+        assert!(wait >= Duration::from_millis(250 << attempt), "{attempt}: {wait:?}");
+    }
+    work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, Action::AwaitChange);
+    controller.observe(Event::Apply(ready(101, 2)));
+    assert_eq!(wait(&controller), Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn repairs_fade_where_the_sweep_comes_more_often_than_they_do() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    controller.queue.pop(Instant::now() + SETTLE_DELAY).expect("queued");
+    let task = controller.index.start(slot).expect("work");
+    let (generation, summary, action) = (task.generation, task.summary, Action::AwaitChange);
+    let repaired = Outcome { generation, versions: STAMPS, summary, written: None, repaired: true, action };
+    controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(repaired)));
+    for expected in [1, 1, 0] {
+        assert_eq!(controller.index.get(slot).expect("a record").repairs, expected);
+        tokio::time::advance(REPAIR_FADES * 2 / 3).await;
+        controller.sweep();
+    }
+}
+
+/// The watch shows it and the datastore does not have it, again and again.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_not_there_for_the_api_server_is_a_reason_to_list_again() {
+    for (is_gone, expected) in [(true, Some(CONTRADICTED_AFTER)), (false, None)] {
+        let (mut controller, slot) = in_sync(ready(100, 1));
+        see_deployment(&mut controller, 51, 2);
+        let noticed = (0..2 * CONTRADICTED_AFTER).filter(|_| {
+            fails(&mut controller, slot, if is_gone { Error::Gone } else { refused(404) });
+            std::mem::take(&mut controller.is_contradicted)
+        });
+        assert_eq!(noticed.collect::<Vec<_>>(), Vec::from_iter(expected));
+    }
+}
