@@ -1,4 +1,4 @@
-//! The README's bench block, made from a folder of results, so that no claim is typed by hand.
+//! The block of docs/benchmarks.md, made from a folder of results, so that no claim is typed by hand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::table;
 const BEGIN: &str = "<!-- bench:begin -->";
 const END: &str = "<!-- bench:end -->";
 
-/// The points of a --scale that the README shows, beside its last one; table.md has all.
+/// The points of a --scale that docs/benchmarks.md shows, beside its last one; table.md has all.
 const POINTS: [usize; 5] = [0, 5_000, 20_000, 50_000, 100_000];
 
 /// Replaces what is between the markers of `readme` by what the folders hold, the first one leading.

@@ -86,7 +86,7 @@ pub enum Invocation {
     Measure(Box<Settings>),
     /// Draw and tabulate again what a folder holds.
     Render(PathBuf),
-    /// Rewrite the block of a README from the results of folders.
+    /// Rewrite the block of docs/benchmarks.md from the results of folders.
     Readme {
         readme: PathBuf,
         results: Vec<PathBuf>,
@@ -97,7 +97,7 @@ pub const HELP: &str = "\
 Measures operators beside each other: memory, latency, requests, at thousands of InferenceServices.
 
 usage: scripts/bench.sh [OPTION]...
-       scripts/bench.sh --readme RESULTS     rewrite the README's bench block from a folder of results; may
+       scripts/bench.sh --readme RESULTS     rewrite the block in docs/benchmarks.md from a folder of results; may
                                              be repeated, for a run and a --scale
        scripts/bench.sh --render RESULTS     make the table and the plots of a folder again
 
@@ -217,7 +217,7 @@ impl Given {
             return Ok(Invocation::Render(folder));
         }
         if !self.readme.is_empty() {
-            let readme = self.readme_file.unwrap_or_else(|| repository.join("README.md"));
+            let readme = self.readme_file.unwrap_or_else(|| repository.join("docs/benchmarks.md"));
             return Ok(Invocation::Readme { readme, results: self.readme });
         }
         let plan = self.plan()?;
