@@ -9,7 +9,7 @@
 mod skip;
 
 use bytes::{Buf, Bytes};
-use skip::{Sink, Skipped, Within, string_end};
+use skip::{Sink, ValueScan, Within, string_end};
 
 /// Fields that are kept, by name, and what of each. What is not named is skipped.
 pub type Fields = &'static [Field];
@@ -107,7 +107,7 @@ enum State {
     /// In an array, before an element or the end.
     Element,
     /// A value that is copied or skipped without a look at its fields.
-    Skipped(Skipped),
+    Scan(ValueScan),
 }
 
 impl Pruner {
@@ -170,7 +170,7 @@ impl Pruner {
         let blank = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         match self.state {
             State::Key { escaped } => return Ok((self.read_key(bytes, escaped), None)),
-            State::Skipped(skipped) => return Ok((self.read_skipped(bytes, skipped), None)),
+            State::Scan(scan) => return Ok((self.scan_value(bytes, scan), None)),
             _ if blank => {}
             State::Between if byte == b'{' => {
                 self.item = 0;
@@ -232,7 +232,7 @@ impl Pruner {
     }
 
     fn begin_value(&mut self, byte: u8, field: Option<&'static Field>) -> Result<usize, Malformed> {
-        let Some((name, keep)) = field else { return self.begin_skipped(byte, Sink::Skip) };
+        let Some((name, keep)) = field else { return self.begin_scan(byte, Sink::Skip) };
         self.separate();
         self.kept.push(b'"');
         self.kept.extend_from_slice(name.as_bytes());
@@ -241,9 +241,9 @@ impl Pruner {
             (Keep::Fields(fields), b'{') => self.open(LevelKind::Object, fields),
             (Keep::Fields(fields), b'[') => self.open(LevelKind::Array, fields),
             (Keep::Each(fields), b'[') => self.open(LevelKind::Each, fields),
-            (Keep::Length, _) => return self.begin_skipped(byte, Sink::Count(0)),
-            (Keep::WholeOrLength, _) => return self.begin_skipped(byte, Sink::CopyOrCount),
-            _ => return self.begin_skipped(byte, Sink::Copy),
+            (Keep::Length, _) => return self.begin_scan(byte, Sink::Count(0)),
+            (Keep::WholeOrLength, _) => return self.begin_scan(byte, Sink::CopyOrCount),
+            _ => return self.begin_scan(byte, Sink::Copy),
         }
         Ok(1)
     }
@@ -259,12 +259,12 @@ impl Pruner {
                 self.separate();
                 self.open(LevelKind::Object, fields);
             }
-            _ => return self.begin_skipped(byte, Sink::Skip),
+            _ => return self.begin_scan(byte, Sink::Skip),
         }
         Ok(1)
     }
 
-    fn begin_skipped(&mut self, byte: u8, sink: Sink) -> Result<usize, Malformed> {
+    fn begin_scan(&mut self, byte: u8, sink: Sink) -> Result<usize, Malformed> {
         let (depth, text) = match byte {
             b'{' | b'[' => (1, Within::No),
             b'"' => (0, Within::String),
@@ -276,19 +276,19 @@ impl Pruner {
             self.kept.push(byte);
         }
         let sink = if let Sink::Count(_) = sink { Sink::Count(1) } else { sink };
-        self.state = State::Skipped(Skipped { sink, start, depth, text });
+        self.state = State::Scan(ValueScan { sink, start, depth, text });
         Ok(1)
     }
 
-    fn read_skipped(&mut self, bytes: &[u8], mut skipped: Skipped) -> usize {
-        let (used, is_complete) = skipped.scan(bytes);
-        self.take(&mut skipped, &bytes[..used]);
-        self.state = State::Skipped(skipped);
-        if skipped.sink.copies() && (self.length() > LIMIT || self.kept.len() - skipped.start > LONGEST_VALUE) {
+    fn scan_value(&mut self, bytes: &[u8], mut scan: ValueScan) -> usize {
+        let (used, is_complete) = scan.scan(bytes);
+        self.take(&mut scan, &bytes[..used]);
+        self.state = State::Scan(scan);
+        if scan.sink.copies() && (self.length() > LIMIT || self.kept.len() - scan.start > LONGEST_VALUE) {
             self.cut();
         }
         // Where an array was cut, it goes on.
-        if is_complete && let State::Skipped(Skipped { depth: 0, sink, .. }) = self.state {
+        if is_complete && let State::Scan(ValueScan { depth: 0, sink, .. }) = self.state {
             if let Sink::Count(length) = sink {
                 self.kept.extend_from_slice(length.to_string().as_bytes());
             }
@@ -297,8 +297,8 @@ impl Pruner {
         used
     }
 
-    fn take(&mut self, skipped: &mut Skipped, bytes: &[u8]) {
-        match &mut skipped.sink {
+    fn take(&mut self, scan: &mut ValueScan, bytes: &[u8]) {
+        match &mut scan.sink {
             Sink::Skip => {}
             Sink::Copy | Sink::CopyOrCount => self.kept.extend_from_slice(bytes),
             Sink::Count(length) => *length += bytes.len(),
@@ -346,29 +346,29 @@ impl Pruner {
     /// is being copied, or later its length, and the rest of it is skipped. Names and brackets stay.
     fn cut(&mut self) {
         let array = self.levels.iter().position(|level| level.kind == LevelKind::Array);
-        let skipped = if let State::Skipped(skipped) = self.state { Some(skipped) } else { None };
-        let (start, popped) = match (array, skipped) {
+        let scan = if let State::Scan(scan) = self.state { Some(scan) } else { None };
+        let (start, popped) = match (array, scan) {
             (Some(array), _) => (self.levels[array].start, self.levels.len() - array),
-            (None, Some(skipped)) if skipped.sink.copies() => (skipped.start, 0),
+            (None, Some(scan)) if scan.sink.copies() => (scan.start, 0),
             _ => return,
         };
         let copied = self.kept.len() - start;
         self.kept.truncate(start);
-        let sink = match skipped {
-            Some(Skipped { sink: Sink::CopyOrCount, .. }) if popped == 0 => Sink::Count(copied),
+        let sink = match scan {
+            Some(ValueScan { sink: Sink::CopyOrCount, .. }) if popped == 0 => Sink::Count(copied),
             _ => {
                 self.kept.extend_from_slice(b"null");
                 Sink::Skip
             }
         };
         self.levels.truncate(self.levels.len() - popped);
-        let (depth, text) = match (self.state, skipped) {
+        let (depth, text) = match (self.state, scan) {
             (State::Key { escaped }, _) => (0, if escaped { Within::Escape } else { Within::String }),
-            (_, Some(skipped)) if popped > 0 && skipped.text == Within::Scalar => (0, Within::No),
-            (_, Some(skipped)) => (skipped.depth, skipped.text),
+            (_, Some(scan)) if popped > 0 && scan.text == Within::Scalar => (0, Within::No),
+            (_, Some(scan)) => (scan.depth, scan.text),
             _ => (0, Within::No),
         };
-        self.state = State::Skipped(Skipped { sink, start, depth: depth + popped, text });
+        self.state = State::Scan(ValueScan { sink, start, depth: depth + popped, text });
     }
 }
 

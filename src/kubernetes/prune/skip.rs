@@ -2,7 +2,7 @@
 //! most of its work; pure, and must never keep a byte of it.
 
 #[derive(Clone, Copy)]
-pub struct Skipped {
+pub struct ValueScan {
     pub sink: Sink,
     /// Where it begins in `kept`.
     pub start: usize,
@@ -38,7 +38,7 @@ pub enum Within {
     Escape,
 }
 
-impl Skipped {
+impl ValueScan {
     /// How many of the bytes belong to the value, and whether it is complete with them.
     pub fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (mut at, mut depth, mut text) = (0, self.depth, self.text);
