@@ -87,3 +87,68 @@ impl Children {
         versions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconcile::tests::{deployment, task};
+    use crate::testing::fixtures::{OTHER_UID, STAMPS};
+
+    fn applied() -> Meta {
+        deployment(|_| {}).meta
+    }
+
+    #[test]
+    fn a_repair_is_of_a_child_that_was_known_and_of_no_other_spec() {
+        let (deployment, service) =
+            (ObservedVersions { service: 0, ..STAMPS }, ObservedVersions { deployment: 0, ..STAMPS });
+        for (kind, versions, dirty, expected) in [
+            ("Deployment", deployment, Dirty::DEPLOYMENT, true),
+            ("Deployment", service, Dirty::DEPLOYMENT, false),
+            ("Deployment", deployment, Dirty::DEPLOYMENT | Dirty::SPEC, false),
+            ("Service", service, Dirty::SERVICE, true),
+            ("Service", deployment, Dirty::SERVICE, false),
+            ("Service", service, Dirty::SERVICE | Dirty::SPEC, false),
+        ] {
+            let mut children = Children::default();
+            let task = Task { versions, ..task(dirty) };
+            children.note(kind, &task, Step::Apply(Precondition::Absent), &applied(), None);
+            assert_eq!(children.repair.map(|repair| repair.kind), expected.then_some(kind), "{dirty:?}");
+            assert!(children.wrote);
+        }
+        let mut children = Children::default();
+        let same = Step::Apply(Precondition::ResourceVersion(applied().resource_version));
+        children.note("Deployment", &task(Dirty::DEPLOYMENT), same, &applied(), None);
+        assert!(!children.wrote && children.repair.is_none(), "the write has changed nothing");
+    }
+
+    #[test]
+    fn versions_are_of_what_was_read_and_is_ours() {
+        let versions = |deployment: Child<DeploymentView>, service: Child<Meta>| {
+            Children { deployment, service, ..Children::default() }.versions(&task(Dirty::SPEC_AND_CHILDREN), true)
+        };
+        assert_eq!(versions(Child::Unread, Child::Unread), STAMPS);
+        assert_eq!(versions(Child::Absent, Child::Unread), ObservedVersions { service: 60, ..Default::default() });
+        assert_eq!(versions(Child::Unread, Child::Absent), ObservedVersions { service: 0, ..STAMPS });
+        let foreign = || deployment(|it| it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID));
+        assert_eq!(versions(Child::Found(foreign()), Child::Unread), versions(Child::Absent, Child::Unread));
+        assert_eq!(versions(Child::Unread, Child::Found(foreign().meta)), versions(Child::Unread, Child::Absent));
+        assert_eq!(versions(Child::Unread, Child::Found(applied())), ObservedVersions { service: 51, ..STAMPS });
+        // Whose its fields are was not read: they are as they were, where the revision is.
+        let known = Task { versions: ObservedVersions { deployment_fields: 9, ..STAMPS }, ..task(Dirty::ROLLOUT) };
+        for (generation, fields) in [(1, 9), (2, 0)] {
+            let mut child = deployment(|_| {});
+            child.meta.generation = generation;
+            let children = Children { deployment: Child::Found(child), ..Children::default() };
+            let expected = ObservedVersions {
+                deployment: 51,
+                deployment_revision: generation,
+                deployment_fields: fields,
+                ..STAMPS
+            };
+            assert_eq!(children.versions(&known, true), expected);
+        }
+    }
+}

@@ -428,3 +428,32 @@ fn a_newer_spec_that_was_read_and_could_not_be_applied_is_still_to_be_acted_on()
         assert_eq!((record.dirty, record.generation), (expected, read));
     }
 }
+
+#[test]
+fn a_status_that_is_none_of_ours_is_a_repair_where_one_was_known() {
+    let mut record = settled();
+    record.summary.as_mut().expect("a status").written = 77;
+    record.observe(&object(UID, 101, 1, Value::Null), CONFIG_HASH);
+    let summary = record.summary.expect("its times are kept");
+    assert_eq!((record.repairs, summary.checksum, summary.written), (1, 0, 0));
+    assert_eq!(summary.ready_since, settled().summary.expect("a status").ready_since);
+    // Where there has been none, nobody has taken it away.
+    let mut new = self::record(&object(UID, 100, 1, Value::Null));
+    new.observe(&object(UID, 101, 1, Value::Null), CONFIG_HASH);
+    assert_eq!((new.repairs, new.summary), (0, None));
+    // Nor at the first sight of one of other settings.
+    assert_eq!(self::record(&object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"))).repairs, 0);
+}
+
+/// The same status with another time: it was not written, and so is as old as it was.
+#[test]
+fn a_time_that_was_put_right_is_kept_without_a_write() {
+    let mut record = settled();
+    record.summary.as_mut().expect("a status").written = 77;
+    let start = start_task(&mut record, Dirty::ROLLOUT);
+    let later = record.summary.map(|summary| Summary { abnormal_since: 5, written: 99, ..summary });
+    let outcome = Outcome { summary: later, ..ends(&record, 1, STAMPS) };
+    assert!(record.finish(&start, &outcome, CONFIG_HASH));
+    let summary = record.summary.expect("a status");
+    assert_eq!((summary.abnormal_since, summary.written, record.dirty), (5, 77, Dirty::empty()));
+}

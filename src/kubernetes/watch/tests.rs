@@ -160,12 +160,23 @@ async fn a_watch_goes_on_where_it_was_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn what_fell_behind_is_listed_again() {
+    let (heard, _guard) = listen();
     let (mut told, asked) = watching([added("a", 10), error(410)], [listed([])]).await;
     assert_eq!(events(&mut told).await, ["applied a", "begin", "end"]);
     assert_eq!(requests(&asked), ["list"]);
     let (mut refused, asked) = watching([seconds(5)], [Reply::refusal(410, "gone"), listed([])]).await;
     assert_eq!(events(&mut refused).await, ["begin", "end"]);
     assert_eq!(requests(&asked), ["watch 9", "list"]);
+    assert!(heard.take().is_empty(), "nobody has to do anything about it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_missed_something_is_told_to_list_again() {
+    let (mut watch, asked) = watching([added("a", 10), seconds(60), added("b", 11)], [listed([])]).await;
+    assert_eq!(next(&mut watch).await, "applied a");
+    watch.list_again();
+    assert_eq!(events(&mut watch).await, ["begin", "end"]);
+    assert_eq!(requests(&asked), ["list"]);
 }
 
 #[tokio::test(start_paused = true)]
