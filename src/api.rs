@@ -149,7 +149,7 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error
     Ok(Utc::parse(&text).and_then(|time| u32::try_from(time.0.as_secs()).ok()).unwrap_or(0))
 }
 
-/// The stamps of a status: see `InferenceServiceStatus::observed`.
+/// The versions of a status: see `InferenceServiceStatus::observed`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Observed {

@@ -1,5 +1,5 @@
-//! The catalogue of GPU types: which node label values a type stands for. Filled by settings, read
-//! by validate; must never guess a type that the catalogue does not name.
+//! The catalog of GPU types: which node label values a type stands for. Filled by settings, read
+//! by validate; must never guess a type that the catalog does not name.
 
 /// GPU types in the order in which error messages name them.
 #[derive(Clone, Debug, PartialEq)]

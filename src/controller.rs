@@ -69,7 +69,7 @@ struct Controller {
     queue: Queue,
     in_flight: FuturesUnordered<InFlight>,
     jitter: Jitter,
-    /// Nothing departs before: the API server has asked for patience.
+    /// Nothing starts before: the API server has asked for patience.
     paused_until: Instant,
     /// When repairs have last begun to fade.
     faded: Instant,
@@ -107,7 +107,7 @@ pub struct Memory {
     pub in_flight: usize,
 }
 
-/// Runs until `shutdown` ends and what is in flight has landed. `seed` decides all jitter. Returns what it
+/// Runs until `shutdown` ends and what is in flight is finished. `seed` decides all jitter. Returns what it
 /// remembers then.
 pub async fn run(
     context: Arc<Context>,
@@ -131,7 +131,7 @@ pub async fn run(
         let listed = controller.synced.inference_services;
         let due = controller.next_start();
         tokio::select! {
-            // In this order, so that a seed decides a simulation: what has landed makes room first.
+            // In this order, so that a seed decides a simulation: what is finished makes room first.
             biased;
             () = &mut shutdown => break,
             Some(flight) = controller.in_flight.next() => controller.finish(flight),

@@ -1,5 +1,5 @@
 //! Everything that can go wrong with one InferenceService, in words for the person who reads them.
-//! Made by reconcile; decides by its kind alone whether time mends it or the user must.
+//! Made by reconcile; decides by its kind alone whether time resolves it or the user must.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub enum Error {
     #[error("{kind} {namespace}/{name} exists and {owner}; delete or rename it, or rename the InferenceService")]
     NameTaken { kind: &'static str, namespace: String, name: String, owner: String },
 
-    /// A child that waits for its own deletion; it is made anew when it is gone.
+    /// A child that waits for its own deletion; it is created again when it is gone.
     #[error("{kind} {namespace}/{name} is being deleted; it is created again once it is gone")]
     Terminating { kind: &'static str, namespace: String, name: String },
 
@@ -157,7 +157,7 @@ impl Error {
     }
 }
 
-/// Who mends an error.
+/// Who corrects an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// The user, by changing the spec: wait for that.

@@ -46,7 +46,7 @@ impl Context {
     }
 }
 
-/// Brings one InferenceService to its spec. An error is one that time mends and that the status
+/// Brings one InferenceService to its spec. An error is one that time resolves and that the status
 /// does not speak of, yet.
 pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Error> {
     let deadline = context.settings.deadline;
@@ -305,7 +305,7 @@ fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<
 }
 
 /// Writes the status, unless it says so already or can wait. `is_forced`: a child was written just now. Then the status
-/// is written even where it says the same, because of its stamps: a restart would otherwise take the child for one that
+/// is written even where it says the same, because of its versions: a restart would otherwise take the child for one that
 /// somebody else has changed.
 #[allow(clippy::too_many_arguments)] // what both of its callers have come to
 async fn write(

@@ -268,7 +268,7 @@ impl Index {
         }
     }
 
-    /// From now on a status is not trusted without a look at the children.
+    /// From now on a status is not trusted without reading the children.
     pub fn children_are_listed(&mut self) {
         self.children_listed = true;
     }
@@ -294,7 +294,7 @@ impl Index {
             return true;
         }
         if record.uid != start.uid {
-            // It was made anew meanwhile, and what was done was for its predecessor.
+            // It was created again meanwhile, and what was done was for its predecessor.
             self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
             return true;
         }

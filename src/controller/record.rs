@@ -99,7 +99,7 @@ impl Record {
         self.observe_generation(meta.generation, parsed.filter(|_| first).map(|parsed| parsed.observed_generation));
     }
 
-    /// Is this the status that is known? Then its stamps are not missed where an older CRD has cut them off.
+    /// Is this the status that is known? Then its versions are not missed where an older CRD has cut them off.
     fn says(&self, parsed: &ParsedStatus) -> bool {
         self.summary.is_some_and(|known| known.checksum == parsed.summary.checksum)
     }
@@ -220,7 +220,7 @@ impl Record {
         self.flags.set(Flags::IN_FLIGHT, true);
         self.flags.set(Flags::MISSED, false);
         let mut dirty = std::mem::take(&mut self.dirty);
-        // While a spec is refused nothing is made or repaired: what was put off is due when it is mended. Whatever
+        // While a spec is refused nothing is made or repaired: what was put off is due when it is corrected. Whatever
         // the reason, the spec is read again and may be found so, before its watch tells.
         let was_refused = self.versions.service == 0 || self.versions.deployment_revision == 0;
         let is_brought = dirty.contains(Dirty::STATUS) && !dirty.contains(Dirty::SPEC);
@@ -363,7 +363,7 @@ impl Record {
     }
 }
 
-/// How a task began, kept until it lands.
+/// How a task began, kept until it is finished.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskStart {
     pub uid: Uid,

@@ -84,7 +84,7 @@ fn wait(controller: &Controller) -> Option<Duration> {
     controller.queue.next_due().map(|due| due - Instant::now())
 }
 
-/// Work begins and ends at once, with these stamps.
+/// Work begins and ends at once, with these versions.
 fn work(controller: &mut Controller, slot: Slot, versions: ObservedVersions, action: Action) {
     assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
     let task = controller.index.start(slot).expect("work");

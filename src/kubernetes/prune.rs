@@ -106,7 +106,7 @@ enum State {
     Value(Option<&'static Field>),
     /// In an array, before an element or the end.
     Element,
-    /// A value that is copied or skipped without a look at its fields.
+    /// A value that is copied or skipped without looking at its fields.
     Scan(ValueScan),
 }
 

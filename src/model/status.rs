@@ -6,7 +6,7 @@ use crate::api::Phase;
 /// and since when its conditions hold. 24 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Over all that the status says but times and stamps, and over the operator's configuration.
+    /// Over all that the status says but times and versions, and over the operator's configuration.
     pub checksum: u64,
     pub phase: Phase,
     pub abnormal: Abnormal,
@@ -67,5 +67,23 @@ impl ObservedVersions {
     /// The Deployment is not what the spec builds, for that builds none.
     pub fn of_no_spec(self) -> ObservedVersions {
         ObservedVersions { deployment_revision: 0, deployment_fields: 0, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_another_spec_waits_anew_and_keeps_all_else() {
+        let (phase, abnormal) = (Phase::Degraded, Abnormal::Stalled);
+        let known = Summary { checksum: 1, phase, abnormal, written: 2, ready_since: 3, ..Summary::default() };
+        assert_eq!(Summary { was_ready: true, abnormal_since: 4, ..known }.of_others(), known);
+    }
+
+    #[test]
+    fn where_the_spec_is_refused_the_children_are_known_and_not_what_it_builds() {
+        let known = ObservedVersions { deployment: 1, service: 2, ..ObservedVersions::default() };
+        assert_eq!(ObservedVersions { deployment_revision: 3, deployment_fields: 4, ..known }.of_no_spec(), known);
     }
 }

@@ -305,7 +305,7 @@ impl Meta {
     }
 
     /// Which object, and which spec of it: both in 4 bytes, because a generation alone comes again in an object
-    /// that is made anew.
+    /// that is created again.
     pub fn revision(&self) -> u32 {
         self.uid.folded() ^ self.generation
     }

@@ -104,7 +104,7 @@ fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
     let special = |character: char| {
         matches!(character, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
-    // Almost always, and seen without a look at each character.
+    // Almost always, and seen without looking at each character.
     if json.is_ascii() && memchr::memchr(0x7f, &json).is_none() {
         return json;
     }
@@ -127,7 +127,7 @@ struct Operation<'a, T> {
     value: &'a T,
 }
 
-/// Writes the status of exactly this InferenceService, and not of one that was made anew under the same name. The
+/// Writes the status of exactly this InferenceService, and not of one that was created again under the same name. The
 /// uid is tested by a JSON patch, because at the status subresource the API server takes no notice of a merge
 /// patch's metadata. Where the test fails it says 422.
 pub async fn write_status(

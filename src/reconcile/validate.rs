@@ -23,7 +23,7 @@ pub struct Valid<'a> {
 
 /// The schema has checked this already; objects may be stored under another one.
 pub fn decode(raw: &RawSpec) -> Result<InferenceServiceSpec, Error> {
-    let text = raw.text().unwrap_or("{}");
+    let text = raw.text().ok_or_else(|| Error::InvalidSpec("spec is missing".into()))?;
     if let Ok(size) = text.parse() {
         return Err(Error::SpecTooLarge { size, limit: LONGEST_VALUE });
     }
@@ -149,7 +149,7 @@ mod tests {
             assert!(error.to_string().starts_with(expected), "{spec}: {error}");
             assert_eq!(error.remedy(), crate::error::Remedy::User);
         }
-        assert_eq!(decode(&RawSpec::default()).expect_err("none").to_string(), "spec.model is missing");
+        assert_eq!(decode(&RawSpec::default()).expect_err("none").to_string(), "invalid spec: spec is missing");
         assert_eq!(decode(&RawSpec::from(&json!({"model": "m", "gpuType": "g"}))).expect("decoded").replicas, 1);
     }
 

@@ -130,6 +130,7 @@ async fn what_an_older_schema_let_in_is_refused_and_the_others_are_served() {
         ("no-model", json!({"gpuType": "A100"})),
         ("wrong-types", json!({"model": {}, "gpuType": 5})),
         ("9-name", json!({"model": "m", "gpuType": "A100"})),
+        ("too-large", json!({"model": "m".repeat(20_000), "gpuType": "A100"})),
         ("good", json!({"model": "m", "gpuType": "A100", "replicas": 0})),
     ] {
         let path = file(&fixture, name, &spec);
@@ -148,6 +149,7 @@ async fn what_an_older_schema_let_in_is_refused_and_the_others_are_served() {
         ("no-model", "spec.model is missing"),
         ("wrong-types", "invalid spec: invalid type: "),
         ("9-name", "invalid name: 9-name (expected: "),
+        ("too-large", "the spec has 20029 bytes, and this operator reads no more than 16384"),
     ] {
         eventually(&format!("{name} is refused"), || async {
             let path = "jsonpath={.status.phase} {.status.conditions[0].message}";

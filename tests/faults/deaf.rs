@@ -59,6 +59,8 @@ async fn bears(client: Client, name: &str, trouble: Trouble) -> Side {
             side.proxy.listener.cut_idle(how);
             side.start_operator();
             side.operator().ready().await;
+            // An API server that has just learnt of the CRD may refuse the first list.
+            let (warnings, listed) = (side.operator().lines_with("WARN"), lists(&side));
             for round in 1..=2 {
                 let cuts = side.proxy.listener.idle_cuts();
                 let all = 3 * if round == 1 { times } else { 1 };
@@ -72,8 +74,8 @@ async fn bears(client: Client, name: &str, trouble: Trouble) -> Side {
                 println!("{name}: seen after {} ms", took.as_millis());
                 assert!(took <= SEEN_WITHIN, "{name}: seen after {took:?}:\n{}", side.operator().log());
             }
-            assert_eq!(side.operator().lines_with("WARN"), 0, "{name}:\n{}", side.operator().log());
-            assert_eq!(lists(&side), 3, "{name}: {} lists", lists(&side));
+            assert_eq!(side.operator().lines_with("WARN"), warnings, "{name}:\n{}", side.operator().log());
+            assert_eq!(lists(&side), listed, "{name}:\n{}", side.operator().log());
         }
         Trouble::Ill(Illness::StreamsFail) => {
             side.proxy.fall_ill(Illness::StreamsFail);

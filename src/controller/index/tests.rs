@@ -177,7 +177,7 @@ fn what_a_new_list_does_not_name_is_gone() {
 }
 
 #[test]
-fn the_echo_of_our_own_writes_is_no_news_whether_it_comes_before_or_after_the_answer() {
+fn the_echo_of_our_own_writes_is_ignored_before_and_after_the_answer() {
     let after = ObservedVersions { deployment: 70, service: 71, ..STAMPS };
     for echo_first in [true, false] {
         let mut index = Index::new(CONFIG_HASH);

@@ -29,7 +29,7 @@ fn start_task(record: &mut Record, dirty: Dirty) -> TaskStart {
     TaskStart::from(&record.start("ns".into(), "demo".into(), None))
 }
 
-/// Work that ends with these stamps, and with nothing to say.
+/// Work that ends with these versions, and with nothing to say.
 fn ends(record: &Record, generation: u32, versions: ObservedVersions) -> Outcome {
     Outcome { summary: record.summary, ..outcome(generation, versions, None) }
 }
@@ -278,7 +278,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
         record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.dirty, expected, "{what}");
     }
-    // What was not in the task is as it was, whatever the stamps say.
+    // What was not in the task is as it was, whatever the versions say.
     let mut record = settled();
     let start = start_task(&mut record, Dirty::ROLLOUT);
     record.observe_child(ChildKind::Service, &child(70, 1, UID), false);

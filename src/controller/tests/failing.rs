@@ -45,3 +45,17 @@ async fn one_that_is_not_there_for_the_api_server_is_a_reason_to_list_again() {
         assert_eq!(noticed.collect::<Vec<_>>(), Vec::from_iter(expected));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_makes_nothing_that_waits_come_earlier() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    for _ in 0..5 {
+        fails(&mut controller, slot, refused(503));
+    }
+    let due = controller.queue.next_due();
+    for _ in 0..100 {
+        controller.sweep();
+    }
+    assert_eq!(controller.queue.next_due(), due);
+}

@@ -1,4 +1,4 @@
-//! A value that is copied, counted or skipped without a look at its fields: where it ends. Used by prune.rs, and the
+//! A value that is copied, counted or skipped without looking at its fields: where it ends. Used by prune.rs, and the
 //! most of its work; pure, and must never keep a byte of it.
 
 #[derive(Clone, Copy)]

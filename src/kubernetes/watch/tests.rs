@@ -105,6 +105,7 @@ async fn a_streaming_list_goes_on_as_a_watch() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_without_streaming_lists_is_asked_for_pages_from_then_on() {
+    let (heard, _guard) = listen();
     for code in [400, 422] {
         let page = |name: &str, token: &str| {
             let metadata = json!({"continue": token, "resourceVersion": "9"});
@@ -116,6 +117,8 @@ async fn a_server_without_streaming_lists_is_asked_for_pages_from_then_on() {
         assert_eq!(events(&mut watch).await, ["begin", "listed a", "listed b", "end", "begin", "listed c", "end"]);
         assert_eq!(next(&mut watch).await, "nothing");
         assert_eq!(requests(&asked)[..6], ["list", "page ", "page more", "watch 9", "page ", "watch 9"]);
+        let said = heard.take().iter().filter(|line| line.contains("reading pages")).count();
+        assert_eq!(said, 1, "once");
     }
 }
 
@@ -168,6 +171,14 @@ async fn what_fell_behind_is_listed_again() {
     assert_eq!(events(&mut refused).await, ["begin", "end"]);
     assert_eq!(requests(&asked), ["watch 9", "list"]);
     assert!(heard.take().is_empty(), "nobody has to do anything about it");
+}
+
+/// It means something in a list alone.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_list_in_the_middle_of_a_watch_is_a_bookmark_like_any_other() {
+    let (mut watch, asked) = watching([end_of_list(12), added("a", 13), seconds(60)], []).await;
+    assert_eq!(next(&mut watch).await, "applied a");
+    assert!(requests(&asked).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -152,7 +152,7 @@ impl From<WireOwner<'_>> for Owner {
 }
 
 impl WireMetadata<'_> {
-    /// Of the child with this uid: one that is made anew has fields of its own.
+    /// Of the child with this uid: one that is created again has fields of its own.
     fn managers(&self) -> Managers {
         let mut managers = Managers::default();
         let (mut own, mut latest) = ("", "");

@@ -319,3 +319,21 @@ fn who_keeps_changing_a_child_is_named() {
         assert!(said.message.contains(expected), "{}", said.message);
     }
 }
+
+#[test]
+fn what_was_ready_once_is_remembered_until_there_is_another_spec() {
+    let degraded = |reason: &str| Assessment::new(Phase::Degraded, Abnormal::None, reason, String::new());
+    let before = |was_ready| Some(Summary { was_ready, ..Summary::default() });
+    for (assessment, before, expected) in [
+        (degraded("RollingOut"), before(true), true),
+        (degraded("RollingOut"), before(false), false),
+        (degraded("RollingOut"), None, false),
+        (degraded(REPLICAS_UNAVAILABLE), before(false), true),
+        (degraded(REPLICAS_UNAVAILABLE), None, true),
+        (Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", String::new()), None, true),
+    ] {
+        let reason = assessment.reason.clone();
+        let (_, summary) = compose(assessment, 1, STAMPS, &SUBJECT, before.as_ref(), 1000);
+        assert_eq!(summary.was_ready, expected, "{reason} after {before:?}");
+    }
+}

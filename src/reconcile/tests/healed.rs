@@ -1,4 +1,4 @@
-//! What stood in the way of a look at the Service alone, and does so no longer.
+//! What stood in the way of a read of the Service alone, and does so no longer.
 
 use super::requests::{as_it_was, context, written, written_phase};
 use serde_json::json;

@@ -10,7 +10,7 @@ fn a_list_is_right_even_where_it_goes_back_in_time() {
 }
 
 #[test]
-fn what_is_said_again_is_no_news() {
+fn duplicate_events_are_ignored() {
     for listed in [false, true] {
         let mut index = Index::new(CONFIG_HASH);
         let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
@@ -37,4 +37,16 @@ fn one_that_was_made_anew_is_another_one_whatever_its_resource_version() {
     let (mut index, slot) = settled();
     see(&mut index, object(OTHER_UID, 99, 1, Value::Null));
     assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
+}
+
+/// An API server that lags behind lists what was there before.
+#[test]
+fn an_older_spec_takes_the_place_of_no_newer_one() {
+    let (mut index, slot) = settled();
+    let mut newer = object(UID, 110, 2, Value::Null);
+    newer.spec = RawSpec::from(&json!({"model": "newer", "gpuType": "A100"}));
+    see(&mut index, newer);
+    index.observe(ready(100, 1), true);
+    let spec = index.start(slot).expect("work").spec.expect("it waits");
+    assert!(spec.text().is_some_and(|text| text.contains("newer")), "{spec:?}");
 }

@@ -25,7 +25,7 @@ fn a_namespace_that_came_back_while_no_watch_saw_it_is_served() {
     assert!(index.start(new).is_some(), "{:?}", index.get(new));
 }
 
-/// Its last InferenceService was deleted while work on it was in flight, which has not landed yet.
+/// Its last InferenceService was deleted while work on it was in flight, which is not finished yet.
 #[test]
 fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_served() {
     let (mut index, slot) = settled();
