@@ -37,8 +37,8 @@ pub struct Moments {
     pub refused: BTreeMap<(Key, &'static str), Instant>,
     /// Whether anything but chance ever refused anything.
     pub was_refused: bool,
-    /// What stands in the way of each, and since when.
-    pub since: BTreeMap<(Key, &'static str), Instant>,
+    /// What stands in the way of each, and since when, at this generation of its Deployment.
+    pub since: BTreeMap<(Key, &'static str), (Instant, i64)>,
     /// The datastore's version when that was looked for last.
     pub looked_at: Option<(u64, u64)>,
     /// Nothing is asked of what the operator cannot have heard yet.
@@ -166,8 +166,8 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
         inner.moments.dying.insert(key.namespace.clone(), 0);
     }
     match refusal {
-        // No refusal of what was asked for, but an answer.
-        Some(no) if matches!(no.code, 404 | 409) || goes_away => {}
+        // No refusal of what was asked for, but an answer: 422 is how a test of the uid fails.
+        Some(no) if matches!(no.code, 404 | 409) || goes_away || (verb, no.code) == ("status", 422) => {}
         Some(_) => {
             inner.moments.was_refused = true;
             inner.moments.refused.entry(place).or_insert_with(Instant::now);
