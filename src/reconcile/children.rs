@@ -61,12 +61,13 @@ impl Children {
         }
     }
 
-    /// What was not read is as it was. `applied`: the Deployment is as the spec has it; else it has to be applied still.
+    /// What was not read is as it was. What has lost the label that the watch selects by is as if it were not there: no
+    /// list names it, and each would mark it again. `applied`: the Deployment is as the spec has it; else it has to be applied still.
     pub fn versions(&self, task: &Task, applied: bool) -> ObservedVersions {
         let mut versions = task.versions;
         match &self.deployment {
             Child::Unread => {}
-            Child::Found(child) if child.meta.is_controlled_by(task.uid) => {
+            Child::Found(child) if is_shown(&child.meta, task) => {
                 versions.deployment = child.meta.resource_version;
                 // Where whose its fields are was not read, they are as they were.
                 let is_lean = child.managers.applied == 0 && child.meta.revision() == versions.deployment_revision;
@@ -81,11 +82,16 @@ impl Children {
         }
         match &self.service {
             Child::Unread => {}
-            Child::Found(child) if child.is_controlled_by(task.uid) => versions.service = child.resource_version,
+            Child::Found(child) if is_shown(child, task) => versions.service = child.resource_version,
             Child::Found(_) | Child::Absent => versions.service = 0,
         }
         versions
     }
+}
+
+/// Is it ours, and does its watch show it?
+fn is_shown(child: &Meta, task: &Task) -> bool {
+    child.is_controlled_by(task.uid) && child.labels.managed
 }
 
 #[cfg(test)]
@@ -135,6 +141,9 @@ mod tests {
         let foreign = || deployment(|it| it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID));
         assert_eq!(versions(Child::Found(foreign()), Child::Unread), versions(Child::Absent, Child::Unread));
         assert_eq!(versions(Child::Unread, Child::Found(foreign().meta)), versions(Child::Unread, Child::Absent));
+        let unseen = || deployment(|it| it["metadata"]["labels"] = json!({}));
+        assert_eq!(versions(Child::Found(unseen()), Child::Unread), versions(Child::Absent, Child::Unread));
+        assert_eq!(versions(Child::Unread, Child::Found(unseen().meta)), versions(Child::Unread, Child::Absent));
         assert_eq!(versions(Child::Unread, Child::Found(applied())), ObservedVersions { service: 51, ..STAMPS });
         // Whose its fields are was not read: they are as they were, where the revision is.
         let known = Task { versions: ObservedVersions { deployment_fields: 9, ..STAMPS }, ..task(Dirty::ROLLOUT) };
