@@ -248,7 +248,7 @@ async fn update_status(context: &Context, task: &Task, children: &mut Children) 
     let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
     let subject = subject(context, task, &endpoint);
     let load_seconds = context.settings.server.load_seconds;
-    let patience = LoadWait::new(before.as_ref(), load_seconds, now);
+    let load_wait = LoadWait::new(before.as_ref(), load_seconds, now);
     let assessment = match &children.repair {
         Some(repair) if is_contested => {
             let who = repair.managers.as_ref().and_then(|managers| managers.other.as_deref());
@@ -258,7 +258,7 @@ async fn update_status(context: &Context, task: &Task, children: &mut Children) 
             outcome.action = Action::Recheck(Dirty::COUNT);
             return Ok(outcome);
         }
-        _ => status::assess(deployment, patience, &subject),
+        _ => status::assess(deployment, load_wait, &subject),
     };
     if children.repair.is_some() && is_contested {
         outcome.action = Action::Recheck(Dirty::COUNT);

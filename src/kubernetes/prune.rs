@@ -241,7 +241,7 @@ impl Pruner {
             (Keep::Fields(fields), b'{') => self.open(LevelKind::Object, fields),
             (Keep::Fields(fields), b'[') => self.open(LevelKind::Array, fields),
             (Keep::Each(fields), b'[') => self.open(LevelKind::Each, fields),
-            (Keep::Length, _) => return self.begin_scan(byte, Sink::Count(0)),
+            (Keep::Length, _) => return self.begin_scan(byte, Sink::Count(1)),
             (Keep::WholeOrLength, _) => return self.begin_scan(byte, Sink::CopyOrCount),
             _ => return self.begin_scan(byte, Sink::Copy),
         }
@@ -264,6 +264,7 @@ impl Pruner {
         Ok(1)
     }
 
+    /// `sink`: where it counts, it has counted this byte.
     fn begin_scan(&mut self, byte: u8, sink: Sink) -> Result<usize, Malformed> {
         let (depth, text) = match byte {
             b'{' | b'[' => (1, Within::No),
@@ -275,7 +276,6 @@ impl Pruner {
         if sink.copies() {
             self.kept.push(byte);
         }
-        let sink = if let Sink::Count(_) = sink { Sink::Count(1) } else { sink };
         self.state = State::Scan(ValueScan { sink, start, depth, text });
         Ok(1)
     }

@@ -62,7 +62,8 @@ impl Children {
     }
 
     /// What was not read is as it was. What has lost the label that the watch selects by is as if it were not there: no
-    /// list names it, and each would mark it again. `applied`: the Deployment is as the spec has it; else it has to be applied still.
+    /// list names it, and each would mark it again. `applied`: the Deployment is as the spec has it; else it has to be
+    /// applied still.
     pub fn versions(&self, task: &Task, applied: bool) -> ObservedVersions {
         let mut versions = task.versions;
         match &self.deployment {

@@ -70,7 +70,7 @@ impl LoadWait {
 
 /// What a Deployment that belongs to the InferenceService says, in Kubernetes' own words where it
 /// has some.
-pub fn assess(deployment: &DeploymentView, patience: LoadWait, subject: &Subject) -> Assessment {
+pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
     let observed = status.observed_generation >= deployment.meta.generation;
@@ -105,12 +105,12 @@ pub fn assess(deployment: &DeploymentView, patience: LoadWait, subject: &Subject
         return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message);
     }
     if misses_replicas(deployment) {
-        if patience.was_ready {
+        if load_wait.was_ready {
             let message = format!("{count}; {}", next_look("pod", subject));
             return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
         }
-        if patience.waited >= patience.load_seconds {
-            let message = format!("{count} after {} s; {}", patience.load_seconds, next_look("pod", subject));
+        if load_wait.waited >= load_wait.load_seconds {
+            let message = format!("{count} after {} s; {}", load_wait.load_seconds, next_look("pod", subject));
             return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
         }
     }

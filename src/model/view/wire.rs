@@ -99,7 +99,7 @@ struct WireDeploymentSpec {
 }
 
 #[derive(Deserialize)]
-struct WireWholeService<'a> {
+struct WireService<'a> {
     #[serde(borrow)]
     metadata: WireMetadata<'a>,
     #[serde(default)]
@@ -225,7 +225,7 @@ impl<'de> Deserialize<'de> for PartialService {
 
 impl<'de> Deserialize<'de> for ServiceView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = WireWholeService::deserialize(deserializer)?;
+        let wire = WireService::deserialize(deserializer)?;
         let managers = wire.metadata.managers();
         Ok(ServiceView { meta: wire.metadata.into(), managers, spec: wire.spec })
     }

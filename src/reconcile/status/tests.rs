@@ -145,8 +145,8 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
             "ProgressDeadlineExceeded",
         ),
     ] {
-        let patience = LoadWait { waited: 9, load_seconds: 10, was_ready };
-        let said = assess(&deployment(desired, 2, status), patience, &SUBJECT);
+        let load_wait = LoadWait { waited: 9, load_seconds: 10, was_ready };
+        let said = assess(&deployment(desired, 2, status), load_wait, &SUBJECT);
         assert_eq!((said.phase, said.abnormal, said.reason.as_str()), (phase, abnormal, reason), "{what}");
         let problem = phase == Phase::Degraded && reason != "ReplicasUnavailable";
         assert_eq!(said.message.contains("Kubernetes' words"), problem, "{what}: {}", said.message);
@@ -264,8 +264,8 @@ fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
     assert!(at(10).message.starts_with("1 of 3 replicas ready after 10 s; see: kubectl"), "{}", at(10).message);
     // The Deployment controller has a deadline of its own for a rollout.
     let moving = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "ReplicaSetUpdated"]));
-    let patience = LoadWait { waited: 99, load_seconds: 10, was_ready: true };
-    assert_eq!(assess(&moving, patience, &SUBJECT).phase, Phase::Progressing);
+    let load_wait = LoadWait { waited: 99, load_seconds: 10, was_ready: true };
+    assert_eq!(assess(&moving, load_wait, &SUBJECT).phase, Phase::Progressing);
 }
 
 #[test]
@@ -296,14 +296,14 @@ fn a_deployment_that_is_paused_says_so_until_it_is_complete() {
         paused: true,
         ..deployment(2, 2, counts(2, counted, ["Progressing", "Unknown", "DeploymentPaused"]))
     };
-    let patience = LoadWait { waited: 0, load_seconds: 10, was_ready: false };
-    let said = assess(&paused([2, 0, 2, 2]), patience, &SUBJECT);
+    let load_wait = LoadWait { waited: 0, load_seconds: 10, was_ready: false };
+    let said = assess(&paused([2, 0, 2, 2]), load_wait, &SUBJECT);
     assert_eq!(
         (said.phase, said.abnormal, said.reason.as_str()),
         (Phase::Degraded, Abnormal::Reconciling, "DeploymentPaused")
     );
     assert!(said.message.ends_with("kubectl -n ns rollout resume deployment/demo"), "{}", said.message);
-    assert_eq!(assess(&paused([2, 2, 2, 2]), patience, &SUBJECT).phase, Phase::Ready);
+    assert_eq!(assess(&paused([2, 2, 2, 2]), load_wait, &SUBJECT).phase, Phase::Ready);
 }
 
 #[test]
