@@ -11,11 +11,13 @@ usage() {
 Simulates the operator under faults, with one seed after the other.
 
 usage: scripts/simulate.sh [--seeds COUNT] [--from SEED] [--count] [--tolerate NAME[,NAME...]]
+                           [--trace LINES]
 
   --seeds COUNT   how many (default 10000)
   --from SEED     the first (default 0)
   --count         try all seeds, also after some have failed, and print in how many each violation was found
   --tolerate NAMES  leave these violations out (tests/simulation/violation.rs has all names)
+  --trace LINES   so many of the end of what happened are printed (default 60)
 
 A seed that fails prints what was wrong and how to run it again.
 END
@@ -28,9 +30,10 @@ main() {
       -h | --help) usage && exit ;;
       --count) export COUNT=1 ;;
       --tolerate) export TOLERATE=${2:?--tolerate expects names} && shift ;;
-      --seeds | --from) [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 expects a number; got '${2:-}'" ;;&
+      --seeds | --from | --trace) [[ ${2:-} =~ ^[0-9]+$ ]] || die "$1 expects a number; got '${2:-}'" ;;&
       --seeds) count=$2 && shift ;;
       --from) from=$2 && shift ;;
+      --trace) export TRACE=$2 && shift ;;
       *) die "no such option: $1 (see --help)" ;;
     esac
     shift

@@ -307,15 +307,16 @@ impl Index {
             });
             return true;
         };
-        let before = record.resource_version;
-        let is_kept = self.with(slot, |record| record.finish(start, &outcome, config_hash));
-        let after = self.get(slot).map(|record| (record.resource_version, record.generation));
-        let is_latest = |written: &InferenceServiceView| {
-            after.is_some_and(|(version, generation)| version != before && written.meta.generation == generation)
-        };
+        let (version, generation) = (record.resource_version, record.generation);
+        let (is_kept, new_version, new_generation) = self.with(slot, |record| {
+            let is_kept = record.finish(start, &outcome, config_hash);
+            (is_kept, record.resource_version, record.generation)
+        });
+        let is_latest =
+            |written: &InferenceServiceView| new_version != version && written.meta.generation == new_generation;
         if let Some(written) = outcome.written.filter(|written| is_latest(written)) {
             self.keep_spec(slot, written.spec);
-        } else if !self.is_spec_due(slot) {
+        } else if !self.is_spec_due(slot) || new_generation != generation {
             // It came while work was in flight that has read it too, or a later one.
             self.specs.take(slot);
         }

@@ -144,7 +144,8 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     let (left, at) = inner.moments.events.get(&uid).copied().unwrap_or((burst, Instant::now()));
     let left = (left + at.elapsed().as_secs_f64() * operators / SECONDS_AN_EVENT).min(burst) - 1.0;
     inner.moments.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
-    if left < 0.0 {
+    // An operator counts whole seconds.
+    if left < -operators / SECONDS_AN_EVENT {
         complain(inner, Name::TooManyEvents, uid, event.to_string());
     }
 }
@@ -180,6 +181,10 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
 pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     let owner = Key { kind: Kind::InferenceService, ..key.clone() };
     let Some(uid) = written["metadata"]["ownerReferences"][0]["uid"].as_str() else { return };
+    // A request that is late makes a child of one that is gone: the garbage collector takes it.
+    if inner.store.get(&owner).is_none_or(|owner| owner["metadata"]["uid"] != uid) {
+        return;
+    }
     let Some(generation) = generation_of(&inner.store, &owner, uid, written) else { return };
     let newest = inner.moments.newest.get(uid).copied().unwrap_or(0);
     inner.moments.newest.insert(uid.to_owned(), newest.max(generation));

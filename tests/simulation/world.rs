@@ -39,7 +39,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
 const SILENCE: Duration = Duration::from_secs(3600);
 
 pub const MOST_DEEDS: usize = 50;
-/// Lines of a trace.
+/// Lines of a trace, where `TRACE` does not say otherwise.
 const TRACE: usize = 60;
 
 /// One run in which all was as it must be.
@@ -125,7 +125,8 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
         let totals = Totals { requests: inner.answered, faults: inner.faults.kinds.clone() };
         Ok(Run { trace: trace(&inner, usize::MAX), totals })
     } else {
-        Err(Failure { violations, trace: trace(&inner, TRACE) })
+        let lines = std::env::var("TRACE").ok().and_then(|lines| lines.parse().ok()).unwrap_or(TRACE);
+        Err(Failure { violations, trace: trace(&inner, lines) })
     }
 }
 

@@ -246,6 +246,19 @@ fn a_spec_that_an_answer_brings_is_not_lost() {
     assert!(task.generation == 2 && task.spec.is_some(), "{task:?}");
 }
 
+/// A label brings the spec once more, and a read on the way a newer one, before its event comes.
+#[test]
+fn a_spec_that_came_in_flight_is_not_taken_for_a_newer_one_that_was_read() {
+    let mut index = Index::new(CONFIG_HASH);
+    let slot = list(&mut index, object(UID, 100, 1, Value::Null));
+    let start = TaskStart::from(&index.start(slot).expect("work"));
+    see(&mut index, object(UID, 101, 1, Value::Null));
+    let read = Outcome { action: Action::Recheck(Dirty::STATUS), ..outcome(2, STAMPS, None) };
+    index.finish(slot, &start, Ok(read));
+    let task = index.start(slot).expect("work");
+    assert!(task.generation == 2 && task.spec.is_none(), "{task:?}");
+}
+
 #[test]
 fn what_failed_keeps_its_reasons() {
     let (mut index, slot) = settled();
