@@ -84,9 +84,10 @@ pub fn is_new(task: &Task) -> bool {
 }
 
 /// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
-/// status: the watch has shown it, and a read would tell nothing more.
+/// status: the watch has shown it, and a read would tell nothing more. One of another revision is none of these: it may
+/// have been built from a later spec than the one at hand, by another operator.
 pub fn known_from_watch(task: &Task) -> Option<u64> {
-    let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::COUNT | Dirty::DUE;
+    let quiet_reads = Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE;
     let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
     let is_known = task.versions.deployment != 0 && task.versions.service != 0;
     (task.dirty.contains(Dirty::SPEC) && others.is_empty() && is_known).then_some(task.versions.deployment)

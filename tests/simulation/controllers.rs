@@ -129,10 +129,12 @@ pub fn remove(object: &mut Value, path: &str, field: &str) {
 fn empty_namespaces(store: &mut Store, chance: &mut Chance) -> bool {
     let before = store.version;
     for namespace in store.terminating.clone() {
-        let left: Vec<Key> = store.objects.keys().filter(|key| key.namespace == namespace).cloned().collect();
-        if let Some(key) = chance.pick(&left) {
+        let left = || store.objects.iter().filter(|(key, _)| key.namespace == namespace);
+        let is_empty = left().next().is_none();
+        let stays: Vec<Key> = left().filter(|(_, object)| !is_deleting(object)).map(|(key, _)| key.clone()).collect();
+        if let Some(key) = chance.pick(&stays) {
             store.delete_as(key, Propagation::Background);
-        } else {
+        } else if is_empty {
             store.terminating.remove(&namespace);
             store.gone.insert(namespace);
         }

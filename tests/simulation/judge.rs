@@ -109,7 +109,8 @@ impl Case<'_> {
             if then["metadata"]["uid"] != deployment["metadata"]["uid"] || then["spec"] != deployment["spec"] {
                 break;
             }
-            if change.at >= self.since && has_all(then, replicas) {
+            // It was so until the next change.
+            if began >= self.since && has_all(then, replicas) {
                 return true;
             }
             began = change.at;

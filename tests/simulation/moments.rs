@@ -21,9 +21,8 @@ use crate::violation::Name;
 const EVENT_BURST: f64 = 25.0;
 const SECONDS_AN_EVENT: f64 = 300.0;
 
-/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests;
-/// and one that is gone already may be looked for a few times more, until its watch tells.
-const IN_FLIGHT: u64 = 3 * 4 + 6 * 3;
+/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests.
+const IN_FLIGHT: u64 = 3 * 4;
 
 /// More requests in one second than six InferenceServices and their faults explain.
 const STORM: u64 = 400;
@@ -43,6 +42,8 @@ pub struct Moments {
     pub looked_at: Option<(u64, u64)>,
     /// Nothing is asked of what the operator cannot have heard yet.
     deaf_until: Option<Instant>,
+    /// When a watch of children was refused last.
+    pub watch_refused: Option<Instant>,
     /// What was listed since an operator was started last. One that has not heard of all kinds yet works
     /// on nothing, and so says nothing in any status: it is said in its log and by /readyz.
     listed: BTreeSet<Kind>,
@@ -75,9 +76,12 @@ pub fn process_starts(inner: &mut Inner) {
     inner.moments.listed.clear();
 }
 
-/// A list of this kind was read to its end.
+/// A list of this kind was read to its end. It may name again what is in a namespace that goes away.
 pub fn is_listed(inner: &mut Inner, kind: Kind) {
     inner.moments.listed.insert(kind);
+    if kind == Kind::InferenceService {
+        inner.moments.dying.values_mut().for_each(|count| *count = 0);
+    }
 }
 
 /// Since when the operator has heard what there is; None: always.
@@ -91,6 +95,11 @@ pub fn cannot_hear(inner: &mut Inner, for_so_long: Duration) {
     inner.moments.deaf_until = Some(Instant::now() + for_so_long);
     inner.moments.newest.clear();
     inner.excuses.add(None);
+}
+
+/// What becomes of the children is not told until it is not any more. That this is so is told by the log and by /readyz.
+pub fn watch_is_refused(inner: &mut Inner) {
+    inner.moments.watch_refused = Some(Instant::now());
 }
 
 /// Does the operator ask at full speed, or has it? Counted by the second.
@@ -157,8 +166,10 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
     if !inner.store.terminating.contains(&key.namespace) && !inner.store.gone.contains(&key.namespace) {
         inner.moments.dying.remove(&key.namespace);
     }
+    // One that is gone already is looked for a few times more, until its watch tells, in whatever namespace.
+    let owner = Key { kind: Kind::InferenceService, ..key.clone() };
     if let Some(count) = inner.moments.dying.get_mut(&key.namespace) {
-        *count += 1;
+        *count += u64::from(inner.store.get(&owner).is_some());
         if *count > IN_FLIGHT * u64::from(inner.moments.operators) {
             let what = format!("{verb} {key:?}");
             complain(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);

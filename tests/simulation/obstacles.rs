@@ -79,19 +79,21 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
         return Vec::new();
     }
     let generation = deployment.map_or(0, |deployment| number(&deployment["metadata"]["generation"]));
-    let hears = hears_since(moments);
+    let (hears, sees) = (hears_since(moments), moments.watch_refused.map(|at| at + RECOVERY));
     // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
     let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
     let explained = excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut complaints = Vec::new();
-    for (name, Obstacle { what, within, .. }) in wrong {
+    for (name, Obstacle { what, within, reasons }) in wrong {
         // A Deployment that was changed is observed first: what was in the way until then is found anew.
         let entry = moments.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
         if entry.1 != generation {
             *entry = (Instant::now(), generation);
         }
         let since = entry.0;
-        let since = Some(since).max(explained).max(hears).max(born).unwrap_or(since);
+        // What is refused, and what spec there is, it knows without a watch of the children.
+        let sees = sees.filter(|_| name != Name::StaleStatus && reasons != REFUSALS);
+        let since = Some(since).max(explained).max(hears).max(sees).max(born).unwrap_or(since);
         // One that is told may be one of several.
         if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
             let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);

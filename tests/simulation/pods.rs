@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 
 /// A model is loaded in this time, where there is a node for it.
-const SLOWEST_LOAD: Duration = Duration::from_secs(60);
+pub const SLOWEST_LOAD: Duration = Duration::from_secs(60);
 
 /// What all pods of the cluster depend on.
 #[derive(Default)]

@@ -79,6 +79,10 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
         Fate::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
     }
+    let listed = match &question {
+        Ok(Question::List(list)) if matches!(fate, Fate::Served | Fate::Late(_)) => Some(list.selection.kind),
+        _ => None,
+    };
     let answered = match question {
         Err(problem) => {
             cluster.lock().complain(Name::UnknownRequest, problem.clone());
@@ -89,12 +93,19 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
             let refused = cluster.lock().faults.lasting.and_then(|lasting| lasting.refuses(&question));
             match (refused, question) {
                 (None, Question::Watch(watch)) => watching::open(&cluster, watch),
-                (no, _) => Err(no.unwrap_or_else(|| refusal(500, "InternalError", "no watch"))),
+                (no, _) => {
+                    moments::watch_is_refused(&mut cluster.lock());
+                    Err(no.unwrap_or_else(|| refusal(500, "InternalError", "no watch")))
+                }
             }
         }
-        Ok(question) => {
-            cluster.with(|inner| answer(inner, &parts.method, question)).map(|(code, object)| whole(code, &object))
-        }
+        Ok(question) => cluster.with(|inner| {
+            let (code, object) = answer(inner, &parts.method, question)?;
+            if let Some(kind) = listed.filter(|_| object["metadata"]["continue"].is_null()) {
+                moments::is_listed(inner, kind);
+            }
+            Ok(whole(code, &object))
+        }),
     };
     let response = answered.unwrap_or_else(|no| refuse(&no));
     match fate {
@@ -136,11 +147,7 @@ fn act(inner: &mut Inner, question: Question) -> Result<Value, Refusal> {
         Question::List(list) => {
             // After a list a watch goes on from somewhere else.
             inner.faults.poisoned.remove(&list.selection.kind);
-            let page = listing::page(&inner.store, &list)?;
-            if page["metadata"]["continue"].is_null() {
-                moments::is_listed(inner, list.selection.kind);
-            }
-            Ok(page)
+            listing::page(&inner.store, &list)
         }
         Question::Event { namespace, event } => inner.store.refuse_by_namespace(&namespace).map(|()| event),
         Question::Get(key) => {

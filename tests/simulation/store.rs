@@ -9,6 +9,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::chance::Chance;
 use crate::clock;
 
 /// What the CRD says of a status that is not there yet.
@@ -161,7 +162,8 @@ impl Store {
         object["kind"] = json!(kind);
         object["metadata"]["name"] = json!(key.name);
         object["metadata"]["namespace"] = json!(key.namespace);
-        let uid = format!("00000000-0000-4000-8000-{:012x}", self.made);
+        // In their order, and as different as real ones: their difference alone tells a Deployment that was made anew.
+        let uid = format!("{:08x}-0000-4000-8000-{:012x}", self.made, Chance::new(self.made).below(1 << 48));
         object["metadata"]["uid"] = json!(uid);
         self.existed.insert((key.clone(), uid));
         if key.kind != Kind::Service {

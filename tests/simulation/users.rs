@@ -102,6 +102,8 @@ pub fn strangers_leave(inner: &mut Inner) {
     inner.nodes.heal();
     inner.faults.lasting = None;
     inner.moments.refused.clear();
+    // What was refused until now is tried again in its time.
+    inner.excuses.add(None);
 }
 
 /// What users and strangers do with the objects.

@@ -36,6 +36,8 @@ struct Watching {
     /// The connection is broken: an error comes next.
     is_broken: bool,
     is_over: bool,
+    /// The line that was sent last was the end of a list: who asks for the next one has read it.
+    ends_list: bool,
 }
 
 pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer>, Refusal> {
@@ -88,6 +90,7 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         ends_at: now + life,
         is_broken: false,
         is_over,
+        ends_list: false,
     };
     Ok(streamed(futures::stream::unfold(watching, |mut watching| async move {
         let bytes = watching.next().await?;
@@ -109,6 +112,9 @@ fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: 
 
 impl Watching {
     async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+        if std::mem::take(&mut self.ends_list) {
+            moments::is_listed(&mut self.cluster.lock(), self.question.selection.kind);
+        }
         loop {
             if self.is_broken {
                 self.is_over = true;
@@ -157,9 +163,7 @@ impl Watching {
                 return Some(Ok(expired().into()));
             }
         }
-        if text.contains(ENDS_LIST) {
-            moments::is_listed(&mut self.cluster.lock(), self.question.selection.kind);
-        }
+        self.ends_list = text.contains(ENDS_LIST);
         Some(Ok(text.into()))
     }
 

@@ -20,7 +20,7 @@ use crate::setup::{CONFIG_HASH, SETTINGS};
 use crate::totals::Totals;
 use crate::users::Hazards;
 use crate::violation::{Name, Violation, is_tolerated};
-use crate::{budget, clock, controllers, memory, moments, obstacles, oracle, record, server, users};
+use crate::{budget, clock, controllers, memory, moments, obstacles, oracle, pods, record, server, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
@@ -228,8 +228,8 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     if !is_settled {
         return false;
     }
-    // A look that was put off, and statuses that follow.
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    // Pods that load still, a look that was put off, and statuses that follow.
+    tokio::time::sleep(pods::SLOWEST_LOAD + Duration::from_secs(120)).await;
     let (quiet_since, version) = cluster.with(|inner| (inner.log.len(), inner.store.version));
     tokio::time::sleep(SILENCE).await;
     let mut inner = cluster.lock();

@@ -29,6 +29,7 @@ fn a_look_is_spared_only_where_nothing_but_the_spec_has_changed() {
         (spec | Dirty::ROLLOUT, STAMPS, Some(50)),
         (spec | Dirty::COUNT, STAMPS, Some(50)),
         (spec | Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE, STAMPS, Some(50)),
+        (spec | Dirty::ROLLOUT | Dirty::EDIT, STAMPS, None),
         (spec | Dirty::DEPLOYMENT, STAMPS, None),
         (spec | Dirty::SERVICE, STAMPS, None),
         (spec | Dirty::STATUS, STAMPS, None),
