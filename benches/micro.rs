@@ -8,7 +8,7 @@ use bytes::Bytes;
 use divan::{Bencher, black_box};
 use inference_operator::api::InferenceServiceSpec;
 use inference_operator::catalog::Catalog;
-use inference_operator::controller::index::Index;
+use inference_operator::controller::index::{Index, Seen};
 use inference_operator::controller::queue::Queue;
 use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
@@ -60,7 +60,7 @@ fn read_a_status(bencher: Bencher) {
 #[divan::bench]
 fn settled_predicate(bencher: Bencher) {
     let mut index = Index::new(CONFIG_HASH);
-    let slot = index.observe(object(inference_service_event(1)), true).expect("a name");
+    let slot = index.observe(object(inference_service_event(1)), Seen::Listed).expect("a name");
     bencher
         .bench(|| index.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));
 }

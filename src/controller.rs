@@ -6,6 +6,7 @@ pub mod index;
 pub mod name_arena;
 pub mod queue;
 pub mod record;
+pub mod sources;
 pub mod spec_cache;
 
 use std::future::Future;
@@ -21,17 +22,18 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::api::Phase;
 use crate::error::Error;
 use crate::kubernetes::backoff::{Jitter, backoff};
-use crate::kubernetes::watch::{Event, Watch};
-use crate::model::labels::MANAGED_BY;
+use crate::kubernetes::watch::Event;
 use crate::model::task::result_label;
-use crate::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
-use crate::model::{Action, Dirty, Outcome};
+use crate::model::view::{InferenceServiceView, Meta};
+use crate::model::{Action, ChildKind, Dirty, Outcome};
 use crate::reconcile::status::READY_COUNT_INTERVAL;
 use crate::reconcile::{Context, reconcile};
 use crate::telemetry::metrics::Metrics;
-use index::{Index, ListKind, Slot};
+use flags::Flags;
+use index::{Index, ListKind, Seen, Slot};
 use queue::Queue;
-use record::{ChildKind, Flags, Record, TaskStart};
+use record::{Record, TaskStart};
+use sources::{Observation, Sources};
 
 /// How long a changed Deployment is left alone before it is read: its controller changes it several
 /// times in a row.
@@ -77,21 +79,8 @@ struct Controller {
     is_contradicted: bool,
     /// It was said that the API server's CRD is older than this operator.
     warned_of_older_crd: bool,
-    /// The first lists of all three watches have been read.
-    synced: Synced,
-}
-
-#[derive(Default)]
-struct Synced {
-    inference_services: bool,
-    deployments: bool,
-    services: bool,
-}
-
-impl Synced {
-    fn all(&self) -> bool {
-        self.inference_services && self.deployments && self.services
-    }
+    /// The first lists of all watches have been read.
+    in_sync: bool,
 }
 
 /// What a controller remembers, in numbers, for whoever wants to know whether that is all that there is.
@@ -115,29 +104,25 @@ pub async fn run(
     seed: u64,
     shutdown: impl Future<Output = ()>,
 ) -> Memory {
-    let namespace = context.settings.namespace.as_deref();
-    let labels = format!("app.kubernetes.io%2Fmanaged-by%3D{MANAGED_BY}");
-    let client = || context.client.clone();
-    let mut inference_services = Watch::<InferenceServiceView>::new(client(), namespace, "", seed ^ 1, metrics.clone());
-    let mut deployments = Watch::<PartialDeployment>::new(client(), namespace, &labels, seed ^ 2, metrics.clone());
-    let mut services = Watch::<PartialService>::new(client(), namespace, &labels, seed ^ 3, metrics.clone());
+    let mut sources = Sources::new(&context, &metrics, seed);
     let mut controller = Controller::new(context.clone(), metrics, seed);
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval_at(Instant::now() + context.settings.resync, context.settings.resync);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     loop {
-        // The children's lists are joined with what the InferenceServices say: those come first.
-        let listed = controller.synced.inference_services;
         let due = controller.next_start();
         tokio::select! {
             // In this order, so that a seed decides a simulation: what is finished makes room first.
             biased;
             () = &mut shutdown => break,
             Some(flight) = controller.in_flight.next() => controller.finish(flight),
-            event = inference_services.next() => controller.observe(event),
-            event = deployments.next(), if listed => controller.observe_child(ChildKind::Deployment, event),
-            event = services.next(), if listed => controller.observe_child(ChildKind::Service, event),
+            observation = sources.next() => {
+                controller.observe(observation);
+                if !controller.in_sync && sources.are_listed() {
+                    controller.start_work();
+                }
+            }
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = sweep.tick() => controller.sweep(),
         }
@@ -145,9 +130,7 @@ pub async fn run(
         controller.publish_metrics();
         if std::mem::take(&mut controller.is_contradicted) {
             tracing::info!("the API server does not have what the watches showed; listing again");
-            inference_services.list_again();
-            deployments.list_again();
-            services.list_again();
+            sources.list_again();
         }
     }
     controller.drain().await;
@@ -167,46 +150,54 @@ impl Controller {
             faded: Instant::now(),
             is_contradicted: false,
             warned_of_older_crd: false,
-            synced: Synced::default(),
+            in_sync: false,
         }
     }
 
     // === what the watches bring ===
 
-    fn observe(&mut self, event: Event<InferenceServiceView>) {
-        match event {
-            Event::Init => self.index.list_begins(ListKind::InferenceServices),
-            Event::InitApply(object) => self.take_in(object, true),
-            Event::Apply(object) => self.take_in(object, false),
-            Event::Delete(object) => self.index.remove(&object.meta.namespace, &object.meta.name),
-            Event::InitDone => {
-                self.index.list_ends(ListKind::InferenceServices);
-                self.synced.inference_services = true;
-            }
+    fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::InferenceService(event) => self.observe_inference_service(event),
+            Observation::Child(kind, event) => self.observe_child(kind, event),
         }
     }
 
-    fn take_in(&mut self, object: InferenceServiceView, listed: bool) {
-        if let Some(slot) = self.index.observe(object, listed) {
+    fn observe_inference_service(&mut self, event: Event<InferenceServiceView>) {
+        let seen = match event {
+            Event::Init => {
+                self.index.list_begins(ListKind::InferenceServices);
+                None
+            }
+            Event::InitApply(object) => self.index.observe(object, Seen::Listed),
+            Event::Apply(object) => self.index.observe(object, Seen::Event),
+            Event::Delete(object) => {
+                self.index.remove(&object.meta.namespace, &object.meta.name);
+                None
+            }
+            Event::InitDone => {
+                self.index.list_ends(ListKind::InferenceServices);
+                None
+            }
+        };
+        if let Some(slot) = seen {
             self.queue(slot);
         }
     }
 
-    fn observe_child<K: AsRef<Meta>>(&mut self, kind: ChildKind, event: Event<K>) {
+    fn observe_child(&mut self, kind: ChildKind, event: Event<Meta>) {
         let changed = match event {
             Event::Init => {
                 self.index.list_begins(ListKind::Children(kind));
                 None
             }
-            Event::InitApply(child) => self.index.observe_child(kind, child.as_ref(), true),
-            Event::Apply(child) => self.index.observe_child(kind, child.as_ref(), false),
-            Event::Delete(child) => self.index.observe_child_gone(kind, child.as_ref()),
+            Event::InitApply(child) => self.index.observe_child(kind, &child, Seen::Listed),
+            Event::Apply(child) => self.index.observe_child(kind, &child, Seen::Event),
+            Event::Delete(child) => self.index.observe_child_gone(kind, &child),
             Event::InitDone => {
-                let vanished = self.index.list_ends(ListKind::Children(kind));
-                for slot in vanished {
+                for slot in self.index.list_ends(ListKind::Children(kind)) {
                     self.queue(slot);
                 }
-                self.note_sync(kind);
                 None
             }
         };
@@ -215,17 +206,12 @@ impl Controller {
         }
     }
 
-    fn note_sync(&mut self, kind: ChildKind) {
-        let before = self.synced.all();
-        match kind {
-            ChildKind::Deployment => self.synced.deployments = true,
-            ChildKind::Service => self.synced.services = true,
-        }
-        if self.synced.all() && !before {
-            self.index.children_are_listed();
-            self.sweep();
-            tracing::info!(inference_services = self.index.len(), not_settled = self.queue.len(), "in sync");
-        }
+    /// All first lists have been read: work begins.
+    fn start_work(&mut self) {
+        self.in_sync = true;
+        self.index.children_are_listed();
+        self.sweep();
+        tracing::info!(inference_services = self.index.len(), not_settled = self.queue.len(), "in sync");
     }
 
     // === what is due ===
@@ -233,7 +219,7 @@ impl Controller {
     /// Queues what is not settled, for the time that its reasons ask for.
     fn queue(&mut self, slot: Slot) {
         let Some(record) = self.index.get(slot) else { return };
-        if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.synced.all() {
+        if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.in_sync {
             return;
         }
         let mut wait = self.wait(record);
@@ -371,7 +357,7 @@ impl Controller {
     }
 
     fn publish_metrics(&self) {
-        self.metrics.loop_ticked(self.synced.all(), self.queue.len(), &self.index.counts().phases);
+        self.metrics.loop_ticked(self.in_sync, self.queue.len(), &self.index.counts().phases);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod prune;
 pub mod refusal;
 pub mod request;
 pub mod resource;
+pub mod selector;
 pub mod tls;
 pub mod token;
 pub mod watch;

@@ -6,11 +6,12 @@
 mod objects;
 
 use bytes::Bytes;
-use inference_operator::controller::index::Index;
-use inference_operator::controller::record::{ChildKind, Record};
+use inference_operator::controller::index::{Index, Seen};
+use inference_operator::controller::record::Record;
 use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::Line;
+use inference_operator::model::ChildKind;
 use inference_operator::model::view::{InferenceServiceView, PartialDeployment};
 use objects::{CONFIG_HASH, deployment_event, inference_service_event, read};
 
@@ -33,7 +34,7 @@ const COUNT: usize = 2048;
 fn observe(index: &mut Index, number: usize) {
     let mut pruner = Pruner::new(InferenceServiceView::EVENT);
     let Line::Applied(object) = read(&mut pruner, inference_service_event(number)) else { unreachable!("ADDED") };
-    index.observe(object, true).expect("a name");
+    index.observe(object, Seen::Listed).expect("a name");
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn a_settled_inference_service_stays_within_its_budget() {
     let before = dhat::HeapStats::get();
     for event in events {
         let Line::Applied(child) = read::<PartialDeployment>(&mut pruner, event) else { unreachable!("MODIFIED") };
-        assert_eq!(index.observe_child(ChildKind::Deployment, &child.meta, false), None);
+        assert_eq!(index.observe_child(ChildKind::Deployment, &child.meta, Seen::Event), None);
     }
     let after = dhat::HeapStats::get();
     assert!(after.curr_bytes <= before.curr_bytes, "an event without news leaves nothing behind");

@@ -1,9 +1,9 @@
 //! Lines of a watch: filtered, decoded, taken into an index.
 
-use inference_operator::controller::index::Index;
-use inference_operator::controller::record::ChildKind;
+use inference_operator::controller::index::{Index, Seen};
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::{self, Line};
+use inference_operator::model::ChildKind;
 use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
 
 use super::pieces::{compare, picked, pieces};
@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
     let mut index = Index::new(7);
     match kind % 3 {
         0 => lines(data, |line: Line<InferenceServiceView>| match line {
-            Line::Applied(object) => drop(index.observe(object, false)),
+            Line::Applied(object) => drop(index.observe(object, Seen::Event)),
             Line::Deleted(object) => index.remove(&object.meta.namespace, &object.meta.name),
             Line::Bookmark { .. } | Line::Error(_) => {}
         }),
@@ -34,10 +34,10 @@ fn lines<K: Resource>(data: &[u8], mut take_in: impl FnMut(Line<K>)) {
     compare(K::EVENT, &ways[0][0], |fields, value| vec![picked(fields, value)]);
 }
 
-fn child<K: Resource + AsRef<Meta>>(index: &mut Index, kind: ChildKind, line: Line<K>) {
+fn child<K: Resource + Into<Meta>>(index: &mut Index, kind: ChildKind, line: Line<K>) {
     match line {
-        Line::Applied(object) => drop(index.observe_child(kind, object.as_ref(), false)),
-        Line::Deleted(object) => drop(index.observe_child_gone(kind, object.as_ref())),
+        Line::Applied(object) => drop(index.observe_child(kind, &object.into(), Seen::Event)),
+        Line::Deleted(object) => drop(index.observe_child_gone(kind, &object.into())),
         Line::Bookmark { .. } | Line::Error(_) => {}
     }
 }

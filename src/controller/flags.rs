@@ -1,6 +1,6 @@
-//! Marks of a record that ask for no work, and the two kinds of children that it has. Used by record.rs and index.rs.
+//! Marks of a record that ask for no work. Used by record.rs and index.rs.
 
-use crate::model::Dirty;
+use crate::model::ChildKind;
 
 bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,25 +20,10 @@ bitflags::bitflags! {
     }
 }
 
-/// The two kinds of children.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChildKind {
-    Deployment,
-    Service,
-}
-
-impl ChildKind {
-    pub fn dirty(self) -> Dirty {
-        match self {
-            ChildKind::Deployment => Dirty::DEPLOYMENT,
-            ChildKind::Service => Dirty::SERVICE,
-        }
-    }
-
-    pub fn listed(self) -> Flags {
-        match self {
-            ChildKind::Deployment => Flags::DEPLOYMENT_LISTED,
-            ChildKind::Service => Flags::SERVICE_LISTED,
-        }
+/// The mark of a list of children.
+pub fn listed(kind: ChildKind) -> Flags {
+    match kind {
+        ChildKind::Deployment => Flags::DEPLOYMENT_LISTED,
+        ChildKind::Service => Flags::SERVICE_LISTED,
     }
 }

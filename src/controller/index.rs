@@ -6,12 +6,14 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use crate::api::Phase;
+use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::{NameArena, NameRef};
-use crate::controller::record::{ChildKind, Flags, Record, TaskStart};
+pub use crate::controller::record::Seen;
+use crate::controller::record::{Record, TaskStart};
 use crate::controller::spec_cache::SpecCache;
 use crate::error::Error;
-use crate::model::Dirty;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
+use crate::model::{ChildKind, Dirty};
 use crate::model::{Outcome, Task};
 
 /// Where a Record is. Stays the same while the InferenceService exists.
@@ -119,16 +121,14 @@ impl Index {
     }
 
     /// Takes in an InferenceService; where it is kept. None: its name is no name.
-    pub fn observe(&mut self, object: InferenceServiceView, listed: bool) -> Option<Slot> {
+    pub fn observe(&mut self, object: InferenceServiceView, how: Seen) -> Option<Slot> {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
         let config_hash = self.config_hash;
         let mut is_made_anew = false;
         let is_latest = self.with(slot, |record| {
             record.flags.set(Flags::LISTED, true);
-            let seen = object.meta.resource_version;
-            // A list is right even where it goes back in time; an event from the past is not.
-            let changed = if listed { seen != record.resource_version } else { seen > record.resource_version };
+            let changed = how.is_news(object.meta.resource_version, record.resource_version);
             is_made_anew = record.uid != object.meta.uid;
             let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
             if is_change {
@@ -204,9 +204,9 @@ impl Index {
 
     /// Takes in a child; the slot where that is news. A child of nobody we know is no news: an
     /// InferenceService that appears later reads its children anyway.
-    pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, listed: bool) -> Option<Slot> {
+    pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
-        self.with(slot, |record| record.observe_child(kind, child, listed)).then_some(slot)
+        self.with(slot, |record| record.observe_child(kind, child, how)).then_some(slot)
     }
 
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> Option<Slot> {
@@ -399,7 +399,7 @@ impl ListKind {
     fn mark(self) -> Flags {
         match self {
             ListKind::InferenceServices => Flags::LISTED,
-            ListKind::Children(kind) => kind.listed(),
+            ListKind::Children(kind) => flags::listed(kind),
         }
     }
 }

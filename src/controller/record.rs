@@ -2,18 +2,35 @@
 //! the index; pure; must stay small, because there is one for every InferenceService of the cluster.
 
 use crate::api::Phase;
-pub use crate::controller::flags::{ChildKind, Flags};
+use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::NameRef;
 use crate::error::{REPORTED_AFTER_FAILURES, Remedy};
-use crate::model::Dirty;
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
 use crate::model::{Action, Outcome, Task};
+use crate::model::{ChildKind, Dirty};
 use crate::model::{ObservedVersions, Summary};
 use crate::reconcile::status::{self, ParsedStatus};
 
 /// More are not counted, or a fight of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
+
+/// How an object is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Listed,
+    Event,
+}
+
+impl Seen {
+    /// A list is right even where it goes back in time; an event from the past is not.
+    pub fn is_news(self, version: u64, known: u64) -> bool {
+        match self {
+            Seen::Listed => version != known,
+            Seen::Event => version > known,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub struct Record {
@@ -152,8 +169,7 @@ impl Record {
     }
 
     /// Takes in a child as its watch shows it. Returns whether that is news.
-    /// `listed`: part of a list, which is right even where it goes back in time.
-    pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, listed: bool) -> bool {
+    pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> bool {
         let known = *self.version(kind);
         if !child.is_controlled_by(self.uid) {
             // Somebody else's, or ours no longer. Only the latter is news.
@@ -161,15 +177,14 @@ impl Record {
                 && child.resource_version > known
                 && self.mark(kind.dirty(), kind, child.resource_version);
         }
-        if listed {
-            self.flags.set(kind.listed(), true);
+        if how == Seen::Listed {
+            self.flags.set(flags::listed(kind), true);
         }
-        let changed = if listed { child.resource_version != known } else { child.resource_version > known };
-        if !changed {
+        if !how.is_news(child.resource_version, known) {
             return false;
         }
         let same_revision = child.revision() == self.versions.deployment_revision;
-        let reason = if kind == ChildKind::Service || child.deleting || listed && !same_revision {
+        let reason = if kind == ChildKind::Service || child.deleting || how == Seen::Listed && !same_revision {
             kind.dirty()
         } else if same_revision && child.labels.complete {
             Dirty::ROLLOUT
@@ -324,7 +339,7 @@ impl Record {
     }
 
     fn finish_children(&mut self, start: &TaskStart, outcome: &Outcome) {
-        for kind in [ChildKind::Deployment, ChildKind::Service] {
+        for kind in ChildKind::ALL {
             if kind == ChildKind::Service && !start.dirty.contains(Dirty::SERVICE) {
                 continue;
             }

@@ -28,19 +28,23 @@ fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
 }
 
 fn list(controller: &mut Controller, objects: impl IntoIterator<Item = InferenceServiceView>) {
-    controller.observe(Event::Init);
+    controller.observe_inference_service(Event::Init);
     for object in objects {
-        controller.observe(Event::InitApply(object));
+        controller.observe_inference_service(Event::InitApply(object));
     }
-    controller.observe(Event::InitDone);
+    controller.observe_inference_service(Event::InitDone);
 }
 
 fn list_children(controller: &mut Controller, kind: ChildKind, children: impl IntoIterator<Item = Meta>) {
-    controller.observe_child(kind, Event::<PartialService>::Init);
+    controller.observe_child(kind, Event::Init);
     for meta in children {
-        controller.observe_child(kind, Event::InitApply(PartialService { meta }));
+        controller.observe_child(kind, Event::InitApply(meta));
     }
-    controller.observe_child(kind, Event::<PartialService>::InitDone);
+    controller.observe_child(kind, Event::InitDone);
+    // Here the Services are always the last.
+    if kind == ChildKind::Service && !controller.in_sync {
+        controller.start_work();
+    }
 }
 
 /// After a restart: everything was listed, and the InferenceService is as its status says.
@@ -55,7 +59,6 @@ fn in_sync_or_due(object: InferenceServiceView) -> (Controller, Slot) {
     list(&mut controller, [object]);
     list_children(&mut controller, ChildKind::Deployment, [child(STAMPS.deployment, 1, UID)]);
     list_children(&mut controller, ChildKind::Service, [child(STAMPS.service, 0, UID)]);
-    assert!(controller.synced.all());
     let (slot, _) = controller.index.iter().next().expect("a record");
     (controller, slot)
 }
@@ -75,8 +78,7 @@ fn named(mut object: InferenceServiceView, name: &str) -> InferenceServiceView {
 }
 
 fn see_deployment(controller: &mut Controller, version: u64, generation: u32) {
-    controller
-        .observe_child(ChildKind::Deployment, Event::Apply(PartialService { meta: child(version, generation, UID) }));
+    controller.observe_child(ChildKind::Deployment, Event::Apply(child(version, generation, UID)));
 }
 
 /// How long the next of what is queued waits.
@@ -102,12 +104,12 @@ async fn nothing_is_done_before_every_list_was_read() {
     let settled = |version, generation| Meta { name: "settled".into(), ..child(version, generation, UID) };
     list_children(&mut controller, ChildKind::Deployment, [settled(STAMPS.deployment, 1)]);
     assert!(controller.queue.is_empty(), "the Services are not listed");
-    controller.observe(Event::Apply(named(ready(101, 1), "believed")));
+    controller.observe_inference_service(Event::Apply(named(ready(101, 1), "believed")));
     let believed = Meta { name: "believed".into(), ..child(STAMPS.service, 0, UID) };
     list_children(&mut controller, ChildKind::Service, [settled(STAMPS.service, 0), believed]);
     assert_eq!((controller.queue.len(), wait(&controller)), (1, Some(Duration::ZERO)));
     // From now on no list comes that would confirm a status.
-    controller.observe(Event::Apply(named(ready(102, 1), "looked-at")));
+    controller.observe_inference_service(Event::Apply(named(ready(102, 1), "looked-at")));
     assert_eq!(controller.queue.len(), 2);
 }
 
@@ -119,7 +121,7 @@ async fn a_child_that_goes_or_is_another_is_looked_at_at_once() {
     let cases: [Case; 3] = [
         ("deleted", |controller| {
             let meta = child(51, 1, UID);
-            controller.observe_child(ChildKind::Deployment, Event::Delete(PartialService { meta }));
+            controller.observe_child(ChildKind::Deployment, Event::Delete(meta));
         }),
         ("another in a new list", |controller| {
             list_children(controller, ChildKind::Deployment, [child(51, 2, UID)]);
@@ -195,7 +197,7 @@ async fn a_sweep_finds_what_was_lost() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     controller.sweep();
     assert!(controller.queue.is_empty(), "what is settled is left alone");
-    controller.index.observe_child(ChildKind::Deployment, &child(51, 2, UID), false);
+    controller.index.observe_child(ChildKind::Deployment, &child(51, 2, UID), Seen::Event);
     controller.sweep();
     assert_eq!(controller.queue.pop(Instant::now() + SETTLE_DELAY), Some(slot));
 }
@@ -205,7 +207,7 @@ async fn so_many_are_worked_on_at_once_and_no_more() {
     let (mut controller, _) = in_sync(ready(100, 1));
     assert_eq!(controller.next_start(), None, "nothing waits");
     for name in ["one", "two", "three"] {
-        controller.observe(Event::Apply(named(object(UID, 101, 1, Value::Null), name)));
+        controller.observe_inference_service(Event::Apply(named(object(UID, 101, 1, Value::Null), name)));
     }
     assert_eq!(controller.next_start(), Some(Instant::now()));
     controller.start();
@@ -310,18 +312,18 @@ async fn in_a_namespace_that_goes_away_nothing_is_done_until_it_is_there_again()
         Error::Kube(kube::Error::Api(status.boxed()))
     };
     let (mut controller, slot) = in_sync(ready(100, 1));
-    controller.observe(Event::Apply(named(object(UID, 101, 1, Value::Null), "other")));
+    controller.observe_inference_service(Event::Apply(named(object(UID, 101, 1, Value::Null), "other")));
     controller.queue.pop(Instant::now()).expect("queued");
     see_deployment(&mut controller, 51, 2);
     let (heard, _guard) = listen();
     assert!(!fails(&mut controller, slot, terminating()));
     assert_eq!(heard.take().len(), 0, "told to the listener above it");
     see_deployment(&mut controller, 52, 3);
-    controller.observe(Event::Apply(named(object(UID, 102, 2, Value::Null), "other")));
+    controller.observe_inference_service(Event::Apply(named(object(UID, 102, 2, Value::Null), "other")));
     controller.sweep();
     assert!(controller.queue.is_empty());
     // Made again under the same name, with all that was in it.
-    controller.observe(Event::Apply(object(OTHER_UID, 200, 1, Value::Null)));
+    controller.observe_inference_service(Event::Apply(object(OTHER_UID, 200, 1, Value::Null)));
     controller.sweep();
     assert_eq!(controller.queue.len(), 2);
 }
@@ -383,13 +385,13 @@ async fn what_is_remembered_is_what_there_is() {
     list(&mut controller, three);
     list_children(&mut controller, ChildKind::Deployment, []);
     list_children(&mut controller, ChildKind::Service, []);
-    controller.observe(Event::Apply(named(ready(101, 1), "settled")));
+    controller.observe_inference_service(Event::Apply(named(ready(101, 1), "settled")));
     controller.start();
     let phases = [2, 0, 1, 0, 0];
     let expected = Memory { inference_services: 3, phases, name_bytes: 15, specs: 1, queued: 1, in_flight: 2 };
     assert_eq!(controller.memory(), expected);
-    controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
-    controller.observe(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
+    controller.observe_inference_service(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
+    controller.observe_inference_service(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
     while let Some(flight) = controller.in_flight.next().await {
         controller.finish(flight);
     }
@@ -426,7 +428,7 @@ async fn each_reconcile_is_counted_by_its_outcome() {
 async fn what_one_webhook_asks_for_holds_up_nobody_else() {
     for code in [400, 403, 500] {
         let (mut controller, slot) = in_sync(ready(100, 1));
-        controller.observe(Event::Apply(ready(101, 2)));
+        controller.observe_inference_service(Event::Apply(ready(101, 2)));
         assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
         let task = controller.index.start(slot).expect("work");
         let details = kube::core::response::StatusDetails {
@@ -436,7 +438,7 @@ async fn what_one_webhook_asks_for_holds_up_nobody_else() {
         let status = kube::core::Status { code, details: Some(details), ..kube::core::Status::default() };
         let refused = Err(Error::Kube(kube::Error::Api(status.into())));
         controller.finish((slot, TaskStart::from(&task), Duration::ZERO, refused));
-        controller.observe(Event::Apply(named(object(OTHER_UID, 102, 1, Value::Null), "neighbor")));
+        controller.observe_inference_service(Event::Apply(named(object(OTHER_UID, 102, 1, Value::Null), "neighbor")));
         let due = controller.next_start().expect("work");
         assert_eq!(due - Instant::now(), Duration::ZERO, "{code}");
     }
@@ -450,7 +452,7 @@ async fn a_status_that_is_fought_over_is_put_right_ever_more_slowly() {
     for version in (101..121).step_by(2) {
         let mut status = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
         status["readyReplicas"] = serde_json::json!(9);
-        controller.observe(Event::Apply(object(UID, version, 1, status)));
+        controller.observe_inference_service(Event::Apply(object(UID, version, 1, status)));
         waits.push(wait(&controller).expect("it is put right"));
         controller.queue.pop(Instant::now() + Duration::from_secs(3600));
         let task = controller.index.start(slot).expect("work");

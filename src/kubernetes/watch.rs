@@ -23,6 +23,7 @@ use crate::kubernetes::prune::Piece;
 use crate::kubernetes::refusal::{describe, retry_after};
 use crate::kubernetes::request::{self, Answer};
 use crate::kubernetes::resource::{Resource, decode};
+use crate::kubernetes::selector::Selector;
 use crate::telemetry::metrics::{self, Metrics};
 use line::{Line, Unclear};
 use message::{Message, message};
@@ -49,11 +50,22 @@ pub enum Event<K> {
     Delete(K),
 }
 
+impl<K> Event<K> {
+    pub fn map<T>(self, into: impl FnOnce(K) -> T) -> Event<T> {
+        match self {
+            Event::Init => Event::Init,
+            Event::InitApply(object) => Event::InitApply(into(object)),
+            Event::InitDone => Event::InitDone,
+            Event::Apply(object) => Event::Apply(into(object)),
+            Event::Delete(object) => Event::Delete(into(object)),
+        }
+    }
+}
+
 pub struct Watch<K> {
     client: kube::Client,
     namespace: Option<String>,
-    /// `&labelSelector=...`, or nothing.
-    selector: String,
+    selector: Selector,
     stage: Stage,
     progress: Progress,
     /// When the answer that is being read is given up.
@@ -99,19 +111,18 @@ enum Interruption {
 }
 
 impl<K: Resource> Watch<K> {
-    /// `namespace` None: all of them. `selector`: a label selector, encoded for a URL, "" for none.
-    /// `seed` decides all jitter. `metrics`: are told when something was heard.
+    /// `namespace` None: all of them. `seed` decides all jitter. `metrics`: are told when something was heard.
     pub fn new(
         client: kube::Client,
         namespace: Option<&str>,
-        selector: &str,
+        selector: Selector,
         seed: u64,
         metrics: Arc<Metrics>,
     ) -> Watch<K> {
         Watch {
             client,
             namespace: namespace.map(str::to_owned),
-            selector: if selector.is_empty() { String::new() } else { format!("&labelSelector={selector}") },
+            selector,
             stage: Stage::Begin,
             progress: Progress::new(Instant::now()),
             deadline: Instant::now(),

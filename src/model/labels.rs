@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::prune::{Fields, Keep};
 
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "inference-operator";
 
 /// The label of the pods that the Deployment, the Service and the scale subresource select by. One
@@ -33,7 +34,7 @@ pub fn labels(name: &str) -> Value {
         "app.kubernetes.io/name": APP_NAME,
         "app.kubernetes.io/instance": name,
         "app.kubernetes.io/component": COMPONENT,
-        "app.kubernetes.io/managed-by": MANAGED_BY,
+        MANAGED_BY_LABEL: MANAGED_BY,
         SELECTOR_LABEL: name
     })
 }

@@ -287,15 +287,15 @@ pub struct Managers {
     pub other: Option<String>,
 }
 
-impl AsRef<Meta> for PartialDeployment {
-    fn as_ref(&self) -> &Meta {
-        &self.meta
+impl From<PartialDeployment> for Meta {
+    fn from(child: PartialDeployment) -> Meta {
+        child.meta
     }
 }
 
-impl AsRef<Meta> for PartialService {
-    fn as_ref(&self) -> &Meta {
-        &self.meta
+impl From<PartialService> for Meta {
+    fn from(child: PartialService) -> Meta {
+        child.meta
     }
 }
 

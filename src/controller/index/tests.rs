@@ -29,11 +29,11 @@ fn settled() -> (Index, Slot) {
 
 fn list(index: &mut Index, object: InferenceServiceView) -> Slot {
     index.list_begins(ListKind::InferenceServices);
-    let slot = index.observe(object, true).expect("a name");
+    let slot = index.observe(object, Seen::Listed).expect("a name");
     index.list_ends(ListKind::InferenceServices);
     for (kind, version) in [(ChildKind::Deployment, STAMPS.deployment), (ChildKind::Service, STAMPS.service)] {
         index.list_begins(ListKind::Children(kind));
-        index.observe_child(kind, &child(version, u32::from(kind == ChildKind::Deployment), UID), true);
+        index.observe_child(kind, &child(version, u32::from(kind == ChildKind::Deployment), UID), Seen::Listed);
         index.list_ends(ListKind::Children(kind));
     }
     index.children_are_listed();
@@ -41,15 +41,15 @@ fn list(index: &mut Index, object: InferenceServiceView) -> Slot {
 }
 
 fn see(index: &mut Index, object: InferenceServiceView) {
-    index.observe(object, false);
+    index.observe(object, Seen::Event);
 }
 
 fn see_child(index: &mut Index, kind: ChildKind, child: &Meta) {
-    index.observe_child(kind, child, false);
+    index.observe_child(kind, child, Seen::Event);
 }
 
 fn list_child(index: &mut Index, kind: ChildKind, child: &Meta) {
-    index.observe_child(kind, child, true);
+    index.observe_child(kind, child, Seen::Listed);
 }
 
 fn see_child_gone(index: &mut Index, kind: ChildKind, child: &Meta) {
@@ -161,7 +161,7 @@ fn each_change_has_its_reason() {
     let (mut index, _) = settled();
     let mut stranger = child(51, 1, UID);
     stranger.name = "stranger".into();
-    assert_eq!(index.observe_child(ChildKind::Deployment, &stranger, false), None);
+    assert_eq!(index.observe_child(ChildKind::Deployment, &stranger, Seen::Event), None);
 }
 
 #[test]
@@ -182,13 +182,13 @@ fn the_echo_of_our_own_writes_is_ignored_before_and_after_the_answer() {
     for echo_first in [true, false] {
         let mut index = Index::new(CONFIG_HASH);
         index.children_are_listed();
-        let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
+        let slot = index.observe(object(UID, 100, 1, Value::Null), Seen::Event).expect("a name");
         let task = index.start(slot).expect("work");
         let start = TaskStart::from(&task);
         let echo = |index: &mut Index| {
-            index.observe_child(ChildKind::Deployment, &child(70, 1, UID), false);
-            index.observe_child(ChildKind::Service, &child(71, 0, UID), false);
-            index.observe(ready(110, 1), false);
+            index.observe_child(ChildKind::Deployment, &child(70, 1, UID), Seen::Event);
+            index.observe_child(ChildKind::Service, &child(71, 0, UID), Seen::Event);
+            index.observe(ready(110, 1), Seen::Event);
         };
         if echo_first {
             echo(&mut index);
@@ -220,7 +220,7 @@ fn what_changes_while_work_is_in_flight_is_not_lost() {
     ];
     for (what, change, expected) in cases {
         let (mut index, slot) = settled();
-        index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+        index.observe_child(ChildKind::Deployment, &child(80, 1, UID), Seen::Event);
         let task = index.start(slot).expect("work");
         let start = TaskStart::from(&task);
         change(&mut index);
@@ -234,13 +234,13 @@ fn what_changes_while_work_is_in_flight_is_not_lost() {
 #[test]
 fn a_spec_that_an_answer_brings_is_not_lost() {
     let (mut index, slot) = settled();
-    index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+    index.observe_child(ChildKind::Deployment, &child(80, 1, UID), Seen::Event);
     let start = TaskStart::from(&index.start(slot).expect("work"));
     let mut written = ready(110, 1);
     written.meta.generation = 2;
     index.finish(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, Some(written))));
     // Its event comes later and is older than the answer.
-    index.observe(object(UID, 109, 2, Value::Null), false);
+    index.observe(object(UID, 109, 2, Value::Null), Seen::Event);
     assert_eq!(dirty(&index, slot), Dirty::SPEC);
     let task = index.start(slot).expect("work");
     assert!(task.generation == 2 && task.spec.is_some(), "{task:?}");
@@ -262,7 +262,7 @@ fn a_spec_that_came_in_flight_is_not_taken_for_a_newer_one_that_was_read() {
 #[test]
 fn what_failed_keeps_its_reasons() {
     let (mut index, slot) = settled();
-    index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    index.observe_child(ChildKind::Service, &child(61, 0, UID), Seen::Event);
     let start = TaskStart::from(&index.start(slot).expect("work"));
     index.finish(slot, &start, Err(Error::Gone));
     let record = index.get(slot).expect("a record");
@@ -272,7 +272,7 @@ fn what_failed_keeps_its_reasons() {
 #[test]
 fn one_that_is_deleted_in_flight_goes_when_it_lands() {
     let (mut index, slot) = settled();
-    index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    index.observe_child(ChildKind::Service, &child(61, 0, UID), Seen::Event);
     let start = TaskStart::from(&index.start(slot).expect("work"));
     index.remove("ns", "demo");
     assert_eq!(index.len(), 1);
@@ -283,10 +283,10 @@ fn one_that_is_deleted_in_flight_goes_when_it_lands() {
 #[test]
 fn one_that_is_made_anew_in_flight_starts_from_nothing() {
     let (mut index, slot) = settled();
-    index.observe_child(ChildKind::Service, &child(61, 0, UID), false);
+    index.observe_child(ChildKind::Service, &child(61, 0, UID), Seen::Event);
     let start = TaskStart::from(&index.start(slot).expect("work"));
     index.remove("ns", "demo");
-    assert_eq!(index.observe(object(OTHER_UID, 120, 1, Value::Null), false), Some(slot));
+    assert_eq!(index.observe(object(OTHER_UID, 120, 1, Value::Null), Seen::Event), Some(slot));
     assert!(index.start(slot).is_none(), "never twice at once for one name");
     index.finish(slot, &start, Ok(outcome(1, STAMPS, None)));
     let task = index.start(slot).expect("work");
@@ -299,7 +299,7 @@ fn one_that_is_made_anew_in_flight_starts_from_nothing() {
 #[test]
 fn a_deployment_that_was_made_anew_and_has_come_to_the_same_generation_is_looked_at_as_another_one() {
     let (mut index, slot) = settled();
-    assert!(index.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), false).is_some());
+    assert!(index.observe_child(ChildKind::Deployment, &child_of_uid(OTHER_UID, 70, 1, UID), Seen::Event).is_some());
     assert_eq!(dirty(&index, slot), Dirty::ROLLOUT | Dirty::EDIT);
     let versions = index.start(slot).expect("work").versions;
     let other = DeploymentView { meta: child_of_uid(OTHER_UID, 70, 1, UID), ..DeploymentView::default() };
@@ -311,7 +311,7 @@ fn children_of_one_that_is_being_deleted_are_left_alone() {
     let (mut index, slot) = settled();
     let mut dying = ready(101, 1);
     dying.meta.deleting = true;
-    index.observe(dying, false);
+    index.observe(dying, Seen::Event);
     index.observe_child_gone(ChildKind::Deployment, &child(70, 1, UID));
     assert!(index.start(slot).is_none());
 }
@@ -323,7 +323,7 @@ fn a_slot_is_used_again_and_nothing_is_left_of_what_went() {
     for number in 0..count {
         let mut object = object(UID, 100, 1, Value::Null);
         object.meta.name = format!("demo-{number}");
-        index.observe(object, false);
+        index.observe(object, Seen::Event);
     }
     assert_eq!(index.specs.len(), count);
     for number in 0..count {
@@ -331,7 +331,7 @@ fn a_slot_is_used_again_and_nothing_is_left_of_what_went() {
     }
     assert_eq!((index.len(), *index.counts(), index.specs.len()), (0, Counts::default(), 0));
     assert_eq!(index.namespaces.len(), 1);
-    index.observe(ready(100, 1), false);
+    index.observe(ready(100, 1), Seen::Event);
     assert_eq!(index.records.len(), count);
 }
 
@@ -343,11 +343,11 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
         (object.meta.namespace, object.meta.name) = (namespace, name.into());
         object
     };
-    let kept = index.observe(in_namespace("kept".into(), "demo"), false).expect("a name");
+    let kept = index.observe(in_namespace("kept".into(), "demo"), Seen::Event).expect("a name");
     for number in 0..1000 {
         let namespace = format!("run-{number}");
         for name in ["one", "two"] {
-            index.observe(in_namespace(namespace.clone(), name), false).expect("a name");
+            index.observe(in_namespace(namespace.clone(), name), Seen::Event).expect("a name");
         }
         for name in ["one", "two"] {
             index.remove(&namespace, name);
@@ -361,7 +361,7 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
 #[test]
 fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
     let mut index = Index::new(CONFIG_HASH);
-    let slot = index.observe(object(UID, 100, 1, Value::Null), false).expect("a name");
+    let slot = index.observe(object(UID, 100, 1, Value::Null), Seen::Event).expect("a name");
     index.children_are_listed();
     let task = index.start(slot).expect("work");
     let refused = Outcome {
@@ -397,7 +397,7 @@ fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
     // While a look is in flight that has nothing to write.
     let (mut index, slot) = settled();
     let right = index.get(slot).expect("a record").summary;
-    index.observe_child(ChildKind::Deployment, &child(80, 1, UID), false);
+    index.observe_child(ChildKind::Deployment, &child(80, 1, UID), Seen::Event);
     let start = TaskStart::from(&index.start(slot).expect("work"));
     see(&mut index, lie(101));
     let looked = Outcome { summary: right, ..outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None) };
@@ -411,7 +411,11 @@ fn repairs_are_counted_and_forgotten_with_time() {
     let mut version = 80;
     let mut repair = |index: &mut Index| {
         version += 1;
-        index.observe_child(ChildKind::Deployment, &child(version, version.try_into().expect("small"), UID), false);
+        index.observe_child(
+            ChildKind::Deployment,
+            &child(version, version.try_into().expect("small"), UID),
+            Seen::Event,
+        );
         let start = TaskStart::from(&index.start(slot).expect("work"));
         version += 1;
         let versions =

@@ -54,7 +54,7 @@ fn of_somebody_elses_child_only_the_loss_of_ours_is_news() {
             ("from the past", settled(), 49, false),
             ("never ours", childless(), 61, false),
         ] {
-            assert_eq!(record.observe_child(kind, &child(version, 1, OTHER_UID), false), expected, "{what}");
+            assert_eq!(record.observe_child(kind, &child(version, 1, OTHER_UID), Seen::Event), expected, "{what}");
             assert_eq!(record.dirty == kind.dirty(), expected, "{what}");
         }
     }
@@ -62,19 +62,19 @@ fn of_somebody_elses_child_only_the_loss_of_ours_is_news() {
 
 #[test]
 fn of_our_own_child_what_is_new_is_news() {
-    for (what, kind, version, listed, reason) in [
-        ("a Service", ChildKind::Service, 61, false, Dirty::SERVICE),
-        ("a Service, again", ChildKind::Service, 60, false, Dirty::empty()),
-        ("a listed Service", ChildKind::Service, 60, true, Dirty::empty()),
-        ("a listed Service from the past", ChildKind::Service, 59, true, Dirty::SERVICE),
-        ("a Deployment's status", ChildKind::Deployment, 51, false, Dirty::ROLLOUT),
-        ("a Deployment, again", ChildKind::Deployment, 50, false, Dirty::empty()),
-        ("a listed Deployment", ChildKind::Deployment, 50, true, Dirty::empty()),
-        ("a listed Deployment from the past", ChildKind::Deployment, 49, true, Dirty::ROLLOUT),
+    for (what, kind, version, how, reason) in [
+        ("a Service", ChildKind::Service, 61, Seen::Event, Dirty::SERVICE),
+        ("a Service, again", ChildKind::Service, 60, Seen::Event, Dirty::empty()),
+        ("a listed Service", ChildKind::Service, 60, Seen::Listed, Dirty::empty()),
+        ("a listed Service from the past", ChildKind::Service, 59, Seen::Listed, Dirty::SERVICE),
+        ("a Deployment's status", ChildKind::Deployment, 51, Seen::Event, Dirty::ROLLOUT),
+        ("a Deployment, again", ChildKind::Deployment, 50, Seen::Event, Dirty::empty()),
+        ("a listed Deployment", ChildKind::Deployment, 50, Seen::Listed, Dirty::empty()),
+        ("a listed Deployment from the past", ChildKind::Deployment, 49, Seen::Listed, Dirty::ROLLOUT),
     ] {
         let mut record = settled();
         // A Service of the revision that the Deployment has is still a Service.
-        assert_eq!(record.observe_child(kind, &child(version, 1, UID), listed), reason != Dirty::empty(), "{what}");
+        assert_eq!(record.observe_child(kind, &child(version, 1, UID), how), reason != Dirty::empty(), "{what}");
         assert_eq!(record.dirty, reason, "{what}");
     }
 }
@@ -273,7 +273,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
     ] {
         let mut record = settled();
         let start = start_task(&mut record, Dirty::DEPLOYMENT | Dirty::SERVICE);
-        record.observe_child(kind, &child(seen, 1, UID), false);
+        record.observe_child(kind, &child(seen, 1, UID), Seen::Event);
         let outcome = ends(&record, 1, ended);
         record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.dirty, expected, "{what}");
@@ -281,7 +281,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
     // What was not in the task is as it was, whatever the versions say.
     let mut record = settled();
     let start = start_task(&mut record, Dirty::ROLLOUT);
-    record.observe_child(ChildKind::Service, &child(70, 1, UID), false);
+    record.observe_child(ChildKind::Service, &child(70, 1, UID), Seen::Event);
     let outcome = ends(&record, 1, ObservedVersions { service: 70, ..STAMPS });
     record.finish(&start, &outcome, CONFIG_HASH);
     assert_eq!(record.dirty, Dirty::SERVICE);
@@ -383,12 +383,12 @@ fn what_stood_in_the_way_and_goes_is_news() {
 #[test]
 fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_minutes() {
     let mut index = crate::controller::index::Index::new(CONFIG_HASH);
-    let slot = index.observe(ready(100, 1), true).expect("a name");
+    let slot = index.observe(ready(100, 1), Seen::Listed).expect("a name");
     index.children_are_listed();
     let mut version = 51;
     for repair in 0..4 * 80 {
         version += 1;
-        index.observe_child(ChildKind::Deployment, &child(version, 2, UID), false);
+        index.observe_child(ChildKind::Deployment, &child(version, 2, UID), Seen::Event);
         let task = index.start(slot).expect("work");
         let versions = ObservedVersions { deployment: version + 1, ..task.versions };
         version += 1;

@@ -12,7 +12,7 @@ async fn what_has_failed_waits_and_what_has_not_does_not() {
         assert!(wait >= Duration::from_millis(250 << attempt), "{attempt}: {wait:?}");
     }
     work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, Action::AwaitChange);
-    controller.observe(Event::Apply(ready(101, 2)));
+    controller.observe_inference_service(Event::Apply(ready(101, 2)));
     assert_eq!(wait(&controller), Some(Duration::ZERO));
 }
 

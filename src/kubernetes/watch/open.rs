@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::kubernetes::prune::Fields;
 use crate::kubernetes::resource::Resource;
+use crate::kubernetes::selector::Selector;
 
 /// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
 const PAGE_SIZE: u32 = 500;
@@ -20,19 +21,18 @@ pub enum Opened {
     Watch(u64),
 }
 
-/// The request, and what is kept of its answer. `selector`: `&labelSelector=...`, or nothing; `token`: where the next
-/// page begins.
+/// The request, and what is kept of its answer. `token`: where the next page begins.
 pub fn request<K: Resource>(
     what: Opened,
     namespace: Option<&str>,
-    selector: &str,
+    selector: &Selector,
     token: &str,
 ) -> (http::Result<Request<Vec<u8>>>, Fields) {
     let (accept, fields) = match what {
         Opened::StreamingList | Opened::Watch(_) => (K::ACCEPT, K::EVENT),
         Opened::FirstPage | Opened::NextPage => (K::ACCEPT_LIST, K::LIST),
     };
-    (request_of(&K::path(namespace), accept, what, selector, token), fields)
+    (request_of(&K::path(namespace), accept, what, selector.as_query(), token), fields)
 }
 
 /// The same once for all kinds.

@@ -11,7 +11,7 @@ use crate::testing::log_capture::listen;
 
 fn watch(replies: impl IntoIterator<Item = Reply>) -> (Watch<PartialService>, Asked) {
     let (client, asked) = fake_api_server::client(replies);
-    (Watch::new(client, None, "", 1, Arc::default()), asked)
+    (Watch::new(client, None, Selector::everything(), 1, Arc::default()), asked)
 }
 
 /// The next event in a word and a name, and when; within a day.

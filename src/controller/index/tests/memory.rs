@@ -6,11 +6,11 @@ use super::*;
 fn names_that_come_and_go_leave_nothing_behind() {
     let mut index = Index::new(CONFIG_HASH);
     assert!(index.is_empty());
-    let kept = index.observe(ready(100, 1), false).expect("a name");
+    let kept = index.observe(ready(100, 1), Seen::Event).expect("a name");
     for number in 0..1000 {
         let mut object = object(OTHER_UID, 100, 1, Value::Null);
         object.meta.name = format!("{number:0>253}");
-        index.observe(object, false).expect("a name");
+        index.observe(object, Seen::Event).expect("a name");
         index.remove("ns", &format!("{number:0>253}"));
     }
     assert!(index.names.bytes() < 20_000, "{} bytes", index.names.bytes());

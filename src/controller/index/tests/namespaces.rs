@@ -19,7 +19,7 @@ fn gone() -> (Index, Slot) {
 fn a_namespace_that_came_back_while_no_watch_saw_it_is_served() {
     let (mut index, _) = gone();
     index.list_begins(ListKind::InferenceServices);
-    let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), true).expect("a name");
+    let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), Seen::Listed).expect("a name");
     index.list_ends(ListKind::InferenceServices);
     assert_eq!(index.len(), 1);
     assert!(index.start(new).is_some(), "{:?}", index.get(new));
@@ -33,7 +33,7 @@ fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_serv
     let task = index.start(slot).expect("work");
     assert!(index.namespace_terminates(slot));
     index.remove("ns", "demo");
-    let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), false).expect("a name");
+    let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), Seen::Event).expect("a name");
     let start = crate::controller::record::TaskStart::from(&task);
     index.finish(slot, &start, Err(Error::Gone));
     assert_eq!(index.len(), 1);
@@ -45,7 +45,7 @@ fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_serv
 fn a_namespace_that_was_restored_with_the_datastore_is_served() {
     let (mut index, slot) = gone();
     index.list_begins(ListKind::InferenceServices);
-    index.observe(object(UID, 90, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), true);
+    index.observe(object(UID, 90, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), Seen::Listed);
     index.list_ends(ListKind::InferenceServices);
     assert!(index.start(slot).is_some(), "{:?}", index.get(slot));
 }
@@ -68,7 +68,7 @@ fn only_in_the_namespace_that_goes_failures_are_forgotten() {
         object.meta.namespace = "elsewhere".into();
         object
     };
-    let other = index.observe(elsewhere(ready(101, 1)), false).expect("a name");
+    let other = index.observe(elsewhere(ready(101, 1)), Seen::Event).expect("a name");
     see_child_gone(&mut index, ChildKind::Deployment, &child(51, 1, UID));
     for slot in [slot, other] {
         let start = crate::controller::record::TaskStart::from(&index.start(slot).expect("work"));

@@ -1,0 +1,205 @@
+//! All watches as one stream of what they show. Used by the controller, which takes one observation after the other;
+//! a further watch costs a line in `Sources::new`.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::{self, Poll};
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use crate::kubernetes::resource::Resource;
+use crate::kubernetes::selector::Selector;
+use crate::kubernetes::watch::{Event, Watch};
+use crate::model::ChildKind;
+use crate::model::labels::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
+use crate::reconcile::Context;
+use crate::telemetry::metrics::Metrics;
+
+/// What a watch shows.
+pub enum Observation {
+    InferenceService(Event<InferenceServiceView>),
+    Child(ChildKind, Event<Meta>),
+}
+
+pub struct Sources {
+    owners: Vec<Source>,
+    /// Their lists are joined with what the InferenceServices say: those come first.
+    children: Vec<Source>,
+    /// How often all watches were asked to list again.
+    relists: Arc<AtomicU32>,
+}
+
+struct Source {
+    /// Its first list has been read.
+    is_listed: bool,
+    observations: BoxStream<'static, Observation>,
+}
+
+impl Sources {
+    /// `seed` decides all jitter.
+    pub fn new(context: &Context, metrics: &Arc<Metrics>, seed: u64) -> Sources {
+        let relists = Arc::default();
+        let open = Open { context, metrics, seed, relists: &relists };
+        let managed = || Selector::label(MANAGED_BY_LABEL, MANAGED_BY);
+        let owners = vec![open.watch(1, Selector::everything(), Observation::InferenceService)];
+        let children = vec![
+            open.watch(2, managed(), |event: Event<PartialDeployment>| child(ChildKind::Deployment, event)),
+            open.watch(3, managed(), |event: Event<PartialService>| child(ChildKind::Service, event)),
+        ];
+        Sources { owners, children, relists }
+    }
+
+    /// What is shown next. Can be dropped and called again without losing anything.
+    pub async fn next(&mut self) -> Observation {
+        poll_fn(|context| {
+            // In this order, so that a seed decides a simulation.
+            let owner = poll_first(&mut self.owners, context);
+            if owner.is_ready() || !are_listed(&self.owners) {
+                return owner;
+            }
+            poll_first(&mut self.children, context)
+        })
+        .await
+    }
+
+    /// Has the first list of each watch been read?
+    pub fn are_listed(&self) -> bool {
+        are_listed(&self.owners) && are_listed(&self.children)
+    }
+
+    /// Something was missed: open watches are given up for lists.
+    pub fn list_again(&self) {
+        self.relists.fetch_add(1, Relaxed);
+    }
+}
+
+fn are_listed(sources: &[Source]) -> bool {
+    sources.iter().all(|source| source.is_listed)
+}
+
+fn poll_first(sources: &mut [Source], context: &mut task::Context<'_>) -> Poll<Observation> {
+    for source in sources {
+        // A watch never ends.
+        if let Poll::Ready(Some(observation)) = source.observations.poll_next_unpin(context) {
+            source.is_listed |= matches!(
+                observation,
+                Observation::InferenceService(Event::InitDone) | Observation::Child(_, Event::InitDone)
+            );
+            return Poll::Ready(observation);
+        }
+    }
+    Poll::Pending
+}
+
+fn child<K: Into<Meta>>(kind: ChildKind, event: Event<K>) -> Observation {
+    Observation::Child(kind, event.map(K::into))
+}
+
+/// What all watches are opened with.
+struct Open<'a> {
+    context: &'a Context,
+    metrics: &'a Arc<Metrics>,
+    seed: u64,
+    relists: &'a Arc<AtomicU32>,
+}
+
+impl Open<'_> {
+    /// `number`: one of its own, for its jitter.
+    fn watch<K: Resource>(&self, number: u64, selector: Selector, show: fn(Event<K>) -> Observation) -> Source {
+        let namespace = self.context.settings.namespace.as_deref();
+        let client = self.context.client.clone();
+        let watch = Watch::<K>::new(client, namespace, selector, self.seed ^ number, self.metrics.clone());
+        let relists = self.relists.clone();
+        let observations = stream::unfold((Box::new(watch), 0), move |(mut watch, mut answered)| {
+            let relists = relists.clone();
+            async move {
+                loop {
+                    let known = answered;
+                    let asked = poll_fn(|_| match relists.load(Relaxed) {
+                        count if count == known => Poll::Pending,
+                        count => Poll::Ready(count),
+                    });
+                    tokio::select! {
+                        biased;
+                        count = asked => {
+                            answered = count;
+                            watch.list_again();
+                        }
+                        event = watch.next() => return Some((show(event), (watch, answered))),
+                    }
+                }
+            }
+        });
+        Source { is_listed: false, observations: observations.boxed() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconcile::event::Limit;
+    use crate::settings::Settings;
+    use crate::testing::fake_api_server::{self, Asked, Part, Reply};
+    use crate::testing::fixtures::CONFIG_HASH;
+
+    /// A list without an object that goes on as a watch.
+    fn empty_list() -> Reply {
+        let end = json!({"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}});
+        let line = json!({"type": "BOOKMARK", "object": {"metadata": end}}).to_string() + "\n";
+        Reply::parts([Part::Text(line), Part::Pause(Duration::from_secs(3600))])
+    }
+
+    fn sources(replies: usize) -> (Sources, Asked) {
+        let (client, asked) = fake_api_server::client((0..replies).map(|_| empty_list()));
+        let (settings, events) = (Settings::default(), Limit::default());
+        let context = Context { client, settings, config_hash: CONFIG_HASH, now: || 1000, events };
+        (Sources::new(&context, &Arc::default(), 1), asked)
+    }
+
+    async fn take(sources: &mut Sources, count: usize) -> Vec<&'static str> {
+        let mut seen = Vec::new();
+        for _ in 0..count {
+            seen.push(match sources.next().await {
+                Observation::InferenceService(_) => "InferenceService",
+                Observation::Child(ChildKind::Deployment, _) => "Deployment",
+                Observation::Child(ChildKind::Service, _) => "Service",
+            });
+        }
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_children_are_listed_after_the_inference_services() {
+        let (mut sources, asked) = sources(3);
+        assert_eq!(take(&mut sources, 2).await, ["InferenceService", "InferenceService"]);
+        assert_eq!(asked.take().len(), 1);
+        assert!(!sources.are_listed());
+        let mut children = take(&mut sources, 4).await;
+        children.sort_unstable();
+        assert_eq!(children, ["Deployment", "Deployment", "Service", "Service"]);
+        assert!(sources.are_listed());
+        assert_eq!(asked.take().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_something_was_missed_each_kind_is_listed_again_once() {
+        let (mut sources, asked) = sources(6);
+        take(&mut sources, 6).await;
+        asked.take();
+        sources.list_again();
+        take(&mut sources, 6).await;
+        let mut asked = asked.take();
+        asked.sort_unstable();
+        let lists = |kind: &str| asked.iter().filter(|line| line.contains(kind)).count();
+        assert_eq!([lists("/inferenceservices"), lists("/deployments"), lists("/services")], [1, 1, 1], "{asked:?}");
+        let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next()).await;
+        assert!(quiet.is_err() && sources.are_listed());
+    }
+}

@@ -1,0 +1,32 @@
+//! The two kinds of children of an InferenceService.
+
+use std::fmt;
+
+use crate::model::Dirty;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildKind {
+    Deployment,
+    Service,
+}
+
+impl ChildKind {
+    pub const ALL: [ChildKind; 2] = [ChildKind::Deployment, ChildKind::Service];
+
+    /// What is to be looked at where such a child has changed.
+    pub fn dirty(self) -> Dirty {
+        match self {
+            ChildKind::Deployment => Dirty::DEPLOYMENT,
+            ChildKind::Service => Dirty::SERVICE,
+        }
+    }
+}
+
+impl fmt::Display for ChildKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            ChildKind::Deployment => "Deployment",
+            ChildKind::Service => "Service",
+        })
+    }
+}
