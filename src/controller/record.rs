@@ -136,7 +136,8 @@ impl Record {
             self.count_repair();
         }
         if !same {
-            self.summary = Some(parsed.summary);
+            let known = self.summary.filter(|known| !first && known.is_current && parsed.summary.is_current);
+            self.summary = Some(known.map_or(parsed.summary, |known| parsed.summary.waiting_like(&known)));
         }
     }
 

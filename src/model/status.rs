@@ -29,6 +29,13 @@ impl Summary {
     pub fn of_others(self) -> Summary {
         Summary { abnormal_since: 0, was_ready: false, ..self }
     }
+
+    /// The same where somebody else has written it, of the spec and the children that are known: how long they have
+    /// waited is known better than from an old status, or from that of another operator.
+    pub fn waiting_like(self, known: &Summary) -> Summary {
+        let abnormal_since = self.abnormal_since.max(known.abnormal_since);
+        Summary { abnormal_since, was_ready: known.was_ready, ..self }
+    }
 }
 
 /// The condition next to Ready, of which kstatus wants at most one, and only while it is true.
@@ -79,6 +86,14 @@ mod tests {
         let (phase, abnormal) = (Phase::Degraded, Abnormal::Stalled);
         let known = Summary { checksum: 1, phase, abnormal, written: 2, ready_since: 3, ..Summary::default() };
         assert_eq!(Summary { was_ready: true, abnormal_since: 4, ..known }.of_others(), known);
+    }
+
+    #[test]
+    fn a_status_that_somebody_puts_back_makes_nothing_wait_for_longer() {
+        let known = Summary { abnormal_since: 90, ready_since: 80, ..Summary::default() };
+        let old = Summary { checksum: 1, abnormal_since: 40, ready_since: 30, was_ready: true, ..Summary::default() };
+        assert_eq!(old.waiting_like(&known), Summary { abnormal_since: 90, was_ready: false, ..old });
+        assert_eq!(known.waiting_like(&old), Summary { was_ready: true, ..known });
     }
 
     #[test]

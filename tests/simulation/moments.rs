@@ -124,7 +124,10 @@ pub fn arrives(inner: &mut Inner, question: &Question) {
     match question {
         Question::Status { key, uid, status, .. } => {
             let refused = inner.moments.was_refused || inner.faults.count > 0;
-            let judged = judge::complaint(&inner.store, key, uid, status, refused);
+            // Where the datastore was put back, a Deployment of the same generation may be another, until that is heard.
+            let is_deaf = inner.moments.deaf_until.is_some_and(|until| Instant::now() < until);
+            let judged = judge::complaint(&inner.store, key, uid, status, refused)
+                .filter(|(name, _)| !is_deaf || !matches!(name, Name::EarlyDegraded | Name::FalseReady));
             let about = uid.as_str().unwrap_or_default().to_owned();
             let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
             if is_early {
@@ -196,8 +199,8 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     if inner.store.get(&owner).is_none_or(|owner| owner["metadata"]["uid"] != uid) {
         return;
     }
-    let Some(generation) = generation_of(&inner.store, &owner, uid, written) else { return };
     let newest = inner.moments.newest.get(uid).copied().unwrap_or(0);
+    let Some(generation) = generation_of(&inner.store, &owner, uid, written, newest) else { return };
     inner.moments.newest.insert(uid.to_owned(), newest.max(generation));
     if generation < newest {
         let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
@@ -205,20 +208,27 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     }
 }
 
-/// The latest that asks for just this.
-fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value) -> Option<i64> {
+/// Of which generation is this? Where several ask for just this, the first that is not older than the newest; else the
+/// latest.
+fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value, newest: i64) -> Option<i64> {
     let changes = store.history.iter().rev().filter(|change| change.key == *owner);
-    let mut objects = changes.filter_map(|change| change.after.as_ref());
-    let mut asked = None;
-    let object = objects.find(|object| {
+    let objects = changes.filter_map(|change| change.after.as_ref()).filter(|object| object["metadata"]["uid"] == uid);
+    let (mut asked, mut found) = (None, None);
+    for object in objects {
         let generation = number(&object["metadata"]["generation"]);
-        // A spec is the same as long as its generation is.
-        if object["metadata"]["uid"] != uid || asked.replace(generation) == Some(generation) {
-            return false;
+        if generation < newest && found.is_some() {
+            break;
         }
-        desired(Kind::Deployment, owner, uid, &object["spec"]).is_some_and(|desired| desired["spec"] == written["spec"])
-    })?;
-    Some(number(&object["metadata"]["generation"]))
+        // A spec is the same as long as its generation is.
+        if asked.replace(generation) == Some(generation) {
+            continue;
+        }
+        let desired = desired(Kind::Deployment, owner, uid, &object["spec"]);
+        if desired.is_some_and(|desired| desired["spec"] == written["spec"]) {
+            found = Some(generation);
+        }
+    }
+    found
 }
 
 /// What kstatus says of each InferenceService now. After each deed and each status.
