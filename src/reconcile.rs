@@ -17,15 +17,13 @@ use serde_json::Value;
 
 use crate::api::Phase;
 use crate::error::{Error, Remedy};
-use crate::kubernetes::resource::Resource;
-use crate::model::Dirty;
 use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
-use crate::model::{Action, Outcome, Summary, Task};
+use crate::model::{Action, ChildKind, Dirty, Outcome, Summary, Task};
 use crate::settings::Settings;
 use apply::Precondition;
 use children::{Child, Children};
 pub use config_hash::config_hash;
-use plan::{CONTESTED_AFTER, Plan, Step};
+use plan::{Plan, Reads, StatusStep, Step};
 use status::{Assessment, LoadWait, Subject};
 
 /// What every reconcile is handed.
@@ -68,7 +66,10 @@ pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Err
 }
 
 async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Outcome, Error> {
-    if apply_unread(context, task, children).await? {
+    let reads = plan::reads(task);
+    if let Reads::Nothing(version) = reads
+        && apply_unread(context, task, children, version).await?
+    {
         return update_status(context, task, children).await;
     }
     let desired = if task.dirty.contains(Dirty::SERVICE) {
@@ -77,16 +78,15 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         Value::Null
     };
     let mut service = None;
-    if plan::is_of_service_alone(task) {
+    if reads == Reads::ServiceFirst {
         service = read_service(context, task, children).await?;
         if matches!(plan::service_step(task, service.as_ref(), &desired), Ok(Step::Leave)) {
             return Ok(Outcome { versions: children.versions(task, false), ..Outcome::unchanged(task) });
         }
     }
-    let fields = if plan::is_rollout_check(task) { DeploymentView::LEAN } else { DeploymentView::FIELDS };
-    children.deployment = apply::get_part::<DeploymentView>(&context.client, task, fields).await?.into();
+    children.deployment = apply::get::<DeploymentView>(&context.client, task).await?.into();
     // One after the other: both at once would need twice the connections.
-    if task.dirty.contains(Dirty::SERVICE) && !plan::is_new(task) && service.is_none() {
+    if reads == Reads::Both {
         service = read_service(context, task, children).await?;
     }
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
@@ -112,11 +112,14 @@ async fn read_service(context: &Context, task: &Task, children: &mut Children) -
     Ok(service)
 }
 
-/// Where only the spec has changed, the watches have shown the children as they are: the Deployment is
-/// applied without a look, on condition that it still is at that resourceVersion. False: that is not
-/// so, or the API server says no, and a look will tell why.
-async fn apply_unread(context: &Context, task: &mut Task, children: &mut Children) -> Result<bool, Error> {
-    let Some(version) = plan::known_from_watch(task) else { return Ok(false) };
+/// Applies the Deployment without a look, on condition that it still is at this resourceVersion. False: that is not so,
+/// or the API server says no, and a look will tell why.
+async fn apply_unread(
+    context: &Context,
+    task: &mut Task,
+    children: &mut Children,
+    version: u64,
+) -> Result<bool, Error> {
     let raw = spec(context, task, false).await?;
     let Settings { catalog, server, .. } = &context.settings;
     let spec = validate::decode(&raw);
@@ -185,7 +188,7 @@ async fn apply_service(
                 found = apply::get::<ServiceView>(client, task).await?;
                 let meta = found.as_ref().map(|child| &child.meta);
                 children.service = meta.cloned().into();
-                step = plan::require_owned("Service", task, meta)?;
+                step = plan::require_owned(ChildKind::Service, task, meta)?;
                 if matches!(step, Step::Adopt(_)) {
                     read_owner(context, task).await?;
                 }
@@ -195,8 +198,8 @@ async fn apply_service(
     }
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
     let applied: PartialService = apply::apply(client, task, desired.clone(), known).await?;
-    plan::require_controlled("Service", task, &applied.meta)?;
-    children.note("Service", task, step, &applied.meta, found.map(|child| child.managers));
+    plan::require_controlled(ChildKind::Service, task, &applied.meta)?;
+    children.note(ChildKind::Service, task, step, &applied.meta, found.map(|child| child.managers));
     children.service = Child::Found(applied.meta);
     Ok(())
 }
@@ -210,10 +213,10 @@ async fn apply_deployment(
 ) -> Result<(), Error> {
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
     let applied: DeploymentView = apply::apply(&context.client, task, desired, known).await?;
-    plan::require_controlled("Deployment", task, &applied.meta)?;
+    plan::require_controlled(ChildKind::Deployment, task, &applied.meta)?;
     let is_seen = applied.meta.labels.managed;
     let managers = children.deployment.found().map(|child| child.managers.clone());
-    children.note("Deployment", task, step, &applied.meta, managers);
+    children.note(ChildKind::Deployment, task, step, &applied.meta, managers);
     children.deployment = Child::Found(applied);
     if is_seen { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
 }
@@ -233,41 +236,29 @@ async fn update_status(context: &Context, task: &Task, children: &mut Children) 
     // Taken away between the apply and now.
     let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
     let deployment = owned.ok_or(Error::Gone)?;
-    let versions = children.versions(task, true);
-    let mut outcome = Outcome { versions, repaired: children.repair.is_some(), ..Outcome::unchanged(task) };
-    let is_anew = plan::is_anew(task, deployment);
-    let before = if is_anew { task.summary.map(Summary::of_others) } else { task.summary };
-    let is_unseen = deployment.status.observed_generation < deployment.meta.generation;
-    let is_contested = task.repairs.saturating_add(u8::from(outcome.repaired)) >= CONTESTED_AFTER;
-    if is_unseen && !task.dirty.contains(Dirty::STATUS) && !is_contested {
-        // What is as it was left is seen before long, and its watch tells; what was written is looked at.
-        outcome.action = if is_anew || children.wrote { Action::Recheck(Dirty::STATUS) } else { Action::AwaitChange };
-        return Ok(outcome);
+    let (wrote, repaired, now) = (children.wrote, children.repair.is_some(), (context.now)());
+    let outcome = Outcome { versions: children.versions(task, true), repaired, ..Outcome::unchanged(task) };
+    if let Some(action) = plan::status_waits(task, deployment, wrote, repaired, now) {
+        return Ok(Outcome { action, ..outcome });
     }
-    let now = (context.now)();
+    let before = plan::before(task, deployment);
     let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
     let subject = subject(context, task, &endpoint);
-    let load_seconds = context.settings.server.load_seconds;
-    let load_wait = LoadWait::new(before.as_ref(), load_seconds, now);
     let assessment = match &children.repair {
-        Some(repair) if is_contested => {
-            let who = repair.managers.as_ref().and_then(|managers| managers.other.as_deref());
-            status::contested(repair.kind, repair.managers.as_ref().map(|_| who), &subject)
+        Some(repair) if plan::is_contested(task, repaired) => {
+            let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
+            status::contested(repair.kind, who, &subject)
         }
-        None if task.summary.is_some_and(|before| status::stays_contested(&before, now)) => {
-            outcome.action = Action::Recheck(Dirty::COUNT);
-            return Ok(outcome);
+        _ => {
+            let load_wait = LoadWait::new(before.as_ref(), context.settings.server.load_seconds, now);
+            status::assess(deployment, load_wait, &subject)
         }
-        _ => status::assess(deployment, load_wait, &subject),
     };
-    if children.repair.is_some() && is_contested {
-        outcome.action = Action::Recheck(Dirty::COUNT);
-    } else if assessment.phase == Phase::Progressing && status::misses_replicas(deployment) {
-        outcome.action = Action::Recheck(Dirty::DUE);
-    }
-    let ready = deployment.status.ready_replicas;
-    let is_forced = children.wrote || task.dirty.contains(Dirty::STATUS);
-    write(context, task, children, &subject, before.as_ref(), assessment, ready, is_forced, outcome).await
+    let action = plan::follow_up(task, deployment, repaired, assessment.phase);
+    let ready_replicas = deployment.status.ready_replicas;
+    let must_write = wrote || task.dirty.contains(Dirty::STATUS);
+    let news = News { subject, assessment, ready_replicas, before, must_write };
+    write_status(context, task, children, news, Outcome { action, ..outcome }).await
 }
 
 /// Says in the status what stands in the way.
@@ -276,7 +267,7 @@ async fn refuse(context: &Context, task: &Task, children: &mut Children, error: 
     if error.remedy() == Remedy::User {
         versions = versions.of_no_spec();
     }
-    let ready = match &children.deployment {
+    let ready_replicas = match &children.deployment {
         Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
         Child::Found(_) | Child::Absent => 0,
         // What could not be read is as it was.
@@ -288,10 +279,11 @@ async fn refuse(context: &Context, task: &Task, children: &mut Children, error: 
     };
     let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
     let subject = subject(context, task, &endpoint);
-    let assessment = status::refuse(&error, ready > 0);
+    let assessment = status::refuse(&error, ready_replicas > 0);
     let before = task.summary.map(|before| if before.is_current { before } else { before.of_others() });
+    let news = News { subject, assessment, ready_replicas, before, must_write: false };
     let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
-    write(context, task, children, &subject, before.as_ref(), assessment, ready, false, outcome).await
+    write_status(context, task, children, news, outcome).await
 }
 
 fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
@@ -304,42 +296,50 @@ fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<
     }
 }
 
-/// Writes the status, unless it says so already or can wait. `is_forced`: a child was written just now. Then the status
-/// is written even where it says the same, because of its versions: a restart would otherwise take the child for one that
-/// somebody else has changed.
-#[allow(clippy::too_many_arguments)] // what both of its callers have come to
-async fn write(
+/// What the status is to say.
+struct News<'a> {
+    subject: Subject<'a>,
+    assessment: Assessment,
+    ready_replicas: i32,
+    /// What it said, as far as that still counts.
+    before: Option<Summary>,
+    /// See `plan::status_step`.
+    must_write: bool,
+}
+
+/// Writes the status, unless it says so already or can wait.
+async fn write_status(
     context: &Context,
     task: &Task,
     children: &mut Children,
-    subject: &Subject<'_>,
-    before: Option<&Summary>,
-    assessment: Assessment,
-    ready_replicas: i32,
-    is_forced: bool,
+    news: News<'_>,
     mut outcome: Outcome,
 ) -> Result<Outcome, Error> {
-    let reported = assessment.clone();
+    let News { subject, assessment, ready_replicas, before, must_write } = news;
+    let (before, reported) = (before.as_ref(), assessment.clone());
     let (status, summary) =
-        status::compose(assessment, ready_replicas, outcome.versions, subject, before, (context.now)());
-    if !is_forced && plan::can_wait(task, &summary) {
-        // What is tried again anyway is told then.
-        if !matches!(&outcome.action, Action::Rejected(error) if error.remedy() != Remedy::User) {
-            outcome.action = Action::Recheck(Dirty::COUNT);
-        }
-        return Ok(outcome);
-    }
-    if is_forced || before.is_none_or(|before| before.checksum != summary.checksum) {
-        let written = match apply::write_status(&context.client, task, &status).await {
-            Err(error) if error.is_unprocessable() => {
-                // Is it the uid? That of another one of this name is not to be written to.
-                read_owner(context, task).await?;
-                return Err(error);
+        status::compose(assessment, ready_replicas, outcome.versions, &subject, before, (context.now)());
+    match plan::status_step(task, before, &summary, must_write) {
+        StatusStep::Keep => {}
+        StatusStep::Later => {
+            // What is tried again anyway is told then.
+            if !matches!(&outcome.action, Action::Rejected(error) if error.remedy() != Remedy::User) {
+                outcome.action = Action::Recheck(Dirty::COUNT);
             }
-            written => written?,
-        };
-        children.reported = Some(reported).filter(|_| before.is_none_or(|before| before.checksum != summary.checksum));
-        outcome.written = Some(Box::new(written));
+            return Ok(outcome);
+        }
+        StatusStep::Write => {
+            let written = match apply::write_status(&context.client, task, &status).await {
+                Err(error) if error.is_unprocessable() => {
+                    // Is it the uid? That of another one of this name is not to be written to.
+                    read_owner(context, task).await?;
+                    return Err(error);
+                }
+                written => written?,
+            };
+            children.reported = Some(reported).filter(|_| !plan::says(before, &summary));
+            outcome.written = Some(Box::new(written));
+        }
     }
     outcome.summary = Some(summary);
     Ok(outcome)

@@ -10,6 +10,7 @@ use crate::model::view::{InferenceServiceView, Meta, RawSpec};
 use crate::model::{Action, Outcome, Task};
 use crate::model::{ChildKind, Dirty};
 use crate::model::{ObservedVersions, Summary};
+use crate::reconcile::plan;
 use crate::reconcile::status::{self, ParsedStatus};
 
 /// More are not counted, or a fight of hours would be remembered for days.
@@ -235,14 +236,7 @@ impl Record {
     pub fn start(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
         self.flags.set(Flags::IN_FLIGHT, true);
         self.flags.set(Flags::MISSED, false);
-        let mut dirty = std::mem::take(&mut self.dirty);
-        // While a spec is refused nothing is made or repaired: what was put off is due when it is corrected. Whatever
-        // the reason, the spec is read again and may be found so, before its watch tells.
-        let was_refused = self.versions.service == 0 || self.versions.deployment_revision == 0;
-        let is_brought = dirty.contains(Dirty::STATUS) && !dirty.contains(Dirty::SPEC);
-        if was_refused && !is_brought {
-            dirty |= Dirty::SERVICE;
-        }
+        let dirty = plan::due(std::mem::take(&mut self.dirty), &self.versions);
         Task {
             namespace,
             name,

@@ -62,18 +62,9 @@ fn retry_after(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// Sends a request whose answer is one object.
-pub async fn object<K: Resource>(client: &kube::Client, request: Request<Vec<u8>>) -> Result<K, kube::Error> {
-    part(client, request, K::FIELDS).await
-}
-
-/// The same, of which no more than these fields are kept.
-pub async fn part<K: Resource>(
-    client: &kube::Client,
-    mut request: Request<Vec<u8>>,
-    fields: Fields,
-) -> Result<K, kube::Error> {
+pub async fn object<K: Resource>(client: &kube::Client, mut request: Request<Vec<u8>>) -> Result<K, kube::Error> {
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(K::ACCEPT));
-    let mut answer = send(client, request, fields).await?;
+    let mut answer = send(client, request, K::FIELDS).await?;
     match answer.next().await? {
         Some(Piece::Document) => {}
         _ => return Err(kube::Error::Service("the answer is empty".into())),

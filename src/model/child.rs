@@ -1,7 +1,5 @@
 //! The two kinds of children of an InferenceService.
 
-use std::fmt;
-
 use crate::model::Dirty;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,20 +11,18 @@ pub enum ChildKind {
 impl ChildKind {
     pub const ALL: [ChildKind; 2] = [ChildKind::Deployment, ChildKind::Service];
 
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChildKind::Deployment => "Deployment",
+            ChildKind::Service => "Service",
+        }
+    }
+
     /// What is to be looked at where such a child has changed.
     pub fn dirty(self) -> Dirty {
         match self {
             ChildKind::Deployment => Dirty::DEPLOYMENT,
             ChildKind::Service => Dirty::SERVICE,
         }
-    }
-}
-
-impl fmt::Display for ChildKind {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            ChildKind::Deployment => "Deployment",
-            ChildKind::Service => "Service",
-        })
     }
 }

@@ -178,29 +178,25 @@ pub struct DeploymentView {
     pub status: DeploymentStatus,
 }
 
-const DEPLOYMENT_SPEC: (&str, Keep) = ("spec", Keep::Fields(&[("replicas", Keep::Whole), ("paused", Keep::Whole)]));
-const DEPLOYMENT_STATUS: (&str, Keep) = (
-    "status",
-    Keep::Fields(&[
-        ("observedGeneration", Keep::Whole),
-        ("replicas", Keep::Whole),
-        ("updatedReplicas", Keep::Whole),
-        ("readyReplicas", Keep::Whole),
-        ("availableReplicas", Keep::Whole),
-        ("conditions", CONDITIONS),
-    ]),
-);
-
-impl DeploymentView {
-    /// What is kept where nobody can have changed one of our fields: whose they are is most of a Deployment.
-    pub const LEAN: Fields = &[("metadata", METADATA), DEPLOYMENT_SPEC, DEPLOYMENT_STATUS];
-}
-
 impl Resource for DeploymentView {
     const GROUP: &'static str = "apps";
     const VERSION: &'static str = "v1";
     const PLURAL: &'static str = "deployments";
-    const FIELDS: Fields = &[("metadata", OWNED_METADATA), DEPLOYMENT_SPEC, DEPLOYMENT_STATUS];
+    const FIELDS: Fields = &[
+        ("metadata", OWNED_METADATA),
+        ("spec", Keep::Fields(&[("replicas", Keep::Whole), ("paused", Keep::Whole)])),
+        (
+            "status",
+            Keep::Fields(&[
+                ("observedGeneration", Keep::Whole),
+                ("replicas", Keep::Whole),
+                ("updatedReplicas", Keep::Whole),
+                ("readyReplicas", Keep::Whole),
+                ("availableReplicas", Keep::Whole),
+                ("conditions", CONDITIONS),
+            ]),
+        ),
+    ];
 
     fn resource_version(&self) -> u64 {
         self.meta.resource_version

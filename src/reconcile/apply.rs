@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::deployment::MANAGED_BY as FIELD_MANAGER;
 use crate::api::InferenceServiceStatus;
 use crate::error::Error;
-use crate::kubernetes::prune::Fields;
 use crate::kubernetes::request;
 use crate::kubernetes::resource::Resource;
 use crate::model::Task;
@@ -19,17 +18,8 @@ const ABSENT_RESOURCE_VERSION: &str = "1";
 
 /// None: there is no such object.
 pub async fn get<K: Resource>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
-    get_part(client, task, K::FIELDS).await
-}
-
-/// The same, of which no more than these fields are kept.
-pub async fn get_part<K: Resource>(
-    client: &kube::Client,
-    task: &Task,
-    fields: Fields,
-) -> Result<Option<K>, kube::Error> {
     let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
-    match request::part(client, build_request(Request::get(path), Vec::new())?, fields).await {
+    match request::object(client, build_request(Request::get(path), Vec::new())?).await {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),

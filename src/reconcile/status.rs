@@ -8,7 +8,7 @@ use fnv::FnvHasher;
 use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
 use crate::model::view::{DeploymentCondition, DeploymentView};
-use crate::model::{Abnormal, ObservedVersions, Summary};
+use crate::model::{Abnormal, ChildKind, ObservedVersions, Summary};
 use crate::reconcile::deployment::selector;
 
 /// While a status stays in its phase, it is written once in so many seconds at most.
@@ -131,9 +131,9 @@ pub fn misses_replicas(deployment: &DeploymentView) -> bool {
 
 /// Somebody undoes what this operator writes, again and again. `who`: None: the child was gone; Some(None): the field
 /// manager is this operator's own name.
-pub fn contested(kind: &str, who: Option<Option<&str>>, subject: &Subject) -> Assessment {
+pub fn contested(kind: ChildKind, who: Option<Option<&str>>, subject: &Subject) -> Assessment {
     let Subject { namespace, name, .. } = subject;
-    let child = format!("{kind} {namespace}/{name}");
+    let child = format!("{} {namespace}/{name}", kind.as_str());
     let message = match who {
         None => format!("somebody keeps deleting {child}, and this operator makes it again"),
         Some(None) => format!(
@@ -230,28 +230,11 @@ fn past(since: Option<u32>, now: u32) -> u32 {
     since.filter(|&since| since != 0 && since <= now).unwrap_or(now)
 }
 
-fn half(seconds: u32) -> u16 {
+/// See `Summary::written`.
+pub fn half(seconds: u32) -> u16 {
     #[allow(clippy::cast_possible_truncation)] // a pace of half a minute is all that it is for
     let half = seconds as u16;
     half
-}
-
-/// Can this wait? On the way to Ready the replicas come one by one, and the text of a refusal may change with each
-/// try: while the phase stays, one write in `READY_COUNT_INTERVAL` seconds is enough. A clock that was set back delays nothing.
-pub fn can_wait(before: &Summary, after: &Summary) -> bool {
-    after.phase != Phase::Ready
-        && (before.phase, before.abnormal) == (after.phase, after.abnormal)
-        && is_recent(before.written, after.written)
-}
-
-/// It is said who changes a child until that has been over for a while.
-pub fn stays_contested(before: &Summary, now: u32) -> bool {
-    before.is_contested && is_recent(before.written, half(now))
-}
-
-/// Less than `READY_COUNT_INTERVAL` ago, by the lower half of both times.
-fn is_recent(written: u16, now: u16) -> bool {
-    written != 0 && u32::from(now.wrapping_sub(written)) < READY_COUNT_INTERVAL
 }
 
 /// What a status that the API server sent amounts to. `trusted`: this operator, with this

@@ -162,11 +162,15 @@ pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) 
 pub fn kept(object: &Value) -> Value {
     let fields = match object["kind"].as_str() {
         Some("InferenceService") => InferenceServiceView::FIELDS,
-        // Whose its fields are is the API server's own business.
-        Some("Deployment") => DeploymentView::LEAN,
+        Some("Deployment") => DeploymentView::FIELDS,
         Some(_) => PartialService::FIELDS,
         None => return Value::Null,
     };
+    let mut object = object.clone();
+    // Whose its fields are is the API server's own business.
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
     let mut pruner = Pruner::new(fields);
     pruner.advance(&mut Bytes::from(object.to_string())).expect("JSON");
     alike(serde_json::from_slice(pruner.kept()).unwrap_or_default())

@@ -241,21 +241,6 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
 }
 
 #[test]
-fn replicas_that_come_one_by_one_are_not_a_write_each() {
-    let at = |phase, abnormal, now| written(phase, abnormal, None, now).1;
-    let moving = |now| at(Phase::Progressing, Abnormal::Reconciling, now);
-    assert!(can_wait(&moving(1000), &moving(1001)));
-    assert!(!can_wait(&moving(1000), &moving(1000 + READY_COUNT_INTERVAL)));
-    assert!(!can_wait(&moving(1000), &at(Phase::Ready, Abnormal::None, 1001)));
-    assert!(!can_wait(&moving(1000), &at(Phase::Degraded, Abnormal::Reconciling, 1001)));
-    assert!(!can_wait(&at(Phase::Ready, Abnormal::None, 1000), &moving(1001)));
-    let of_another_process = Summary { written: 0, ..moving(1000) };
-    assert!(!can_wait(&of_another_process, &moving(1001)));
-    assert!(!can_wait(&moving(5000), &moving(1000)), "a clock that is set back freezes nothing");
-    assert!(can_wait(&moving(65_530), &moving(65_540)), "half of the seconds is enough");
-}
-
-#[test]
 fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
     let scaled = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "NewReplicaSetAvailable"]));
     let at = |waited| assess(&scaled, LoadWait { waited, load_seconds: 10, was_ready: false }, &SUBJECT);
@@ -314,7 +299,7 @@ fn who_keeps_changing_a_child_is_named() {
         (Some(None), "a second instance of this operator"),
         (None, "somebody keeps deleting Deployment ns/demo"),
     ] {
-        let said = contested("Deployment", who, &SUBJECT);
+        let said = contested(ChildKind::Deployment, who, &SUBJECT);
         assert_eq!((said.phase, said.reason.as_str()), (Phase::Degraded, "Contested"));
         assert!(said.message.contains(expected), "{}", said.message);
     }

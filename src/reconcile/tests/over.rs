@@ -18,7 +18,7 @@ async fn replicas_that_are_lost_are_told_at_once_whatever_was_repaired_of_late()
     };
     for dirty in [Dirty::ROLLOUT, Dirty::ROLLOUT | Dirty::COUNT] {
         let (context, asked) = context([lost(), written(), posted()]);
-        let said = Task { repairs: CONTESTED_AFTER, ..task(dirty) };
+        let said = Task { repairs: plan::CONTESTED_AFTER, ..task(dirty) };
         reconcile(&context, said).await.expect("done");
         assert_eq!(written_phase(&asked.take()), Some("Degraded"), "{dirty:?}");
     }
