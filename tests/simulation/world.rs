@@ -35,6 +35,8 @@ const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 /// Within this time after the last fault everything matches. The longest that the operator waits for
 /// anything is a watch that says nothing for ten minutes.
 const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
+/// Of one Deployment, by whoever edits it.
+const MOST_PODS: usize = 7;
 /// And then there is silence.
 const SILENCE: Duration = Duration::from_secs(3600);
 
@@ -228,8 +230,14 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     if !is_settled {
         return false;
     }
-    // Pods that load still, a look that was put off, and statuses that follow.
-    tokio::time::sleep(pods::SLOWEST_LOAD + Duration::from_secs(120)).await;
+    // Pods that load still, one after the other, a look that was put off, and statuses that follow.
+    for _ in 0..MOST_PODS {
+        let version = cluster.lock().store.version;
+        tokio::time::sleep(pods::SLOWEST_LOAD + Duration::from_secs(120)).await;
+        if cluster.lock().store.version == version {
+            break;
+        }
+    }
     let (quiet_since, version) = cluster.with(|inner| (inner.log.len(), inner.store.version));
     tokio::time::sleep(SILENCE).await;
     let mut inner = cluster.lock();

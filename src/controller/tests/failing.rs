@@ -35,15 +35,30 @@ async fn repairs_fade_where_the_sweep_comes_more_often_than_they_do() {
 /// The watch shows it and the datastore does not have it, again and again.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_not_there_for_the_api_server_is_a_reason_to_list_again() {
-    for (is_gone, expected) in [(true, Some(CONTRADICTED_AFTER)), (false, None)] {
+    let once = CONTRADICTED_AFTER;
+    // Whether the failure of that number is one of another kind, such as a refusal.
+    let cases: [(fn(u8) -> bool, Vec<u8>); 3] = [
+        (|_| false, vec![once, 2 * once]),
+        (|number| number == CONTRADICTED_AFTER, vec![2 * once]),
+        (|_| true, vec![]),
+    ];
+    for (is_other, expected) in cases {
         let (mut controller, slot) = in_sync(ready(100, 1));
         see_deployment(&mut controller, 51, 2);
-        let noticed = (0..2 * CONTRADICTED_AFTER).filter(|_| {
-            fails(&mut controller, slot, if is_gone { Error::Gone } else { refused(404) });
+        let noticed = (0..=2 * once).filter(|number| {
+            fails(&mut controller, slot, if is_other(*number) { refused(404) } else { Error::Gone });
             std::mem::take(&mut controller.is_contradicted)
         });
-        assert_eq!(noticed.collect::<Vec<_>>(), Vec::from_iter(expected));
+        assert_eq!(noticed.collect::<Vec<_>>(), expected);
     }
+    // However often it has failed.
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    for _ in 0..300 {
+        controller.is_contradicted = false;
+        fails(&mut controller, slot, Error::Gone);
+    }
+    assert!(controller.is_contradicted);
 }
 
 #[tokio::test(start_paused = true)]
