@@ -64,20 +64,24 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found something, or find it where the mend is undone, each with what it was. A change of what is drawn, or of
 /// what the operator asks for, can give a seed another meaning: then others have to be looked for, with the bug put back.
-const FOUND: [u64; 13] = [
-    7,     // what was refused for minutes was never told
-    8,     // a Service that was edited while the spec was refused stayed as it was
-    10,    // replicas of a new spec were missed by what the status of the last one had said
-    13,    // a child with both labels and no owner was left alone, and its name called taken
-    425,   // a refusal of the spec that could be told later was never told
-    504,   // an edit that could not be repaired at once, because the API server refused, was taken for accepted
-    892,   // a Deployment went back to an older spec, shown by a list from the past
-    1124,  // a refusal that was over stayed in the status, where the Service alone was looked at
-    1365,  // a spec that was read newer than known was taken for applied
-    2003,  // an operator whose view was old forced its spec onto the Deployment that another had made meanwhile
-    2751,  // a spec that was read older than known, of a datastore that was put back, was read again at full speed
+const FOUND: [u64; 17] = [
+    7,       // what was refused for minutes was never told
+    8,       // a Service that was edited while the spec was refused stayed as it was
+    10,      // replicas of a new spec were missed by what the status of the last one had said
+    13,      // a child with both labels and no owner was left alone, and its name called taken
+    425,     // a refusal of the spec that could be told later was never told
+    504,     // an edit that could not be repaired at once, because the API server refused, was taken for accepted
+    892,     // a Deployment went back to an older spec, shown by a list from the past
+    1124,    // a refusal that was over stayed in the status, where the Service alone was looked at
+    1365,    // a spec that was read newer than known was taken for applied
+    2003,    // an operator whose view was old forced its spec onto the Deployment that another had made meanwhile
+    2751,    // a spec that was read older than known, of a datastore that was put back, was read again at full speed
     3568, // a status that was answered with an older version, of a datastore that was put back, was written at full speed
     11920, // a Deployment that had lost its label, under a spec that is refused, was read anew at each list
+    24341, // a spec that came again in flight was applied as the newer one that had been read meanwhile, and stayed
+    49734, // of two operators the one that knew an older spec applied it to a Deployment that only its watch had shown
+    64542, // the times of another operator's status were taken over, and what had just begun was called late
+    115_550, // of a datastore that was put back, one that was not there any more was looked for for ever
 ];
 
 #[test]
