@@ -312,7 +312,7 @@ impl Controller {
     fn note(&mut self, slot: Slot, error: &Error) {
         let failures = self.index.get(slot).map_or(0, |record| record.failures);
         // Again and again, for a list may be from the past too, or another failure have come in between.
-        let is_due = failures > 0 && (failures % CONTRADICTED_AFTER == 0 || failures == u8::MAX);
+        let is_due = failures > 0 && (failures.is_multiple_of(CONTRADICTED_AFTER) || failures == u8::MAX);
         self.is_contradicted |= is_due && matches!(error, Error::Gone);
         let is_terminating = error.is_of_a_namespace_that_goes();
         let is_change = !is_terminating || self.index.namespace_terminates(slot);

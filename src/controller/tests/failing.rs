@@ -32,12 +32,14 @@ async fn repairs_fade_where_the_sweep_comes_more_often_than_they_do() {
     }
 }
 
+/// Is the failure of this number one of another kind, such as a refusal?
+type IsOther = fn(u8) -> bool;
+
 /// The watch shows it and the datastore does not have it, again and again.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_not_there_for_the_api_server_is_a_reason_to_list_again() {
     let once = CONTRADICTED_AFTER;
-    // Whether the failure of that number is one of another kind, such as a refusal.
-    let cases: [(fn(u8) -> bool, Vec<u8>); 3] = [
+    let cases: [(IsOther, Vec<u8>); 3] = [
         (|_| false, vec![once, 2 * once]),
         (|number| number == CONTRADICTED_AFTER, vec![2 * once]),
         (|_| true, vec![]),
