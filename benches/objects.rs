@@ -6,6 +6,7 @@ use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::{self, Line};
 use serde_json::json;
+use std::num::{NonZeroU32, NonZeroU64};
 
 pub const CONFIG_HASH: u64 = 7;
 
@@ -33,8 +34,13 @@ pub fn inference_service_event(number: usize) -> Bytes {
         message: "1 of 1 replicas ready".into(),
     };
     let deployment_revision = revision(number, 1);
-    let stamps = ObservedVersions { deployment: 1000, deployment_revision, deployment_fields: 7, service: 1001 };
-    let (status, _) = compose(assessment, 1, stamps, &subject, None, 1000);
+    let versions = ObservedVersions {
+        deployment: NonZeroU64::new(1000),
+        deployment_revision: NonZeroU32::new(deployment_revision),
+        deployment_fields: NonZeroU32::new(7),
+        service: NonZeroU64::new(1001),
+    };
+    let (status, _) = compose(assessment, 1, versions, &subject, None, 1000);
     let object = json!({
         "apiVersion": "ai.example.com/v1", "kind": "InferenceService",
         "metadata": metadata(&name, number, 100, "kubectl-client-side-apply"),

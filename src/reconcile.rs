@@ -11,6 +11,7 @@ pub mod service;
 pub mod status;
 pub mod validate;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -118,7 +119,7 @@ async fn apply_unread(
     context: &Context,
     task: &mut Task,
     children: &mut Children,
-    version: u64,
+    version: NonZeroU64,
 ) -> Result<bool, Error> {
     let raw = spec(context, task, false).await?;
     let Settings { catalog, server, .. } = &context.settings;
@@ -131,9 +132,11 @@ async fn apply_unread(
         task.spec = Some(raw);
         return Ok(false);
     };
-    match apply::apply::<DeploymentView>(&context.client, task, desired, Precondition::ResourceVersion(version)).await {
+    match apply::apply::<DeploymentView>(&context.client, task, desired, Precondition::ResourceVersion(version.get()))
+        .await
+    {
         Ok(deployment) => {
-            children.wrote = deployment.meta.resource_version != version;
+            children.wrote = deployment.meta.version() != Some(version);
             children.deployment = Child::Found(deployment);
             require_replicas(task, children, replicas)?;
             Ok(true)

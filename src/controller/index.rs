@@ -128,7 +128,7 @@ impl Index {
         let mut is_made_anew = false;
         let is_latest = self.with(slot, |record| {
             record.flags.set(Flags::LISTED, true);
-            let changed = how.is_news(object.meta.resource_version, record.resource_version);
+            let changed = how.is_news(object.meta.version(), record.resource_version);
             is_made_anew = record.uid != object.meta.uid;
             let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
             if is_change {

@@ -1,6 +1,8 @@
 //! What is remembered of one InferenceService, and how each thing that is seen changes it. Kept by
 //! the index; pure; must stay small, because there is one for every InferenceService of the cluster.
 
+use std::num::NonZeroU64;
+
 use crate::api::Phase;
 use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::NameRef;
@@ -25,7 +27,7 @@ pub enum Seen {
 
 impl Seen {
     /// A list is right even where it goes back in time; an event from the past is not.
-    pub fn is_news(self, version: u64, known: u64) -> bool {
+    pub fn is_news(self, version: Option<NonZeroU64>, known: Option<NonZeroU64>) -> bool {
         match self {
             Seen::Listed => version != known,
             Seen::Event => version > known,
@@ -47,7 +49,8 @@ pub struct Record {
     pub flags: Flags,
     pub dirty: Dirty,
     pub uid: Uid,
-    pub resource_version: u64,
+    /// None: nothing was observed yet.
+    pub resource_version: Option<NonZeroU64>,
     pub generation: u32,
     /// The children as last looked at; a resourceVersion here that was only seen and not looked at
     /// has its reason set.
@@ -68,7 +71,7 @@ impl Record {
             flags: Flags::ALL_LISTED,
             dirty: Dirty::empty(),
             uid: object.meta.uid,
-            resource_version: 0,
+            resource_version: None,
             generation: 0,
             versions: ObservedVersions::default(),
             summary: None,
@@ -100,8 +103,8 @@ impl Record {
         if meta.deleting {
             self.failures = 0;
         }
-        let first = self.resource_version == 0;
-        self.resource_version = meta.resource_version;
+        let first = self.resource_version.is_none();
+        self.resource_version = meta.version();
 
         let mut parsed = object.status().map(|status| status::parse(&status, config_hash));
         if let Some(parsed) = &mut parsed {
@@ -172,17 +175,15 @@ impl Record {
 
     /// Takes in a child as its watch shows it. Returns whether that is news.
     pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> bool {
-        let known = *self.version(kind);
+        let known = self.versions.of(kind);
         if !child.is_controlled_by(self.uid) {
             // Somebody else's, or ours no longer. Only the latter is news.
-            return known != 0
-                && child.resource_version > known
-                && self.mark(kind.dirty(), kind, child.resource_version);
+            return known.is_some() && child.version() > known && self.mark(kind.dirty(), kind, child.version());
         }
         if how == Seen::Listed {
             self.flags.set(flags::listed(kind), true);
         }
-        if !how.is_news(child.resource_version, known) {
+        if !how.is_news(child.version(), known) {
             return false;
         }
         let same_revision = child.revision() == self.versions.deployment_revision;
@@ -194,42 +195,34 @@ impl Record {
             self.quiet_reads = 0;
             Dirty::ROLLOUT | Dirty::EDIT
         };
-        self.mark(reason, kind, child.resource_version)
+        self.mark(reason, kind, child.version())
     }
 
     /// The child was deleted, or lost the label that the watch selects by. What stood in the way may do so no longer.
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> bool {
-        let known = *self.version(kind);
-        let is_change = if known == 0 { self.failures > 0 } else { child.resource_version >= known };
+        let known = self.versions.of(kind);
+        let is_change = if known.is_none() { self.failures > 0 } else { child.version() >= known };
         if !is_change {
             return false;
         }
         self.failures = 0;
-        let version = if known == 0 { 0 } else { child.resource_version };
-        self.mark(kind.dirty(), kind, version)
+        self.mark(kind.dirty(), kind, known.and(child.version()))
     }
 
     /// A complete list did not name the child.
     pub fn child_vanished(&mut self, kind: ChildKind) -> bool {
-        let known = *self.version(kind);
-        if known == 0 && kind == ChildKind::Service && self.flags.contains(Flags::IN_FLIGHT) {
+        let known = self.versions.of(kind);
+        if known.is_none() && kind == ChildKind::Service && self.flags.contains(Flags::IN_FLIGHT) {
             self.flags.set(Flags::MISSED, true);
         }
         // One more than known, so that the answer of a read that came before does not count.
-        known != 0 && self.mark(kind.dirty(), kind, known + 1)
+        known.is_some_and(|known| self.mark(kind.dirty(), kind, known.checked_add(1)))
     }
 
-    fn mark(&mut self, reason: Dirty, kind: ChildKind, resource_version: u64) -> bool {
-        *self.version(kind) = resource_version;
+    fn mark(&mut self, reason: Dirty, kind: ChildKind, version: Option<NonZeroU64>) -> bool {
+        *self.versions.of_mut(kind) = version;
         self.dirty |= reason;
         true
-    }
-
-    fn version(&mut self, kind: ChildKind) -> &mut u64 {
-        match kind {
-            ChildKind::Deployment => &mut self.versions.deployment,
-            ChildKind::Service => &mut self.versions.service,
-        }
     }
 
     /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
@@ -311,7 +304,7 @@ impl Record {
             }
             return true;
         };
-        let is_latest = object.meta.resource_version >= self.resource_version && object.meta.uid == self.uid;
+        let is_latest = object.meta.version() >= self.resource_version && object.meta.uid == self.uid;
         if !is_latest {
             if !same {
                 // Somebody else's came later; or the datastore was put back, and each answer is older for a while.
@@ -320,7 +313,7 @@ impl Record {
             }
             return true;
         }
-        self.resource_version = object.meta.resource_version;
+        self.resource_version = object.meta.version();
         self.flags.set(Flags::DELETING, object.meta.deleting);
         self.flags.set(Flags::GONE, false);
         self.summary = outcome.summary;
@@ -338,11 +331,8 @@ impl Record {
             if kind == ChildKind::Service && !start.dirty.contains(Dirty::SERVICE) {
                 continue;
             }
-            let (before, after) = match kind {
-                ChildKind::Deployment => (start.versions.deployment, outcome.versions.deployment),
-                ChildKind::Service => (start.versions.service, outcome.versions.service),
-            };
-            let version = self.version(kind);
+            let (before, after) = (start.versions.of(kind), outcome.versions.of(kind));
+            let version = self.versions.of_mut(kind);
             if *version == before || after >= *version {
                 *version = after;
                 self.dirty = self.dirty.difference(kind.dirty());

@@ -3,6 +3,7 @@
 mod failing;
 
 use serde_json::Value;
+use std::num::NonZeroU64;
 
 use super::*;
 use crate::model::ObservedVersions;
@@ -10,7 +11,9 @@ use crate::model::view::Meta;
 use crate::reconcile::event::Limit;
 use crate::settings::Settings;
 use crate::testing::fake_api_server::{self, Reply};
-use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, ready, status_of};
+use crate::testing::fixtures::{
+    CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, object, ready, status_of,
+};
 use crate::testing::log_capture::listen;
 
 /// The API server never answers.
@@ -57,8 +60,8 @@ fn in_sync(object: InferenceServiceView) -> (Controller, Slot) {
 fn in_sync_or_due(object: InferenceServiceView) -> (Controller, Slot) {
     let mut controller = controller();
     list(&mut controller, [object]);
-    list_children(&mut controller, ChildKind::Deployment, [child(STAMPS.deployment, 1, UID)]);
-    list_children(&mut controller, ChildKind::Service, [child(STAMPS.service, 0, UID)]);
+    list_children(&mut controller, ChildKind::Deployment, [child(DEPLOYMENT_VERSION, 1, UID)]);
+    list_children(&mut controller, ChildKind::Service, [child(SERVICE_VERSION, 0, UID)]);
     let (slot, _) = controller.index.iter().next().expect("a record");
     (controller, slot)
 }
@@ -102,11 +105,11 @@ async fn nothing_is_done_before_every_list_was_read() {
     list(&mut controller, [object(UID, 100, 1, Value::Null), named(ready(100, 1), "settled")]);
     assert!(controller.queue.is_empty(), "the children are not listed");
     let settled = |version, generation| Meta { name: "settled".into(), ..child(version, generation, UID) };
-    list_children(&mut controller, ChildKind::Deployment, [settled(STAMPS.deployment, 1)]);
+    list_children(&mut controller, ChildKind::Deployment, [settled(DEPLOYMENT_VERSION, 1)]);
     assert!(controller.queue.is_empty(), "the Services are not listed");
     controller.observe_inference_service(Event::Apply(named(ready(101, 1), "believed")));
-    let believed = Meta { name: "believed".into(), ..child(STAMPS.service, 0, UID) };
-    list_children(&mut controller, ChildKind::Service, [settled(STAMPS.service, 0), believed]);
+    let believed = Meta { name: "believed".into(), ..child(SERVICE_VERSION, 0, UID) };
+    list_children(&mut controller, ChildKind::Service, [settled(SERVICE_VERSION, 0), believed]);
     assert_eq!((controller.queue.len(), wait(&controller)), (1, Some(Duration::ZERO)));
     // From now on no list comes that would confirm a status.
     controller.observe_inference_service(Event::Apply(named(ready(102, 1), "looked-at")));
@@ -143,7 +146,12 @@ async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
     for version in 51..56 {
         see_deployment(&mut controller, version, 1);
         waits.push(wait(&controller).expect("queued").as_millis());
-        work(&mut controller, slot, ObservedVersions { deployment: version, ..STAMPS }, Action::AwaitChange);
+        work(
+            &mut controller,
+            slot,
+            ObservedVersions { deployment: NonZeroU64::new(version), ..STAMPS },
+            Action::AwaitChange,
+        );
         assert!(controller.queue.is_empty());
     }
     assert_eq!(waits, [500, 1000, 2000, 4000, 4000]);
@@ -160,14 +168,19 @@ async fn what_is_left_to_do_is_done_in_its_own_time() {
     ] {
         let (mut controller, slot) = in_sync(ready(100, 1));
         see_deployment(&mut controller, 51, 2);
-        work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, next);
+        work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, next);
         assert_eq!(wait(&controller), Some(Duration::from_millis(expected)));
     }
     // An edit is looked at soon, however often a look had nothing to say before.
     let (mut controller, slot) = started(moving());
     for version in 51..56 {
         see_deployment(&mut controller, version, 1);
-        work(&mut controller, slot, ObservedVersions { deployment: version, ..STAMPS }, Action::AwaitChange);
+        work(
+            &mut controller,
+            slot,
+            ObservedVersions { deployment: NonZeroU64::new(version), ..STAMPS },
+            Action::AwaitChange,
+        );
     }
     see_deployment(&mut controller, 56, 2);
     assert_eq!(wait(&controller), Some(SETTLE_DELAY));
@@ -349,7 +362,7 @@ async fn a_crd_that_is_older_is_said_once() {
         let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
         cut.as_object_mut().expect("a status").remove("observed");
         let written = Some(Box::new(object(UID, version + 100, 1, cut)));
-        let (generation, versions) = (1, ObservedVersions { deployment: version, ..STAMPS });
+        let (generation, versions) = (1, ObservedVersions { deployment: NonZeroU64::new(version), ..STAMPS });
         let outcome = Outcome {
             generation,
             versions,
@@ -418,7 +431,7 @@ async fn each_reconcile_is_counted_by_its_outcome() {
     }
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
-    work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, Action::AwaitChange);
+    work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, Action::AwaitChange);
     let line = "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1";
     assert!(controller.metrics.text().contains(line));
 }

@@ -1,6 +1,9 @@
 //! What is remembered of a status that was written or read.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use crate::api::Phase;
+use crate::model::ChildKind;
 
 /// What is left of a status once it is written: enough to tell whether another one would differ,
 /// and since when its conditions hold. 24 bytes.
@@ -60,20 +63,34 @@ impl Abnormal {
 /// The resourceVersions that a status is computed from, and the Deployment's revision as of the last write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObservedVersions {
-    /// 0: there is no Deployment.
-    pub deployment: u64,
-    /// See `Meta::revision`; 0: the Deployment is not what the spec builds.
-    pub deployment_revision: u32,
-    /// See `Managers::applied`; 0: not known.
-    pub deployment_fields: u32,
-    /// 0: there is no Service.
-    pub service: u64,
+    /// None: there is no Deployment.
+    pub deployment: Option<NonZeroU64>,
+    /// See `Meta::revision`; None: the Deployment is not what the spec builds.
+    pub deployment_revision: Option<NonZeroU32>,
+    /// See `Managers::applied`; None: not known.
+    pub deployment_fields: Option<NonZeroU32>,
+    /// None: there is no Service.
+    pub service: Option<NonZeroU64>,
 }
 
 impl ObservedVersions {
     /// The Deployment is not what the spec builds, for that builds none.
     pub fn of_no_spec(self) -> ObservedVersions {
-        ObservedVersions { deployment_revision: 0, deployment_fields: 0, ..self }
+        ObservedVersions { deployment_revision: None, deployment_fields: None, ..self }
+    }
+
+    pub fn of(&self, kind: ChildKind) -> Option<NonZeroU64> {
+        match kind {
+            ChildKind::Deployment => self.deployment,
+            ChildKind::Service => self.service,
+        }
+    }
+
+    pub fn of_mut(&mut self, kind: ChildKind) -> &mut Option<NonZeroU64> {
+        match kind {
+            ChildKind::Deployment => &mut self.deployment,
+            ChildKind::Service => &mut self.service,
+        }
     }
 }
 
@@ -98,7 +115,12 @@ mod tests {
 
     #[test]
     fn where_the_spec_is_refused_the_children_are_known_and_not_what_it_builds() {
-        let known = ObservedVersions { deployment: 1, service: 2, ..ObservedVersions::default() };
-        assert_eq!(ObservedVersions { deployment_revision: 3, deployment_fields: 4, ..known }.of_no_spec(), known);
+        let known = ObservedVersions {
+            deployment: NonZeroU64::new(1),
+            service: NonZeroU64::new(2),
+            ..ObservedVersions::default()
+        };
+        let (deployment_revision, deployment_fields) = (NonZeroU32::new(3), NonZeroU32::new(4));
+        assert_eq!(ObservedVersions { deployment_revision, deployment_fields, ..known }.of_no_spec(), known);
     }
 }

@@ -4,6 +4,8 @@
 
 mod wire;
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use serde::Deserialize;
 
 use serde_json::Value;
@@ -274,8 +276,8 @@ pub struct Owner {
 pub struct Managers {
     /// A hash over how many bytes the names of the fields take that this operator's last apply has, and over when it
     /// was that any of their values changed. While it stays the same, every field has the value that was applied: whoever else changes one takes
-    /// it out of the list, which makes that shorter. 0: not known.
-    pub applied: u32,
+    /// it out of the list, which makes that shorter. None: not known.
+    pub applied: Option<NonZeroU32>,
     /// Somebody else has written since, or at the same time: without, whatever has changed was changed in this
     /// operator's name.
     pub touched: bool,
@@ -302,8 +304,13 @@ impl Meta {
 
     /// Which object, and which spec of it: both in 4 bytes, because a generation alone comes again in an object
     /// that is created again.
-    pub fn revision(&self) -> u32 {
-        self.uid.folded() ^ self.generation
+    pub fn revision(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.uid.folded() ^ self.generation)
+    }
+
+    /// Its resourceVersion, as it is remembered.
+    pub fn version(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.resource_version)
     }
 }
 

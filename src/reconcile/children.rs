@@ -50,12 +50,7 @@ impl Children {
     /// Keeps account of a child that was applied. `managers`: of the one that was there before.
     pub fn note(&mut self, kind: ChildKind, task: &Task, step: Step, applied: &Meta, managers: Option<Managers>) {
         let is_same = matches!(step, Step::Apply(Precondition::ResourceVersion(at)) if at == applied.resource_version);
-        let known = match kind {
-            ChildKind::Deployment => task.versions.deployment,
-            ChildKind::Service => task.versions.service,
-        };
-        let was_known = known != 0;
-        let is_repair = was_known && !task.dirty.contains(Dirty::SPEC);
+        let is_repair = task.versions.of(kind).is_some() && !task.dirty.contains(Dirty::SPEC);
         if is_same {
             return;
         }
@@ -73,7 +68,7 @@ impl Children {
         match &self.deployment {
             Child::Unread => {}
             Child::Found(child) if is_shown(&child.meta, task) => {
-                versions.deployment = child.meta.resource_version;
+                versions.deployment = child.meta.version();
                 if applied {
                     versions.deployment_revision = child.meta.revision();
                     versions.deployment_fields = child.managers.applied;
@@ -85,8 +80,8 @@ impl Children {
         }
         match &self.service {
             Child::Unread => {}
-            Child::Found(child) if is_shown(child, task) => versions.service = child.resource_version,
-            Child::Found(_) | Child::Absent => versions.service = 0,
+            Child::Found(child) if is_shown(child, task) => versions.service = child.version(),
+            Child::Found(_) | Child::Absent => versions.service = None,
         }
         versions
     }
@@ -99,6 +94,8 @@ fn is_shown(child: &Meta, task: &Task) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use serde_json::json;
 
     use super::*;
@@ -112,7 +109,7 @@ mod tests {
     #[test]
     fn a_repair_is_of_a_child_that_was_known_and_of_no_other_spec() {
         let (deployment, service) =
-            (ObservedVersions { service: 0, ..STAMPS }, ObservedVersions { deployment: 0, ..STAMPS });
+            (ObservedVersions { service: None, ..STAMPS }, ObservedVersions { deployment: None, ..STAMPS });
         for (kind, versions, dirty, expected) in [
             (ChildKind::Deployment, deployment, Dirty::DEPLOYMENT, true),
             (ChildKind::Deployment, service, Dirty::DEPLOYMENT, false),
@@ -139,14 +136,20 @@ mod tests {
             Children { deployment, service, ..Children::default() }.versions(&task(Dirty::SPEC_AND_CHILDREN), true)
         };
         assert_eq!(versions(Child::Unread, Child::Unread), STAMPS);
-        assert_eq!(versions(Child::Absent, Child::Unread), ObservedVersions { service: 60, ..Default::default() });
-        assert_eq!(versions(Child::Unread, Child::Absent), ObservedVersions { service: 0, ..STAMPS });
+        assert_eq!(
+            versions(Child::Absent, Child::Unread),
+            ObservedVersions { service: NonZeroU64::new(60), ..Default::default() }
+        );
+        assert_eq!(versions(Child::Unread, Child::Absent), ObservedVersions { service: None, ..STAMPS });
         let foreign = || deployment(|it| it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID));
         assert_eq!(versions(Child::Found(foreign()), Child::Unread), versions(Child::Absent, Child::Unread));
         assert_eq!(versions(Child::Unread, Child::Found(foreign().meta)), versions(Child::Unread, Child::Absent));
         let unseen = || deployment(|it| it["metadata"]["labels"] = json!({}));
         assert_eq!(versions(Child::Found(unseen()), Child::Unread), versions(Child::Absent, Child::Unread));
         assert_eq!(versions(Child::Unread, Child::Found(unseen().meta)), versions(Child::Unread, Child::Absent));
-        assert_eq!(versions(Child::Unread, Child::Found(applied())), ObservedVersions { service: 51, ..STAMPS });
+        assert_eq!(
+            versions(Child::Unread, Child::Found(applied())),
+            ObservedVersions { service: NonZeroU64::new(51), ..STAMPS }
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The table of decisions for one InferenceService: what to read, what to do with each child, what to do about the
 //! status. Called by reconcile; pure: asks nobody and writes nothing.
 
+use std::num::NonZeroU64;
+
 use serde_json::Value;
 
 use super::apply::Precondition;
@@ -19,7 +21,7 @@ pub const CONTESTED_AFTER: u8 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
     /// None: only the spec has changed, and the watch has shown the Deployment at this resourceVersion.
-    Nothing(u64),
+    Nothing(NonZeroU64),
     Deployment,
     Both,
     /// The Service; and the Deployment, where something is to be done with that.
@@ -41,7 +43,7 @@ pub fn reads(task: &Task) -> Reads {
 /// What is due where these marks are: while a spec is refused nothing is made or repaired, and what was put off is due
 /// when it is corrected. Whatever the marks, the spec is read again and may be found so, before its watch tells.
 pub fn due(dirty: Dirty, versions: &ObservedVersions) -> Dirty {
-    let was_refused = versions.service == 0 || versions.deployment_revision == 0;
+    let was_refused = versions.service.is_none() || versions.deployment_revision.is_none();
     let is_written = dirty.contains(Dirty::STATUS) && !dirty.contains(Dirty::SPEC);
     if was_refused && !is_written { dirty | Dirty::SERVICE } else { dirty }
 }
@@ -49,11 +51,11 @@ pub fn due(dirty: Dirty, versions: &ObservedVersions) -> Dirty {
 /// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
 /// status: the watch has shown it, and a read would tell nothing more. One of another revision is none of these: it may
 /// have been built from a later spec than the one at hand, by another operator.
-fn known_from_watch(task: &Task) -> Option<u64> {
+fn known_from_watch(task: &Task) -> Option<NonZeroU64> {
     let quiet_reads = Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE;
     let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
-    let is_known = task.versions.deployment != 0 && task.versions.service != 0;
-    (task.dirty.contains(Dirty::SPEC) && others.is_empty() && is_known).then_some(task.versions.deployment)
+    let is_due = task.dirty.contains(Dirty::SPEC) && others.is_empty() && task.versions.service.is_some();
+    task.versions.deployment.filter(|_| is_due)
 }
 
 /// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed, unless the
@@ -103,7 +105,7 @@ impl Plan {
         let deployment_step = deployment_step(task, deployment);
         let service_step = service_step(task, service, desired_service);
         let adopts = [&deployment_step, &service_step].into_iter().any(|step| matches!(step, Ok(Step::Adopt(_))));
-        let was_known = task.versions.deployment != 0;
+        let was_known = task.versions.deployment.is_some();
         let is_strange = deployment.map_or(was_known, |deployment| !is_as_left(&task.versions, deployment));
         Plan { deployment: deployment_step, service: service_step, reads_spec: adopts || is_strange }
     }
@@ -140,8 +142,8 @@ pub fn is_as_left(versions: &ObservedVersions, deployment: &DeploymentView) -> b
     let applied = deployment.managers.applied;
     // A label that a policy takes as it is written is not among the fields, and is not missed.
     let is_complete = match (versions.deployment_fields, applied) {
-        (0, _) | (_, 0) => meta.labels.complete,
-        (left, applied) => left == applied,
+        (Some(left), Some(applied)) => left == applied,
+        _ => meta.labels.complete,
     };
     meta.labels.managed && !meta.deleting && is_complete && is_same_spec(versions, deployment)
 }
@@ -149,7 +151,7 @@ pub fn is_as_left(versions: &ObservedVersions, deployment: &DeploymentView) -> b
 /// Does it run what it ran then?
 fn is_same_spec(versions: &ObservedVersions, deployment: &DeploymentView) -> bool {
     let Managers { applied, touched, .. } = deployment.managers;
-    let same_fields = touched && versions.deployment_fields != 0 && versions.deployment_fields == applied;
+    let same_fields = touched && applied.is_some() && versions.deployment_fields == applied;
     same_fields || deployment.meta.revision() == versions.deployment_revision
 }
 

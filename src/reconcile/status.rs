@@ -2,6 +2,7 @@
 //! status said before go in, the new status comes out; the clock is handed in.
 
 use std::hash::Hasher;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use fnv::FnvHasher;
 
@@ -204,11 +205,12 @@ pub fn compose(
     };
     let mut conditions = vec![condition("Ready", ready, summary.ready_since)];
     conditions.extend(abnormal.condition_type().map(|type_| condition(type_, true, summary.abnormal_since)));
-    let text = |version: u64| Some(version).filter(|&version| version != 0).map(|version| version.to_string());
+    let text = |version: Option<NonZeroU64>| version.map(|version| version.to_string());
+    let number = |number: Option<NonZeroU32>| number.map(|number| i64::from(number.get()));
     let mut status = InferenceServiceStatus {
         phase,
         ready_replicas,
-        endpoint: Some(subject.endpoint.to_owned()).filter(|_| versions.service != 0),
+        endpoint: Some(subject.endpoint.to_owned()).filter(|_| versions.service.is_some()),
         selector: Some(selector(subject.name)),
         observed_generation: i64::from(subject.generation),
         conditions,
@@ -217,8 +219,9 @@ pub fn compose(
     summary.checksum = checksum(&status, subject.config_hash);
     status.observed = Some(Observed {
         deployment_resource_version: text(versions.deployment),
-        deployment_revision: Some(i64::from(versions.deployment_revision)).filter(|_| versions.deployment != 0),
-        deployment_fields: Some(i64::from(versions.deployment_fields)).filter(|&fields| fields != 0),
+        deployment_revision: Some(number(versions.deployment_revision).unwrap_or(0))
+            .filter(|_| versions.deployment.is_some()),
+        deployment_fields: number(versions.deployment_fields),
         service_resource_version: text(versions.service),
         checksum: format!("{:016x}", summary.checksum),
     });
@@ -262,17 +265,18 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
         abnormal_since: since(&["Stalled", "Reconciling"]),
     };
     let observed = status.observed.clone().unwrap_or_default();
-    let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let version = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let number = |number: Option<i64>| number.and_then(|number| NonZeroU32::new(api::generation(number)));
     ParsedStatus {
         trusted: observed.checksum == format!("{:016x}", summary.checksum),
         unfinished: reasons().any(|reason| UNFINISHED.contains(&reason)),
         summary,
         observed_generation: api::generation(status.observed_generation),
         versions: ObservedVersions {
-            deployment: number(observed.deployment_resource_version),
-            deployment_revision: api::generation(observed.deployment_revision.unwrap_or(0)),
-            deployment_fields: api::generation(observed.deployment_fields.unwrap_or(0)),
-            service: number(observed.service_resource_version),
+            deployment: version(observed.deployment_resource_version),
+            deployment_revision: number(observed.deployment_revision),
+            deployment_fields: number(observed.deployment_fields),
+            service: version(observed.service_resource_version),
         },
     }
 }

@@ -4,19 +4,28 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use serde_json::{Value, json};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::api::Phase;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use crate::model::{Abnormal, Action, ObservedVersions, Outcome, Summary};
 use crate::reconcile::status::{self, Assessment, Subject};
 
+/// The resourceVersions of the children as they were looked at last.
+pub const DEPLOYMENT_VERSION: u64 = 50;
+pub const SERVICE_VERSION: u64 = 60;
+
 pub const CONFIG_HASH: u64 = 7;
 pub const UID: &str = "11111111-2222-4333-8444-555555555555";
 pub const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
 /// One that leaves a Deployment's revision the same number as its generation.
 const CHILD_UID: &str = "00000000-0000-0000-0000-000000000000";
-pub const STAMPS: ObservedVersions =
-    ObservedVersions { deployment: 50, deployment_revision: 1, deployment_fields: 0, service: 60 };
+pub const STAMPS: ObservedVersions = ObservedVersions {
+    deployment: NonZeroU64::new(DEPLOYMENT_VERSION),
+    deployment_revision: NonZeroU32::new(1),
+    deployment_fields: None,
+    service: NonZeroU64::new(SERVICE_VERSION),
+};
 
 /// An InferenceService as the API server sends it; `status`: see `status_of`.
 pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) -> InferenceServiceView {

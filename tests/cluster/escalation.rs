@@ -277,12 +277,13 @@ async fn one_inference_service_gets_no_traffic_that_is_meant_for_another() {
 /// A status as the operator itself would write it, of what is not so.
 fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> InferenceServiceStatus {
     let observed = object.status.clone().and_then(|status| status.observed).unwrap_or_default();
-    let number = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let stamps = ObservedVersions {
-        deployment: number(observed.deployment_resource_version),
-        deployment_revision: observed.deployment_revision.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
-        deployment_fields: observed.deployment_fields.and_then(|one| u32::try_from(one).ok()).unwrap_or(0),
-        service: number(observed.service_resource_version),
+    let version = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok()?.try_into().ok());
+    let versions = ObservedVersions {
+        deployment: version(observed.deployment_resource_version),
+        deployment_revision: number(observed.deployment_revision),
+        deployment_fields: number(observed.deployment_fields),
+        service: version(observed.service_resource_version),
     };
     let subject = Subject {
         namespace: &fixture.namespace,
@@ -293,7 +294,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
     let assessment = Assessment { phase, abnormal, reason: "ReplicasReady".into(), message: "99 of 99".into() };
-    status::compose(assessment, 99, stamps, &subject, None, 1_800_000_000).0
+    status::compose(assessment, 99, versions, &subject, None, 1_800_000_000).0
 }
 
 #[tokio::test]

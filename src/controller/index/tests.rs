@@ -8,6 +8,7 @@ mod memory;
 mod namespaces;
 
 use serde_json::{Value, json};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::*;
 use crate::model::Dirty;
@@ -16,7 +17,8 @@ use crate::model::view::DeploymentView;
 use crate::model::{Action, Outcome};
 use crate::reconcile::plan;
 use crate::testing::fixtures::{
-    CONFIG_HASH, OTHER_UID, STAMPS, UID, child, child_of_uid, object, outcome, ready, status_of,
+    CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, child_of_uid, object, outcome,
+    ready, status_of,
 };
 
 /// After a restart: everything was listed, and is as the status says.
@@ -31,7 +33,7 @@ fn list(index: &mut Index, object: InferenceServiceView) -> Slot {
     index.list_begins(ListKind::InferenceServices);
     let slot = index.observe(object, Seen::Listed).expect("a name");
     index.list_ends(ListKind::InferenceServices);
-    for (kind, version) in [(ChildKind::Deployment, STAMPS.deployment), (ChildKind::Service, STAMPS.service)] {
+    for (kind, version) in [(ChildKind::Deployment, DEPLOYMENT_VERSION), (ChildKind::Service, SERVICE_VERSION)] {
         index.list_begins(ListKind::Children(kind));
         index.observe_child(kind, &child(version, u32::from(kind == ChildKind::Deployment), UID), Seen::Listed);
         index.list_ends(ListKind::Children(kind));
@@ -178,7 +180,7 @@ fn what_a_new_list_does_not_name_is_gone() {
 
 #[test]
 fn the_echo_of_our_own_writes_is_ignored_before_and_after_the_answer() {
-    let after = ObservedVersions { deployment: 70, service: 71, ..STAMPS };
+    let after = ObservedVersions { deployment: NonZeroU64::new(70), service: NonZeroU64::new(71), ..STAMPS };
     for echo_first in [true, false] {
         let mut index = Index::new(CONFIG_HASH);
         index.children_are_listed();
@@ -225,7 +227,11 @@ fn what_changes_while_work_is_in_flight_is_not_lost() {
         let start = TaskStart::from(&task);
         change(&mut index);
         assert!(index.start(slot).is_none(), "{what}: never twice at once");
-        index.finish(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None)));
+        index.finish(
+            slot,
+            &start,
+            Ok(outcome(1, ObservedVersions { deployment: NonZeroU64::new(80), ..STAMPS }, None)),
+        );
         assert!(dirty(&index, slot).contains(expected), "{what}: {:?}", dirty(&index, slot));
         assert!(index.start(slot).is_some(), "{what}");
     }
@@ -238,7 +244,11 @@ fn a_spec_that_an_answer_brings_is_not_lost() {
     let start = TaskStart::from(&index.start(slot).expect("work"));
     let mut written = ready(110, 1);
     written.meta.generation = 2;
-    index.finish(slot, &start, Ok(outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, Some(written))));
+    index.finish(
+        slot,
+        &start,
+        Ok(outcome(1, ObservedVersions { deployment: NonZeroU64::new(80), ..STAMPS }, Some(written))),
+    );
     // Its event comes later and is older than the answer.
     index.observe(object(UID, 109, 2, Value::Null), Seen::Event);
     assert_eq!(dirty(&index, slot), Dirty::SPEC);
@@ -400,7 +410,8 @@ fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
     index.observe_child(ChildKind::Deployment, &child(80, 1, UID), Seen::Event);
     let start = TaskStart::from(&index.start(slot).expect("work"));
     see(&mut index, lie(101));
-    let looked = Outcome { summary: right, ..outcome(1, ObservedVersions { deployment: 80, ..STAMPS }, None) };
+    let looked =
+        Outcome { summary: right, ..outcome(1, ObservedVersions { deployment: NonZeroU64::new(80), ..STAMPS }, None) };
     index.finish(slot, &start, Ok(looked));
     assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
 }
@@ -418,8 +429,11 @@ fn repairs_are_counted_and_forgotten_with_time() {
         );
         let start = TaskStart::from(&index.start(slot).expect("work"));
         version += 1;
-        let versions =
-            ObservedVersions { deployment: version, deployment_revision: version.try_into().expect("small"), ..STAMPS };
+        let versions = ObservedVersions {
+            deployment: NonZeroU64::new(version),
+            deployment_revision: NonZeroU32::new(version.try_into().expect("small")),
+            ..STAMPS
+        };
         let summary = index.get(slot).expect("a record").summary;
         index.finish(slot, &start, Ok(Outcome { summary, repaired: true, ..outcome(1, versions, None) }));
     };

@@ -1,6 +1,7 @@
 //! How each thing that is seen, and each end of work, changes one record.
 
 use serde_json::Value;
+use std::num::NonZeroU64;
 
 use super::*;
 use crate::controller::name_arena::NameArena;
@@ -189,13 +190,13 @@ fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     record.observe(&ready(120, 1), CONFIG_HASH);
     record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))), CONFIG_HASH);
-    assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), 120));
+    assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), NonZeroU64::new(120)));
     // Nor one for another of the same name.
     let mut record = settled();
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let of_another = object(OTHER_UID, 110, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
     record.finish(&start, &outcome(1, STAMPS, Some(of_another)), CONFIG_HASH);
-    assert_eq!((record.uid, record.resource_version), (start.uid, 100));
+    assert_eq!((record.uid, record.resource_version), (start.uid, NonZeroU64::new(100)));
 }
 
 #[test]
@@ -259,7 +260,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
             "a Deployment, and it was read",
             ChildKind::Deployment,
             70,
-            ObservedVersions { deployment: 70, ..STAMPS },
+            ObservedVersions { deployment: NonZeroU64::new(70), ..STAMPS },
             Dirty::empty(),
         ),
         ("a Service", ChildKind::Service, 70, STAMPS, Dirty::SERVICE),
@@ -267,7 +268,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
             "a Service, and it was read",
             ChildKind::Service,
             70,
-            ObservedVersions { service: 70, ..STAMPS },
+            ObservedVersions { service: NonZeroU64::new(70), ..STAMPS },
             Dirty::empty(),
         ),
     ] {
@@ -282,7 +283,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
     let mut record = settled();
     let start = start_task(&mut record, Dirty::ROLLOUT);
     record.observe_child(ChildKind::Service, &child(70, 1, UID), Seen::Event);
-    let outcome = ends(&record, 1, ObservedVersions { service: 70, ..STAMPS });
+    let outcome = ends(&record, 1, ObservedVersions { service: NonZeroU64::new(70), ..STAMPS });
     record.finish(&start, &outcome, CONFIG_HASH);
     assert_eq!(record.dirty, Dirty::SERVICE);
 }
@@ -376,7 +377,7 @@ fn what_stood_in_the_way_and_goes_is_news() {
     assert!(!record.observe_child_gone(ChildKind::Deployment, &gone));
     record.failures = 7;
     assert!(record.observe_child_gone(ChildKind::Deployment, &gone));
-    assert_eq!((record.dirty, record.failures, record.versions.deployment), (Dirty::DEPLOYMENT, 0, 0));
+    assert_eq!((record.dirty, record.failures, record.versions.deployment), (Dirty::DEPLOYMENT, 0, None));
 }
 
 /// An HPA on the child is repaired once in 45 s on average, for hours; then somebody takes it away.
@@ -390,7 +391,7 @@ fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_min
         version += 1;
         index.observe_child(ChildKind::Deployment, &child(version, 2, UID), Seen::Event);
         let task = index.start(slot).expect("work");
-        let versions = ObservedVersions { deployment: version + 1, ..task.versions };
+        let versions = ObservedVersions { deployment: NonZeroU64::new(version + 1), ..task.versions };
         version += 1;
         let outcome = Outcome { versions, repaired: true, ..Outcome::unchanged(&task) };
         index.finish(slot, &TaskStart::from(&task), Ok(outcome));

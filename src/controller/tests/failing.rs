@@ -1,6 +1,7 @@
 //! What has failed: how soon it is tried again, and what is made of it.
 
 use super::*;
+use std::num::NonZeroU64;
 
 #[tokio::test(start_paused = true)]
 async fn what_has_failed_waits_and_what_has_not_does_not() {
@@ -11,7 +12,7 @@ async fn what_has_failed_waits_and_what_has_not_does_not() {
         let wait = wait(&controller).expect("queued");
         assert!(wait >= Duration::from_millis(250 << attempt), "{attempt}: {wait:?}");
     }
-    work(&mut controller, slot, ObservedVersions { deployment: 51, ..STAMPS }, Action::AwaitChange);
+    work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, Action::AwaitChange);
     controller.observe_inference_service(Event::Apply(ready(101, 2)));
     assert_eq!(wait(&controller), Some(Duration::ZERO));
 }

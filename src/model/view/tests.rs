@@ -98,12 +98,12 @@ fn whose_the_fields_of_a_child_are_survives_the_filter() {
     let status =
         entry("kcm", r#""operation": "Update", "subresource": "status", "time": "2026-01-05T00:00:00Z""#, "f:c");
     let left = managers(&ours, one);
-    assert!(left.applied != 0 && left.other.is_none() && !left.touched);
+    assert!(left.applied.is_some() && left.other.is_none() && !left.touched);
     let all = managers(&[edit.clone(), ours.clone(), scale, status.clone(), made.clone()].join(","), one);
     assert_eq!(all, Managers { applied: left.applied, touched: true, other: Some("hpa (scale)".into()) });
     assert_eq!(
         managers(&[edit, status].join(","), one),
-        Managers { applied: 0, touched: true, other: Some("kubectl-edit".into()) }
+        Managers { applied: None, touched: true, other: Some("kubectl-edit".into()) }
     );
     let before = edit_at("2025-12-31T00:00:00Z");
     assert!(!managers(&[before, ours.clone()].join(","), one).touched, "what was there before");

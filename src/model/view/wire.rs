@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::hash::Hasher;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
@@ -177,7 +178,7 @@ impl WireMetadata<'_> {
 
 impl WireManager<'_> {
     /// Of the fields the length is enough: who takes one makes the list shorter, and only this operator makes it longer.
-    fn hash(&self, uid: Uid) -> u32 {
+    fn hash(&self, uid: Uid) -> Option<NonZeroU32> {
         let mut hasher = fnv::FnvHasher::default();
         hasher.write(&uid.folded().to_le_bytes());
         hasher.write(self.time.as_bytes());
@@ -185,7 +186,7 @@ impl WireManager<'_> {
         let hash = hasher.finish();
         #[allow(clippy::cast_possible_truncation)] // both halves are in it
         let folded = (hash ^ hash >> 32) as u32;
-        folded
+        NonZeroU32::new(folded)
     }
 }
 

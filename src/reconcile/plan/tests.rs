@@ -1,6 +1,7 @@
 //! The table of decisions, a test a row.
 
 use serde_json::json;
+use std::num::NonZeroU64;
 
 use super::*;
 use crate::api::Phase;
@@ -13,7 +14,7 @@ fn only_what_was_never_worked_on_is_new() {
     let nothing = ObservedVersions::default();
     for (summary, versions, expected) in [
         (None, nothing, true),
-        (None, ObservedVersions { service: 60, ..nothing }, false),
+        (None, ObservedVersions { service: NonZeroU64::new(60), ..nothing }, false),
         (task.summary, nothing, false),
         (task.summary, STAMPS, false),
     ] {
@@ -34,10 +35,14 @@ fn a_look_is_spared_only_where_nothing_but_the_spec_has_changed() {
         (spec | Dirty::SERVICE, STAMPS, None),
         (spec | Dirty::STATUS, STAMPS, None),
         (Dirty::ROLLOUT, STAMPS, None),
-        (spec, ObservedVersions { deployment: 0, ..STAMPS }, None),
-        (spec, ObservedVersions { service: 0, ..STAMPS }, None),
+        (spec, ObservedVersions { deployment: None, ..STAMPS }, None),
+        (spec, ObservedVersions { service: None, ..STAMPS }, None),
     ] {
-        assert_eq!(known_from_watch(&Task { versions, ..task(dirty) }), expected, "{dirty:?} {versions:?}");
+        assert_eq!(
+            known_from_watch(&Task { versions, ..task(dirty) }).map(NonZeroU64::get),
+            expected,
+            "{dirty:?} {versions:?}"
+        );
     }
 }
 
@@ -237,7 +242,7 @@ fn a_wait_begins_anew_with_the_spec_and_with_the_children() {
 fn what_is_read_is_what_may_have_changed() {
     let well = Some(summary(Phase::Ready));
     for (what, dirty, summary, versions, expected) in [
-        ("a spec", Dirty::SPEC, well, STAMPS, Reads::Nothing(50)),
+        ("a spec", Dirty::SPEC, well, STAMPS, Reads::Nothing(NonZeroU64::new(50).expect("not 0"))),
         ("a rollout", Dirty::ROLLOUT, well, STAMPS, Reads::Deployment),
         ("a Service", Dirty::SERVICE, well, STAMPS, Reads::ServiceFirst),
         ("a Service and a spec", Dirty::SERVICE | Dirty::SPEC, well, STAMPS, Reads::Both),
@@ -250,8 +255,8 @@ fn what_is_read_is_what_may_have_changed() {
 
 #[test]
 fn what_a_refused_spec_put_off_is_due_whatever_comes_next() {
-    let refused = ObservedVersions { deployment_revision: 0, ..STAMPS };
-    let unmade = ObservedVersions { service: 0, ..STAMPS };
+    let refused = ObservedVersions { deployment_revision: None, ..STAMPS };
+    let unmade = ObservedVersions { service: None, ..STAMPS };
     for (dirty, versions, expected) in [
         (Dirty::SPEC, STAMPS, Dirty::SPEC),
         (Dirty::SPEC, refused, Dirty::SPEC | Dirty::SERVICE),

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
 use serde_json::{Value, json};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::*;
 
@@ -172,8 +173,12 @@ fn an_error_says_who_mends_it() {
     assert_eq!(refuse(&refused, true).message, "exceeded quota (403)");
 }
 
-const STAMPS: ObservedVersions =
-    ObservedVersions { deployment: 5, deployment_revision: 2, deployment_fields: 9, service: 6 };
+const STAMPS: ObservedVersions = ObservedVersions {
+    deployment: NonZeroU64::new(5),
+    deployment_revision: NonZeroU32::new(2),
+    deployment_fields: NonZeroU32::new(9),
+    service: NonZeroU64::new(6),
+};
 
 fn written(phase: Phase, abnormal: Abnormal, before: Option<&Summary>, now: u32) -> (InferenceServiceStatus, Summary) {
     let assessment = Assessment { phase, abnormal, reason: "Reason".into(), message: format!("{phase:?}") };

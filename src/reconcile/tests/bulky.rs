@@ -63,7 +63,7 @@ async fn a_spec_that_is_too_large_is_refused_with_its_size_and_the_limit() {
         "{:?}",
         outcome.action
     );
-    assert_eq!(outcome.versions.deployment_revision, 0, "the Deployment is not what this spec builds");
+    assert_eq!(outcome.versions.deployment_revision, None, "the Deployment is not what this spec builds");
     let asked = asked.take();
     let said = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
     assert!(said.contains("SpecTooLarge") && said.contains("20041 bytes") && said.contains("16384"), "{said}");

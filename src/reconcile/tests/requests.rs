@@ -1,5 +1,6 @@
 //! What is asked of the API server, and what each of its answers leads to.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde_json::json;
@@ -90,7 +91,10 @@ async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controll
     let outcome = reconcile(&context, new()).await.expect("done");
     assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), format!("POST {SERVICES}"), format!("PATCH {DEPLOYMENT}")]);
     assert!(matches!(outcome.action, Action::Recheck(Dirty::STATUS)) && outcome.written.is_none());
-    assert_eq!(outcome.versions, ObservedVersions { deployment: 51, service: 61, ..STAMPS });
+    assert_eq!(
+        outcome.versions,
+        ObservedVersions { deployment: NonZeroU64::new(51), service: NonZeroU64::new(61), ..STAMPS }
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +114,7 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
     let (touched, asked) = context([annotated]);
     let outcome = reconcile(&touched, said()).await.expect("done");
     assert_eq!(paths(&asked), [format!("GET {SERVICES}/demo")]);
-    assert!(!outcome.repaired && outcome.versions.service == 61 && outcome.written.is_none());
+    assert!(!outcome.repaired && outcome.versions.service == NonZeroU64::new(61) && outcome.written.is_none());
 
     let edited = whole_service(|it| {
         it["spec"]["ports"] = json!([{"port": 9}]);

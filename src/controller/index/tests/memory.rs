@@ -1,6 +1,7 @@
 //! What is left of InferenceServices that are gone.
 
 use super::*;
+use std::num::NonZeroU64;
 
 #[test]
 fn names_that_come_and_go_leave_nothing_behind() {
@@ -28,7 +29,8 @@ fn a_spec_that_was_acted_on_meanwhile_is_not_kept() {
     assert_eq!(index.specs(), 1);
     // It has read the spec after that one.
     let summary = index.get(slot).expect("a record").summary;
-    let landed = Outcome { summary, ..outcome(3, ObservedVersions { deployment: 51, ..STAMPS }, None) };
+    let landed =
+        Outcome { summary, ..outcome(3, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, None) };
     index.finish(slot, &TaskStart::from(&task), Ok(landed));
     assert_eq!((index.specs(), dirty(&index, slot)), (0, Dirty::empty()));
     // A spec that is older than its generation says would be brought about, and for ever.
