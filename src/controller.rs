@@ -23,7 +23,7 @@ use crate::api::Phase;
 use crate::error::Error;
 use crate::kubernetes::backoff::{Jitter, backoff};
 use crate::kubernetes::watch::Event;
-use crate::model::task::result_label;
+use crate::model::task::counted;
 use crate::model::view::{InferenceServiceView, Meta};
 use crate::model::{Action, ChildKind, Dirty, Outcome};
 use crate::reconcile::status::READY_COUNT_INTERVAL;
@@ -291,7 +291,7 @@ impl Controller {
     }
 
     fn finish(&mut self, (slot, start, took, result): (Slot, TaskStart, Duration, Result<Outcome, Error>)) {
-        self.metrics.reconciled(result_label(&result), took);
+        self.metrics.reconciled(counted(&result), took);
         if let Err(error) | Ok(Outcome { action: Action::Rejected(error), .. }) = &result {
             self.paused_until = self.paused_until.max(Instant::now() + error.retry_after());
         }

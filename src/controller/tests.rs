@@ -10,6 +10,7 @@ use crate::model::ObservedVersions;
 use crate::model::view::Meta;
 use crate::reconcile::event::Limit;
 use crate::settings::Settings;
+use crate::telemetry::metrics::ReconcileResult;
 use crate::testing::fake_api_server::{self, Reply};
 use crate::testing::fixtures::{
     CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, object, ready, status_of,
@@ -419,15 +420,15 @@ async fn each_reconcile_is_counted_by_its_outcome() {
         |action| Ok(Outcome { generation: 1, versions: STAMPS, summary: None, written: None, repaired: false, action });
     let taken = Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
     for (result, expected) in [
-        (outcome(Action::AwaitChange), "success"),
-        (outcome(Action::Recheck(Dirty::STATUS)), "requeue_after"),
-        (outcome(Action::Recheck(Dirty::COUNT)), "requeue_after"),
-        (outcome(Action::Recheck(Dirty::DUE)), "requeue_after"),
-        (outcome(Action::Rejected(Error::MissingField("model"))), "success"),
-        (outcome(Action::Rejected(taken)), "error"),
-        (Err(Error::Gone), "error"),
+        (outcome(Action::AwaitChange), ReconcileResult::Success),
+        (outcome(Action::Recheck(Dirty::STATUS)), ReconcileResult::RequeueAfter),
+        (outcome(Action::Recheck(Dirty::COUNT)), ReconcileResult::RequeueAfter),
+        (outcome(Action::Recheck(Dirty::DUE)), ReconcileResult::RequeueAfter),
+        (outcome(Action::Rejected(Error::MissingField("model"))), ReconcileResult::Success),
+        (outcome(Action::Rejected(taken)), ReconcileResult::Error),
+        (Err(Error::Gone), ReconcileResult::Error),
     ] {
-        assert_eq!(result_label(&result), expected, "{result:?}");
+        assert_eq!(counted(&result), expected, "{result:?}");
     }
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);

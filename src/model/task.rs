@@ -5,6 +5,7 @@ use crate::model::Dirty;
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::model::{ObservedVersions, Summary};
+use crate::telemetry::metrics::ReconcileResult;
 
 /// What the index knows about one InferenceService when work on it begins.
 #[derive(Clone, Debug)]
@@ -76,12 +77,14 @@ impl Outcome {
     }
 }
 
-/// The values of controller-runtime's label `result`.
-pub fn result_label(result: &Result<Outcome, Error>) -> &'static str {
+/// How it ended, for who counts.
+pub fn counted(result: &Result<Outcome, Error>) -> ReconcileResult {
     match result {
-        Ok(Outcome { action: Action::AwaitChange, .. }) => "success",
-        Ok(Outcome { action: Action::Recheck(_), .. }) => "requeue_after",
-        Ok(Outcome { action: Action::Rejected(error), .. }) if error.remedy() == Remedy::User => "success",
-        Ok(Outcome { action: Action::Rejected(_), .. }) | Err(_) => "error",
+        Ok(Outcome { action: Action::AwaitChange, .. }) => ReconcileResult::Success,
+        Ok(Outcome { action: Action::Recheck(_), .. }) => ReconcileResult::RequeueAfter,
+        Ok(Outcome { action: Action::Rejected(error), .. }) if error.remedy() == Remedy::User => {
+            ReconcileResult::Success
+        }
+        Ok(Outcome { action: Action::Rejected(_), .. }) | Err(_) => ReconcileResult::Error,
     }
 }

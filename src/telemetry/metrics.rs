@@ -14,7 +14,29 @@ use crate::telemetry::process;
 const BUCKETS: [u64; 24] =
     [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 30_000];
 
-const RESULTS: [&str; 4] = ["success", "requeue_after", "requeue", "error"];
+/// How a reconcile ended, in the words of controller-runtime's label `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReconcileResult {
+    Success,
+    RequeueAfter,
+    /// Never here; dashboards expect that it is told.
+    Requeue,
+    Error,
+}
+
+impl ReconcileResult {
+    const ALL: [ReconcileResult; 4] =
+        [ReconcileResult::Success, ReconcileResult::RequeueAfter, ReconcileResult::Requeue, ReconcileResult::Error];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            ReconcileResult::Success => "success",
+            ReconcileResult::RequeueAfter => "requeue_after",
+            ReconcileResult::Requeue => "requeue",
+            ReconcileResult::Error => "error",
+        }
+    }
+}
 
 const METHODS: [&str; 3] = ["GET", "PATCH", "POST"];
 
@@ -38,7 +60,7 @@ const HEALTHY: Duration = Duration::from_secs(300);
 
 pub struct Metrics {
     started: Instant,
-    results: [AtomicU64; RESULTS.len()],
+    results: [AtomicU64; ReconcileResult::ALL.len()],
     buckets: [AtomicU64; BUCKETS.len()],
     time_microseconds: AtomicU64,
     requests: [[AtomicU64; CODES.len() + 2]; METHODS.len()],
@@ -69,11 +91,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// One reconcile ended. `result`: one of RESULTS.
-    pub fn reconciled(&self, result: &str, took: Duration) {
-        if let Some(position) = RESULTS.iter().position(|known| *known == result) {
-            self.results[position].fetch_add(1, Relaxed);
-        }
+    /// One reconcile ended.
+    pub fn reconciled(&self, result: ReconcileResult, took: Duration) {
+        self.results[result as usize].fetch_add(1, Relaxed);
         let bucket = BUCKETS.iter().position(|&bound| took <= Duration::from_millis(bound));
         if let Some(bucket) = bucket {
             self.buckets[bucket].fetch_add(1, Relaxed);
@@ -137,7 +157,7 @@ impl Metrics {
         let out = &mut text;
         process::write(out);
         family(out, "controller_runtime_reconcile_total", "counter", "Reconciles by result.");
-        for (result, count) in RESULTS.iter().zip(&self.results) {
+        for (result, count) in ReconcileResult::ALL.map(ReconcileResult::as_str).iter().zip(&self.results) {
             line(
                 out,
                 format_args!(
@@ -231,8 +251,8 @@ mod tests {
     #[test]
     fn what_is_counted_is_told() {
         let metrics = Metrics::default();
-        metrics.reconciled("success", Duration::from_millis(3));
-        metrics.reconciled("error", Duration::from_secs(40));
+        metrics.reconciled(ReconcileResult::Success, Duration::from_millis(3));
+        metrics.reconciled(ReconcileResult::Error, Duration::from_secs(40));
         metrics.requested(&Method::GET, Some(StatusCode::OK));
         metrics.requested(&Method::GET, Some(StatusCode::IM_A_TEAPOT));
         metrics.requested(&Method::PATCH, None);
