@@ -1,7 +1,7 @@
 //! One request, by the operator, a user or a stranger, as both API servers can be asked it. Drawn from the seed.
 
-use crate::chance::Chance;
-use crate::store::{Kind, Propagation};
+use simulation::api_server::{Kind, Propagation};
+use simulation::chance::Chance;
 
 #[derive(Clone, Debug)]
 pub enum Deed {

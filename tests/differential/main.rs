@@ -4,68 +4,6 @@
 
 #![allow(clippy::expect_used)]
 
-// The simulation uses all of each of them.
-#[path = "../simulation/chance.rs"]
-#[allow(dead_code)]
-mod chance;
-#[path = "../simulation/clock.rs"]
-#[allow(dead_code)]
-mod clock;
-#[path = "../simulation/cluster.rs"]
-#[allow(dead_code)]
-mod cluster;
-#[path = "../simulation/excuses.rs"]
-#[allow(dead_code)]
-mod excuses;
-#[path = "../simulation/faults.rs"]
-#[allow(dead_code)]
-mod faults;
-#[path = "../simulation/guard.rs"]
-#[allow(dead_code)]
-mod guard;
-#[path = "../simulation/judge.rs"]
-#[allow(dead_code)]
-mod judge;
-#[path = "../simulation/kstatus.rs"]
-#[allow(dead_code)]
-mod kstatus;
-#[path = "../simulation/lasting.rs"]
-#[allow(dead_code)]
-mod lasting;
-#[path = "../simulation/listing.rs"]
-#[allow(dead_code)]
-mod listing;
-#[path = "../simulation/moments.rs"]
-#[allow(dead_code)]
-mod moments;
-#[path = "../simulation/oracle.rs"]
-#[allow(dead_code)]
-mod oracle;
-#[path = "../simulation/pods.rs"]
-#[allow(dead_code)]
-mod pods;
-#[path = "../simulation/question.rs"]
-#[allow(dead_code)]
-mod question;
-#[path = "../simulation/rollout.rs"]
-#[allow(dead_code)]
-mod rollout;
-#[path = "../simulation/server.rs"]
-#[allow(dead_code)]
-mod server;
-#[path = "../simulation/setup.rs"]
-#[allow(dead_code)]
-mod setup;
-#[path = "../simulation/store.rs"]
-#[allow(dead_code)]
-mod store;
-#[path = "../simulation/violation.rs"]
-#[allow(dead_code)]
-mod violation;
-#[path = "../simulation/watching.rs"]
-#[allow(dead_code)]
-mod watching;
-
 mod answer;
 mod deed;
 mod reading;
@@ -74,9 +12,10 @@ mod rollouts;
 mod side;
 
 use answer::Told;
-use chance::Chance;
 use deed::Deed;
 use side::{Real, Side, Simulated};
+
+use simulation::chance::Chance;
 
 const SEEDS: u64 = 40;
 const DEEDS: usize = 50;

@@ -11,9 +11,9 @@ use inference_operator::kubernetes::resource::Resource as _;
 use inference_operator::model::view::{DeploymentView, InferenceServiceView, PartialDeployment, PartialService};
 use kube::Client;
 use serde_json::{Value, json};
+use simulation::api_server::Kind;
 
 use crate::answer::{Answer, Told};
-use crate::store::Kind;
 
 /// What is asked for is there already; this only keeps a test that is wrong from hanging.
 const PATIENCE: Duration = Duration::from_secs(60);

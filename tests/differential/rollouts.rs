@@ -14,11 +14,10 @@ use inference_operator::reconcile::validate::Valid;
 use inference_operator::settings::Settings;
 use kube::Client;
 use serde_json::{Value, json};
+use simulation::chance::Chance;
+use simulation::cluster::pods::Nodes;
+use simulation::cluster::rollout::{Rollout, condition, number};
 use tokio::time::Instant;
-
-use crate::chance::Chance;
-use crate::pods::Nodes;
-use crate::rollout::{Rollout, condition, number};
 
 /// How long a status stays as it is before it counts as at rest; and how long to wait for that.
 const REST: Duration = Duration::from_secs(5);

@@ -11,14 +11,15 @@ use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
 use kube::Client;
 use serde_json::{Value, json};
+use simulation::api_server::faults::Faults;
+use simulation::api_server::server;
+use simulation::api_server::{Key, Kind, Propagation, Refusal, is_deleting};
+use simulation::chance::Chance;
+use simulation::cluster::{Cluster, Shared};
 
 use crate::answer::{Answer, Told};
-use crate::cluster::{Cluster, Shared};
 use crate::deed::{Deed, From, Name, Precondition};
-use crate::faults::Faults;
 use crate::reading::{self, Last, Selection};
-use crate::store::{Key, Kind, Propagation, Refusal, is_deleting};
-use crate::{chance, server};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const MANAGER: &str = "fieldManager=inference-operator";
@@ -342,7 +343,7 @@ pub struct Simulated {
 
 impl Simulated {
     pub fn new(namespace: &str, streams_lists: bool) -> Simulated {
-        let cluster = Cluster::new(Faults { streams_lists, ..Faults::none(chance::Chance::new(0)) });
+        let cluster = Cluster::new(Faults { streams_lists, ..Faults::none(Chance::new(0)) });
         // Else "1" could be right.
         cluster.with(|inner| {
             inner.store.version = 1_000;

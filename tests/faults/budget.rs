@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use simulation::api_server::Kind;
+
 use crate::log::{Asked, Entry};
-use crate::store::Kind;
 
 /// For each deed, as the project promises it for a creation; and an excuse may have the status say what went wrong, and
 /// then that it is well again.
@@ -90,8 +91,8 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::Fate;
-    use crate::store::Key;
+    use simulation::api_server::Key;
+    use simulation::api_server::faults::Fate;
 
     /// As it was seen: a Service made while its list was late on its way was looked at once more.
     #[test]

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
+use simulation::api_server::Kind;
+use simulation::chance::Chance;
 
 use crate::budget;
-use crate::chance::Chance;
 use crate::deeds::{self, Deed, TAKEN};
 use crate::seed;
 use crate::side::Side;
 use crate::snapshot::Snapshot;
-use crate::store::Kind;
 use crate::support::Fixture;
 
 const COUNT: u64 = 60;

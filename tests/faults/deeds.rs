@@ -8,10 +8,10 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use simulation::api_server::Kind;
+use simulation::chance::Chance;
 
 use crate::budget::Deeds;
-use crate::chance::Chance;
-use crate::store::Kind;
 
 pub enum Deed {
     Make(String, Value),

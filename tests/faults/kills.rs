@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use simulation::chance::Chance;
+
 use crate::budget::{self, Deeds};
-use crate::chance::Chance;
 use crate::seed;
 use crate::side::Side;
 use crate::snapshot;

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
+use simulation::api_server::faults::LineFate;
 use tower::BoxError;
 
-use crate::faults::LineFate;
 use crate::log::Entry;
 use crate::proxy::{Body, State, lock};
 

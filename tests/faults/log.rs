@@ -1,8 +1,8 @@
 //! What the operator has asked for through the proxy, and what became of it. Written by the proxy, read by the budget;
 //! pure.
 
-use crate::faults::Fate;
-use crate::store::{Key, Kind};
+use simulation::api_server::faults::Fate;
+use simulation::api_server::{Key, Kind};
 
 pub enum Entry {
     /// The operator was started.

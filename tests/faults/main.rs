@@ -3,23 +3,6 @@
 
 #![allow(clippy::expect_used)]
 
-#[path = "../simulation/chance.rs"]
-mod chance;
-#[path = "../simulation/clock.rs"]
-#[allow(dead_code)] // the simulation uses all of them
-mod clock;
-#[path = "../simulation/faults.rs"]
-#[allow(dead_code)]
-mod faults;
-#[path = "../simulation/lasting.rs"]
-#[allow(dead_code)]
-mod lasting;
-#[path = "../simulation/question.rs"]
-#[allow(dead_code)]
-mod question;
-#[path = "../simulation/store.rs"]
-#[allow(dead_code)]
-mod store;
 #[path = "../cluster/support/mod.rs"]
 #[allow(dead_code, unused_imports)] // the cluster tests use all of them
 mod support;

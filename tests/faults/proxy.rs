@@ -21,17 +21,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
+use simulation::api_server::faults::{Fate, Faults};
+use simulation::api_server::request;
+use simulation::chance::Chance;
 use tokio::sync::oneshot;
 use tower::BoxError;
 
 use crate::certificates::Authority;
-use crate::chance::Chance;
-use crate::faults::{Fate, Faults};
 use crate::lines::{self, FASTER};
 use crate::listener::{Listener, Stream};
 use crate::log::{Asked, Entry};
 use crate::past::Past;
-use crate::question;
 use crate::support::shell::variable;
 
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -256,7 +256,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 }
 
 fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
-    let key = question::parse(parts, body).ok().and_then(|question| question.about().cloned());
+    let key = request::parse(parts, body).ok().and_then(|question| question.about().cloned());
     let line = format!("{} {}", parts.method, parts.uri);
     Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
 }

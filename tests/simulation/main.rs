@@ -4,33 +4,9 @@
 
 #![allow(clippy::expect_used)]
 
-mod budget;
-mod chance;
-mod clock;
-mod cluster;
-mod controllers;
-mod excuses;
-mod faults;
-mod guard;
-mod judge;
-mod kstatus;
-mod lasting;
-mod listing;
-mod memory;
-mod moments;
-mod obstacles;
-mod oracle;
-mod pods;
-mod question;
 mod record;
-mod rollout;
-mod server;
-mod setup;
-mod store;
 mod totals;
 mod users;
-mod violation;
-mod watching;
 mod world;
 
 use std::collections::BTreeMap;

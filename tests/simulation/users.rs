@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use inference_operator::reconcile::deployment::SELECTOR_LABEL;
 use serde_json::{Value, json};
+use simulation::api_server::faults::Poison;
+use simulation::api_server::outage::Lasting;
+use simulation::api_server::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
+use simulation::chance::Chance;
+use simulation::cluster::controllers::{drop_finalizers, lose_a_pod, remove};
+use simulation::cluster::{Deed, Inner, Shared};
+use simulation::oracle::budget::NOISE;
+use simulation::oracle::moments;
+use simulation::oracle::ownership::is_adoptable;
 use tokio::time::Instant;
-
-use crate::chance::Chance;
-use crate::cluster::{Deed, Inner, Shared};
-use crate::controllers::{drop_finalizers, lose_a_pod, remove};
-use crate::faults::Poison;
-use crate::guard::is_adoptable;
-use crate::lasting::Lasting;
-use crate::moments;
-use crate::store::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const NAMESPACES: [&str; 2] = ["blue", "green"];
@@ -22,8 +22,6 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 /// The labels that the operator sets.
 const LABELS: [&str; 5] =
     ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", MANAGED_BY, SELECTOR_LABEL];
-/// Done to a child, and nothing that the operator has to answer with a write.
-pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
 const FINALIZER: &str = "example.com/hold";
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 const LONGEST_CALM: Duration = Duration::from_secs(20 * 60);

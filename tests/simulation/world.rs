@@ -9,18 +9,21 @@ use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
 use inference_operator::reconcile::event::Limit;
 use inference_operator::telemetry::metrics::Metrics;
+use simulation::api_server::faults::Faults;
+use simulation::api_server::server;
+use simulation::chance::Chance;
+use simulation::clock;
+use simulation::cluster::{Cluster, Inner, Shared, controllers, pods};
+use simulation::operator::{CONFIG_HASH, SETTINGS};
+use simulation::oracle::violation::{Name, Violation, is_tolerated};
+use simulation::oracle::{budget, end_state, memory, moments, obstacles};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::chance::Chance;
-use crate::cluster::{Cluster, Inner, Shared};
-use crate::faults::Faults;
-use crate::setup::{CONFIG_HASH, SETTINGS};
 use crate::totals::Totals;
 use crate::users::Hazards;
-use crate::violation::{Name, Violation, is_tolerated};
-use crate::{budget, clock, controllers, memory, moments, obstacles, oracle, pods, record, server, users};
+use crate::{record, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
@@ -208,7 +211,7 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let inner = cluster.lock();
         if looked_at.replace(inner.store.version) != Some(inner.store.version) {
-            complaints = oracle::complaints(&inner.store);
+            complaints = end_state::complaints(&inner.store);
         }
         drop(inner);
         if complaints.is_empty() || Instant::now() >= deadline {

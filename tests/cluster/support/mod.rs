@@ -2,8 +2,6 @@
 
 pub mod audit;
 pub mod fixture;
-#[path = "../../simulation/kstatus.rs"]
-pub mod kstatus;
 pub mod obstacle;
 pub mod operator;
 pub mod recorder;

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::BoxError;
 
+use super::faults::{Faults, LineFate};
+use super::list::{is_in, is_managed, shown};
+use super::request::{Selection, WatchQuestion};
+use super::server::{Answer, streamed};
+use super::{Change, Refusal, refusal};
 use crate::cluster::{Inner, Shared};
-use crate::faults::{Faults, LineFate};
-use crate::listing::{is_in, is_managed, shown};
-use crate::moments;
-use crate::question::{Selection, WatchQuestion};
-use crate::server::{Answer, streamed};
-use crate::store::{Change, Refusal, refusal};
+use crate::oracle::moments;
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// The annotation of the bookmark after the last object of a streaming list.

@@ -17,12 +17,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::BoxError;
 
+use super::faults::{Fate, Faults, Kill};
+use super::request::{Question, parse};
+use super::{Kind, Refusal, refusal};
+use super::{list, watch};
 use crate::cluster::{Inner, Request, Shared};
-use crate::faults::{Fate, Faults, Kill};
-use crate::question::{Question, parse};
-use crate::store::{Kind, Refusal, refusal};
-use crate::violation::Name;
-use crate::{guard, listing, moments, watching};
+use crate::oracle::violation::Name;
+use crate::oracle::{moments, ownership};
 
 /// So slowly is served what asks at full speed: the simulated time goes on by it.
 const STORM_PACE: Duration = Duration::from_secs(10);
@@ -80,7 +81,7 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
         _ => {}
     }
     let listed = match &question {
-        Ok(Question::List(list)) if matches!(fate, Fate::Served | Fate::Late(_)) => Some(list.selection.kind),
+        Ok(Question::List(asked)) if matches!(fate, Fate::Served | Fate::Late(_)) => Some(asked.selection.kind),
         _ => None,
     };
     let answered = match question {
@@ -88,11 +89,10 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
             cluster.lock().complain(Name::UnknownRequest, problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
-        Ok(Question::Watch(watch)) => {
-            let question = Question::Watch(watch);
+        Ok(question @ Question::Watch(_)) => {
             let refused = cluster.lock().faults.lasting.and_then(|lasting| lasting.refuses(&question));
             match (refused, question) {
-                (None, Question::Watch(watch)) => watching::open(&cluster, watch),
+                (None, Question::Watch(asked)) => watch::open(&cluster, asked),
                 (no, _) => {
                     moments::watch_is_refused(&mut cluster.lock());
                     Err(no.unwrap_or_else(|| refusal(500, "InternalError", "no watch")))
@@ -128,7 +128,7 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
     let Some(key) = about else { return result.map(|object| (code, object)) };
     let wrote = inner.store.version != version;
     if wrote && let Some(change) = inner.store.history.last() {
-        if let Some(complaint) = guard::complaint(&inner.store, change) {
+        if let Some(complaint) = ownership::complaint(&inner.store, change) {
             inner.complain(Name::ForeignWrite, complaint);
         }
         if let Some(built) = built {
@@ -144,10 +144,10 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
 fn act(inner: &mut Inner, question: Question) -> Result<Value, Refusal> {
     match question {
         Question::Watch(_) => Err(refusal(500, "InternalError", "a watch is no answer")),
-        Question::List(list) => {
+        Question::List(asked) => {
             // After a list a watch goes on from somewhere else.
-            inner.faults.poisoned.remove(&list.selection.kind);
-            listing::page(&inner.store, &list)
+            inner.faults.poisoned.remove(&asked.selection.kind);
+            list::page(&inner.store, &asked)
         }
         Question::Event { namespace, event } => inner.store.refuse_by_namespace(&namespace).map(|()| event),
         Question::Get(key) => {

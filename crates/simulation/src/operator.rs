@@ -9,7 +9,7 @@ use inference_operator::reconcile::{config_hash, deployment, service};
 use inference_operator::settings::{ModelServer, Settings};
 use serde_json::Value;
 
-use crate::store::{Key, Kind};
+use crate::api_server::{Key, Kind};
 
 /// A model may take so long to load. Short, so that a run outlives it.
 pub const LOAD: Duration = Duration::from_secs(300);
@@ -32,6 +32,3 @@ pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> 
         _ => deployment::build(&valid, &SETTINGS.server),
     })
 }
-
-/// Write down what kstatus is asked about? See scripts/kstatus.sh.
-pub static RECORDS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KSTATUS_RECORD").is_some());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use crate::store::Key;
+use crate::api_server::Key;
 
 #[derive(Default)]
 pub struct Excuses {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::pods::ReplicaSet;
+use super::rollout::Rollout;
+use super::{Inner, Shared};
+use crate::api_server::{Key, Kind, Propagation, Store, controller_uid, finalizers, is_deleting};
 use crate::chance::Chance;
 use crate::clock;
-use crate::cluster::{Inner, Shared};
-use crate::pods::ReplicaSet;
-use crate::rollout::Rollout;
-use crate::store::{Key, Kind, Propagation, Store, controller_uid, finalizers, is_deleting};
 
 const QUICK_STEP: Duration = Duration::from_millis(50);
 const SLOWEST_STEP: Duration = Duration::from_secs(3);

@@ -1,6 +1,10 @@
 //! What all parts of one simulated cluster share: the datastore, the faults, and what the operator asked
 //! for. Everything runs on one thread; the lock is never held across an await.
 
+pub mod controllers;
+pub mod pods;
+pub mod rollout;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::api_server::faults::Faults;
+use crate::api_server::{Key, Store};
 use crate::clock;
-use crate::excuses::Excuses;
-use crate::faults::Faults;
-use crate::moments::Moments;
-use crate::pods::Nodes;
-use crate::rollout::Rollout;
-use crate::store::{Key, Store};
-use crate::violation::{Name, Violation};
+use crate::cluster::pods::Nodes;
+use crate::cluster::rollout::Rollout;
+use crate::oracle::disturbances::Excuses;
+use crate::oracle::moments::Moments;
+use crate::oracle::violation::{Name, Violation};
 
 pub type Shared = Arc<Cluster>;
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::guard::is_adoptable;
-use crate::oracle::missing;
-use crate::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
-use crate::setup::{LOAD, desired};
-use crate::store::{Key, Kind, Store, controller_uid};
-use crate::violation::Name;
+use super::end_state::missing;
+use super::ownership::is_adoptable;
+use super::violation::Name;
+use crate::api_server::{Key, Kind, Store, controller_uid};
+use crate::cluster::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
+use crate::operator::{LOAD, desired};
 
 /// What somebody else took away again may still be spoken of for so long.
 const VIEW: Duration = Duration::from_secs(120);

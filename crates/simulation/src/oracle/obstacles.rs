@@ -6,15 +6,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::end_state::missing;
+use super::moments::{Moments, complain, hears_since};
+use super::ownership::is_adoptable;
+use super::status::{REFUSALS, has_all, is_foreign, reason, spec_of};
+use super::violation::Name;
+use crate::api_server::{Key, Kind, Store, is_deleting};
 use crate::cluster::Inner;
-use crate::guard::is_adoptable;
-use crate::judge::{REFUSALS, has_all, is_foreign, reason, spec_of};
-use crate::moments::{Moments, complain, hears_since};
-use crate::oracle::missing;
-use crate::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
-use crate::setup::{LOAD, desired};
-use crate::store::{Key, Kind, Store, is_deleting};
-use crate::violation::Name;
+use crate::cluster::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
+use crate::operator::{LOAD, desired};
 
 pub const PACE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);

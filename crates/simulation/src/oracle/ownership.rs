@@ -6,7 +6,7 @@ use std::time::Duration;
 use inference_operator::reconcile::deployment::{MANAGED_BY, SELECTOR_LABEL};
 use serde_json::{Value, json};
 
-use crate::store::{Change, Key, Kind, Store, controller_uid, controllers, is_deleting};
+use crate::api_server::{Change, Key, Kind, Store, controller_uid, controllers, is_deleting};
 
 const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The longest that a request is late.

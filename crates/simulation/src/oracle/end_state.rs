@@ -7,10 +7,10 @@ use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
 use serde_json::Value;
 
-use crate::guard::is_adoptable;
-use crate::setup::SETTINGS;
-use crate::store::{Key, Kind, Store, controller_uid, is_deleting};
-use crate::violation::Name;
+use super::ownership::is_adoptable;
+use super::violation::Name;
+use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting};
+use crate::operator::SETTINGS;
 
 /// What is not as it must be; empty: all is well.
 pub fn complaints(store: &Store) -> Vec<(Name, Key, String)> {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use crate::question::{ListQuestion, Selection};
-use crate::store::{Key, Refusal, Store, refusal};
+use super::request::{ListQuestion, Selection};
+use super::{Key, Refusal, Store, refusal};
 
 /// Items in a page, whatever the client asks for: servers may send fewer.
 const PAGE: usize = 2;

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::api_server::Kind;
 use crate::cluster::{Deed, Inner, Request};
-use crate::store::Kind;
-use crate::users::NOISE;
 
+/// Done to a child, and nothing that the operator has to answer with a write.
+pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
 /// Each child is written once for what happened, and the status follows the replicas as they come.
 const CHILD_WRITES: u64 = 1;
 const STATUS_WRITES: u64 = 4;

@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::kstatus::{self, Verdict, verdict};
+use super::status;
+use super::violation::Name;
+use crate::api_server::request::Question;
+use crate::api_server::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
 use crate::cluster::Inner;
-use crate::judge;
-use crate::kstatus::{Verdict, verdict};
-use crate::question::Question;
-use crate::rollout::number;
-use crate::setup::desired;
-use crate::store::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
-use crate::violation::Name;
+use crate::cluster::rollout::number;
+use crate::operator::desired;
 
 /// client-go's limits for the Events of one object: so many at once, and then one in five minutes.
 const EVENT_BURST: f64 = 25.0;
@@ -124,7 +124,7 @@ pub fn arrives(inner: &mut Inner, question: &Question) {
     match question {
         Question::Status { key, uid, status, .. } => {
             let refused = inner.moments.was_refused || inner.faults.count > 0;
-            let judged = judge::complaint(&inner.store, key, uid, status, refused);
+            let judged = status::complaint(&inner.store, key, uid, status, refused);
             let about = uid.as_str().unwrap_or_default().to_owned();
             let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
             if is_early {
@@ -226,7 +226,7 @@ pub fn look(inner: &mut Inner) {
     let mut early = Vec::new();
     for (_, object) in inner.store.of_kind(Kind::InferenceService) {
         let verdict = verdict(object);
-        if *crate::setup::RECORDS {
+        if *kstatus::RECORDS {
             inner.moments.seen.insert(format!("{verdict:?} {object}"));
         }
         if verdict == Verdict::Current && object["status"]["phase"] != "Ready" {

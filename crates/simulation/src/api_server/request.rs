@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, request::Parts};
 use serde_json::Value;
 
-use crate::store::{Key, Kind};
+use super::{Key, Kind};
 
 pub enum Question {
     Watch(WatchQuestion),

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Kind;
+use super::outage::Lasting;
 use crate::chance::Chance;
-use crate::lasting::Lasting;
-use crate::store::Kind;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What is refused for minutes, always alike: a webhook that is down, a right that is missing, a backend that is away.
 //! Asked by the server for each request; pure.
 
-use crate::question::Question;
-use crate::store::{Kind, Refusal, refusal};
+use super::request::Question;
+use super::{Kind, Refusal, refusal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasting {

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::pods::ReplicaSet;
 use crate::clock;
-use crate::pods::ReplicaSet;
 
 pub const COMPLETE: &str = "NewReplicaSetAvailable";
 pub const TIMED_OUT: &str = "ProgressDeadlineExceeded";

@@ -1,8 +1,13 @@
 //! What kstatus, the library that Flux and Helm wait with, says of an InferenceService: its generic rules
 //! (sigs.k8s.io/cli-utils, pkg/kstatus/status: checkGenericProperties, checkReadyCondition), held against the library
-//! itself by scripts/kstatus.sh. Called by the moments; pure.
+//! itself by scripts/kstatus.sh. Called by the moments.
+
+use std::sync::LazyLock;
 
 use serde_json::Value;
+
+/// Write down what kstatus is asked about? See scripts/kstatus.sh.
+pub static RECORDS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KSTATUS_RECORD").is_some());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -4,7 +4,7 @@
 use inference_operator::api::Phase;
 use inference_operator::controller::Memory;
 
-use crate::store::{Kind, Store};
+use crate::api_server::{Kind, Store};
 
 /// None: it does.
 pub fn complaint(store: &Store, memory: &Memory) -> Option<String> {

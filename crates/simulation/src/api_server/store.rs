@@ -9,6 +9,9 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::apply::{conflict, overlay, remove_what_is_gone};
+use super::object::{Key, Kind, Propagation, controllers, finalizers, is_deleting};
+use super::refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
 use crate::chance::Chance;
 use crate::clock;
 
@@ -26,47 +29,6 @@ static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
     status
 });
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    InferenceService,
-    Deployment,
-    Service,
-}
-
-impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::InferenceService, Kind::Deployment, Kind::Service];
-    pub const CHILDREN: [Kind; 2] = [Kind::Deployment, Kind::Service];
-
-    pub fn type_meta(self) -> (&'static str, &'static str) {
-        match self {
-            Kind::InferenceService => ("ai.example.com/v1", "InferenceService"),
-            Kind::Deployment => ("apps/v1", "Deployment"),
-            Kind::Service => ("v1", "Service"),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    pub kind: Kind,
-    pub namespace: String,
-    pub name: String,
-}
-
-impl Key {
-    pub fn new(kind: Kind, namespace: &str, name: &str) -> Key {
-        Key { kind, namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-}
-
-/// What becomes of those that an object owns when it is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    Background,
-    Foreground,
-    Orphan,
-}
-
 /// One write.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -76,23 +38,6 @@ pub struct Change {
     pub before: Option<Value>,
     pub after: Option<Value>,
 }
-
-/// Why the API server does not do what it was asked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Refusal {
-    pub code: u16,
-    pub reason: &'static str,
-    pub message: String,
-    /// The reason of the one in details.causes.
-    pub cause: Option<&'static str>,
-}
-
-pub fn refusal(code: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { code, reason, message: message.into(), cause: None }
-}
-
-/// In details.causes of a refusal to make anything in a namespace that goes away.
-pub const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
 #[derive(Default)]
 pub struct Store {
@@ -362,93 +307,6 @@ fn raise_generation(object: &mut Value) {
     object["metadata"]["generation"] = json!(generation + 1);
 }
 
-pub fn is_deleting(object: &Value) -> bool {
-    !object["metadata"]["deletionTimestamp"].is_null()
-}
-
-pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
-    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
-}
-
-pub fn controller_uid(object: &Value) -> Option<&str> {
-    let owners = object["metadata"]["ownerReferences"].as_array()?;
-    owners.iter().find(|owner| owner["controller"] == json!(true))?["uid"].as_str()
-}
-
-pub fn controllers(object: &Value) -> usize {
-    let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
-    owners.iter().filter(|owner| owner["controller"] == json!(true)).count()
-}
-
 fn take(object: &mut Value, field: &str) -> Option<Value> {
     object["metadata"].as_object_mut()?.remove(field)
-}
-
-/// The first path at which somebody else has another value than what is to be applied: neither that of `desired`
-/// nor what was applied `last`.
-fn conflict(found: &Value, desired: &Value, last: &Value, path: &str) -> Option<String> {
-    match (found, desired) {
-        (Value::Null, _) => None,
-        (Value::Object(found), Value::Object(desired)) if !path.ends_with(".selector") => {
-            desired.iter().find_map(|(name, desired)| {
-                let found = found.get(name).unwrap_or(&Value::Null);
-                conflict(found, desired, last.get(name).unwrap_or(&Value::Null), &format!("{path}.{name}"))
-            })
-        }
-        (Value::Array(_), Value::Array(_)) if key_of(path).is_some() => None,
-        _ => (found != desired && found != last).then(|| path.to_owned()),
-    }
-}
-
-/// Lists whose elements are told apart by this field, and merged; others are replaced as a whole.
-fn key_of(path: &str) -> Option<&'static str> {
-    match path.rsplit('.').next()? {
-        "containers" => Some("name"),
-        "ports" if path.contains("containers") => Some("containerPort"),
-        "ports" => Some("port"),
-        "ownerReferences" => Some("uid"),
-        _ => None,
-    }
-}
-
-fn overlay(target: &mut Value, source: &Value, path: &str) {
-    match (target, source) {
-        (Value::Object(target), Value::Object(source)) if !path.ends_with(".selector") => {
-            for (name, value) in source {
-                overlay(target.entry(name.clone()).or_insert(Value::Null), value, &format!("{path}.{name}"));
-            }
-        }
-        (Value::Array(target), Value::Array(source)) if key_of(path).is_some() => {
-            let key = key_of(path).unwrap_or_default();
-            for element in source {
-                match target.iter_mut().find(|found| found[key] == element[key]) {
-                    Some(found) => overlay(found, element, path),
-                    None => target.push(element.clone()),
-                }
-            }
-        }
-        (target, source) => *target = source.clone(),
-    }
-}
-
-fn remove_what_is_gone(target: &mut Value, last: &Value, desired: &Value, path: &str) {
-    match (target, last) {
-        (Value::Object(target), Value::Object(last)) => {
-            for (name, value) in last {
-                let path = format!("{path}.{name}");
-                match (desired.get(name), target.get_mut(name)) {
-                    (None, _) => drop(target.remove(name)),
-                    (Some(desired), Some(target)) => remove_what_is_gone(target, value, desired, &path),
-                    _ => {}
-                }
-            }
-        }
-        (Value::Array(target), Value::Array(last)) => {
-            let Some(key) = key_of(path) else { return };
-            let is_in = |list: &[Value], one: &Value| list.iter().any(|other| other[key] == one[key]);
-            let desired = desired.as_array().map(Vec::as_slice).unwrap_or_default();
-            target.retain(|one| !is_in(last, one) || is_in(desired, one));
-        }
-        _ => {}
-    }
 }
