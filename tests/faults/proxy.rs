@@ -256,7 +256,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 }
 
 fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
-    let key = request::parse(parts, body).ok().and_then(|question| question.about().cloned());
+    let key = request::parse(parts, body).ok().and_then(|request| request.about().cloned());
     let line = format!("{} {}", parts.method, parts.uri);
     Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use inference_operator::reconcile::deployment::SELECTOR_LABEL;
 use serde_json::{Value, json};
 use simulation::api_server::faults::Poison;
-use simulation::api_server::outage::Lasting;
+use simulation::api_server::outage::Outage;
 use simulation::api_server::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
 use simulation::chance::Chance;
 use simulation::cluster::controllers::{drop_finalizers, lose_a_pod, remove};
@@ -98,7 +98,7 @@ pub fn strangers_leave(inner: &mut Inner) {
         }
     }
     inner.nodes.heal();
-    inner.faults.lasting = None;
+    inner.faults.outage = None;
     inner.moments.refused.clear();
     // What was refused until now is tried again in its time.
     inner.excuses.add(None);
@@ -278,8 +278,8 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
             moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
         }
         2 | 3 if hazards.refusals => {
-            inner.faults.lasting = match inner.faults.lasting {
-                None => chance.pick(&Lasting::ALL).copied(),
+            inner.faults.outage = match inner.faults.outage {
+                None => chance.pick(&Outage::ALL).copied(),
                 Some(_) => None,
             };
             inner.moments.refused.clear();

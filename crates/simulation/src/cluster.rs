@@ -35,7 +35,7 @@ pub struct Inner {
     /// Requests of any kind that the operator has had an answer to.
     pub answered: u64,
     /// What the operator asked for, watches and lists apart.
-    pub log: Vec<Request>,
+    pub log: Vec<RequestRecord>,
     /// What users and strangers did, where that changed anything.
     pub deeds: Vec<Deed>,
     pub excuses: Excuses,
@@ -63,7 +63,7 @@ impl fmt::Display for Deed {
 }
 
 /// One request of the operator that reached the API server.
-pub struct Request {
+pub struct RequestRecord {
     pub at: Instant,
     pub verb: &'static str,
     pub key: Key,
@@ -72,9 +72,9 @@ pub struct Request {
     pub wrote: bool,
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for RequestRecord {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { verb, key, code, wrote, .. } = self;
+        let RequestRecord { verb, key, code, wrote, .. } = self;
         let wrote = if *wrote { ", written" } else { "" };
         write!(out, "{verb} {:?} {}/{}: {code}{wrote}", key.kind, key.namespace, key.name)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Kind;
-use super::outage::Lasting;
+use super::outage::Outage;
 use crate::chance::Chance;
 
 /// What becomes of a request.
@@ -66,7 +66,7 @@ pub struct Faults {
     /// True: a streaming list begins well and then fails, inside the stream.
     pub breaks_streams: bool,
     /// What is refused for the time being.
-    pub lasting: Option<Lasting>,
+    pub outage: Option<Outage>,
     /// A watch of this kind from here on is refused, until a list is asked for: as an error, or inside the stream.
     pub poisoned: BTreeMap<Kind, Poison>,
     /// How many there were.
@@ -87,7 +87,7 @@ impl Faults {
             kills: 0,
             streams_lists: true,
             breaks_streams: false,
-            lasting: None,
+            outage: None,
             poisoned: BTreeMap::new(),
             count: 0,
             kinds: BTreeMap::new(),

@@ -4,22 +4,22 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::request::{ListQuestion, Selection};
+use super::request::{ListRequest, Selection};
 use super::{Key, Refusal, Store, refusal};
 
 /// Items in a page, whatever the client asks for: servers may send fewer.
 const PAGE: usize = 2;
 
-pub fn page(store: &Store, question: &ListQuestion) -> Result<Value, Refusal> {
-    let selection = &question.selection;
-    let (version, begin) = match question.token.as_deref().and_then(|token| token.split_once('.')) {
+pub fn page(store: &Store, request: &ListRequest) -> Result<Value, Refusal> {
+    let selection = &request.selection;
+    let (version, begin) = match request.token.as_deref().and_then(|token| token.split_once('.')) {
         Some((version, begin)) => (version.parse().unwrap_or(0), begin.parse().unwrap_or(0)),
         None => (store.version, 0),
     };
     if version < store.floor {
         return Err(refusal(410, "Expired", "the continue token is too old"));
     }
-    let size = question.limit.map_or(PAGE, |limit| limit.min(PAGE));
+    let size = request.limit.map_or(PAGE, |limit| limit.min(PAGE));
     let (mut items, mut metadata) = (Vec::new(), json!({"resourceVersion": version.to_string()}));
     let all = store.snapshot(selection.kind, version);
     let mut rest = all.iter().filter(|(key, _)| is_in(selection, key)).enumerate().skip(begin).peekable();

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{Key, Kind};
 
-pub enum Question {
-    Watch(WatchQuestion),
-    List(ListQuestion),
+pub enum ApiRequest {
+    Watch(WatchRequest),
+    List(ListRequest),
     Get(Key),
     Create {
         key: Key,
@@ -32,28 +32,28 @@ pub enum Question {
     },
 }
 
-impl Question {
+impl ApiRequest {
     /// As a log of requests calls it.
     pub fn verb(&self) -> &'static str {
         match self {
-            Question::Watch(_) => "watch",
-            Question::List(_) => "list",
-            Question::Get(_) => "get",
-            Question::Create { .. } => "create",
-            Question::Apply { .. } => "apply",
-            Question::Status { .. } => "status",
-            Question::Event { .. } => "event",
+            ApiRequest::Watch(_) => "watch",
+            ApiRequest::List(_) => "list",
+            ApiRequest::Get(_) => "get",
+            ApiRequest::Create { .. } => "create",
+            ApiRequest::Apply { .. } => "apply",
+            ApiRequest::Status { .. } => "status",
+            ApiRequest::Event { .. } => "event",
         }
     }
 
     /// None: it is about more than one object.
     pub fn about(&self) -> Option<&Key> {
         match self {
-            Question::Get(key)
-            | Question::Create { key, .. }
-            | Question::Apply { key, .. }
-            | Question::Status { key, .. } => Some(key),
-            Question::Watch(_) | Question::List(_) | Question::Event { .. } => None,
+            ApiRequest::Get(key)
+            | ApiRequest::Create { key, .. }
+            | ApiRequest::Apply { key, .. }
+            | ApiRequest::Status { key, .. } => Some(key),
+            ApiRequest::Watch(_) | ApiRequest::List(_) | ApiRequest::Event { .. } => None,
         }
     }
 }
@@ -67,13 +67,13 @@ pub struct Selection {
     pub metadata_only: bool,
 }
 
-pub struct ListQuestion {
+pub struct ListRequest {
     pub selection: Selection,
     pub limit: Option<usize>,
     pub token: Option<String>,
 }
 
-pub struct WatchQuestion {
+pub struct WatchRequest {
     pub selection: Selection,
     /// Begins with a list.
     pub initial_events: bool,
@@ -81,7 +81,7 @@ pub struct WatchQuestion {
 }
 
 /// The error says which request this server does not know.
-pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
+pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
     let unknown = || format!("a request that the simulation does not know: {} {}", parts.method, parts.uri);
     let query = parts.uri.query().unwrap_or_default();
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
@@ -89,7 +89,7 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
     let (kind, rest) = match path.as_slice() {
         ["apis", "events.k8s.io", "v1", "namespaces", namespace, "events"] if parts.method == Method::POST => {
             let event = serde_json::from_slice(body).map_err(|error| format!("{}: {error}", parts.uri))?;
-            return Ok(Question::Event { namespace: (*namespace).to_owned(), event });
+            return Ok(ApiRequest::Event { namespace: (*namespace).to_owned(), event });
         }
         ["apis", "ai.example.com", "v1", rest @ ..] => (Kind::InferenceService, rest),
         ["apis", "apps", "v1", rest @ ..] => (Kind::Deployment, rest),
@@ -114,27 +114,27 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
         if parameter("watch") == Some("true") {
             let initial_events = parameter("sendInitialEvents") == Some("true");
             let version = parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-            return Question::Watch(WatchQuestion { selection, initial_events, version });
+            return ApiRequest::Watch(WatchRequest { selection, initial_events, version });
         }
         let limit = parameter("limit").and_then(|limit| limit.parse().ok());
-        Question::List(ListQuestion { selection, limit, token: parameter("continue").map(str::to_owned) })
+        ApiRequest::List(ListRequest { selection, limit, token: parameter("continue").map(str::to_owned) })
     };
     match (&parts.method, rest) {
         (&Method::GET, [found]) if *found == plural => Ok(many(None)),
         (&Method::GET, ["namespaces", namespace, found]) if *found == plural => Ok(many(Some(namespace))),
         (&Method::GET, ["namespaces", namespace, found, name]) if *found == plural => {
-            Ok(Question::Get(Key::new(kind, namespace, name)))
+            Ok(ApiRequest::Get(Key::new(kind, namespace, name)))
         }
         (&Method::POST, ["namespaces", namespace, "services"]) => {
             let object = object()?;
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            Ok(Question::Create { key: Key::new(kind, namespace, &name), object })
+            Ok(ApiRequest::Create { key: Key::new(kind, namespace, &name), object })
         }
         (&Method::PATCH, ["namespaces", namespace, found, name])
             if *found == plural && kind != Kind::InferenceService =>
         {
             let force = parameter("force") == Some("true");
-            Ok(Question::Apply { key: Key::new(kind, namespace, name), desired: object()?, force })
+            Ok(ApiRequest::Apply { key: Key::new(kind, namespace, name), desired: object()?, force })
         }
         (&Method::PATCH, ["namespaces", namespace, "inferenceservices", name, "status"]) => {
             let operations = object()?;
@@ -144,7 +144,7 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<Question, String> {
             };
             let uid = operation(0, "test", "/metadata/uid").ok_or_else(unknown)?;
             let status = operation(1, "add", "/status").ok_or_else(unknown)?;
-            Ok(Question::Status { key: Key::new(kind, namespace, name), uid, status })
+            Ok(ApiRequest::Status { key: Key::new(kind, namespace, name), uid, status })
         }
         _ => Err(unknown()),
     }

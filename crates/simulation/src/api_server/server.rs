@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{Method, Request as HttpRequest, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -18,17 +18,17 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use super::faults::{Fate, Faults, Kill};
-use super::request::{Question, parse};
+use super::request::{ApiRequest, parse};
 use super::{Kind, Refusal, refusal};
 use super::{list, watch};
-use crate::cluster::{Inner, Request, Shared};
+use crate::cluster::{Inner, RequestRecord, Shared};
 use crate::oracle::violation::Name;
 use crate::oracle::{moments, ownership};
 
 /// So slowly is served what asks at full speed: the simulated time goes on by it.
 const STORM_PACE: Duration = Duration::from_secs(10);
 
-pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
+pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// `process`: is told when the process that asks is to be killed; None: it is not.
 pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
@@ -40,8 +40,8 @@ pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
 async fn ask(
     cluster: Shared,
     process: Option<Arc<Notify>>,
-    request: HttpRequest<Body>,
-) -> Result<Response<Answer>, BoxError> {
+    request: Request<Body>,
+) -> Result<Response<ResponseBody>, BoxError> {
     // Apart: what is on its way to the server is done there even when nobody waits for it any more.
     let answer = tokio::spawn(serve(cluster.clone(), request)).await?;
     cluster.lock().answered += u64::from(answer.is_ok());
@@ -59,20 +59,20 @@ async fn ask(
     answer
 }
 
-async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<Answer>, BoxError> {
+async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<ResponseBody>, BoxError> {
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
-    let question = parse(&parts, &body);
+    let request = parse(&parts, &body);
     if moments::is_storm(&mut cluster.lock()) {
         // A real one would not be quicker.
         tokio::time::sleep(STORM_PACE).await;
     }
     let fate = {
         let mut inner = cluster.lock();
-        if let Ok(question) = &question {
-            moments::arrives(&mut inner, question);
+        if let Ok(request) = &request {
+            moments::arrives(&mut inner, request);
         }
-        inner.draw(question.as_ref().ok().and_then(Question::about), Faults::fate)
+        inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::fate)
     };
     match fate {
         Fate::Unheard => return Err("connection refused".into()),
@@ -80,27 +80,27 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
         Fate::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
     }
-    let listed = match &question {
-        Ok(Question::List(asked)) if matches!(fate, Fate::Served | Fate::Late(_)) => Some(asked.selection.kind),
+    let listed = match &request {
+        Ok(ApiRequest::List(list)) if matches!(fate, Fate::Served | Fate::Late(_)) => Some(list.selection.kind),
         _ => None,
     };
-    let answered = match question {
+    let answered = match request {
         Err(problem) => {
             cluster.lock().complain(Name::UnknownRequest, problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
-        Ok(question @ Question::Watch(_)) => {
-            let refused = cluster.lock().faults.lasting.and_then(|lasting| lasting.refuses(&question));
-            match (refused, question) {
-                (None, Question::Watch(asked)) => watch::open(&cluster, asked),
+        Ok(request @ ApiRequest::Watch(_)) => {
+            let refused = cluster.lock().faults.outage.and_then(|outage| outage.refuses(&request));
+            match (refused, request) {
+                (None, ApiRequest::Watch(watch)) => watch::open(&cluster, watch),
                 (no, _) => {
                     moments::watch_is_refused(&mut cluster.lock());
                     Err(no.unwrap_or_else(|| refusal(500, "InternalError", "no watch")))
                 }
             }
         }
-        Ok(question) => cluster.with(|inner| {
-            let (code, object) = answer(inner, &parts.method, question)?;
+        Ok(request) => cluster.with(|inner| {
+            let (code, object) = handle(inner, &parts.method, request)?;
             if let Some(kind) = listed.filter(|_| object["metadata"]["continue"].is_null()) {
                 moments::is_listed(inner, kind);
             }
@@ -116,14 +116,14 @@ async fn serve(cluster: Shared, request: HttpRequest<Body>) -> Result<Response<A
     }
 }
 
-fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16, Value), Refusal> {
-    let (version, verb, about) = (inner.store.version, question.verb(), question.about().cloned());
-    let refused = inner.faults.lasting.and_then(|lasting| lasting.refuses(&question));
-    let built = match &question {
-        Question::Apply { key, desired, .. } if key.kind == Kind::Deployment => Some(desired.clone()),
+fn handle(inner: &mut Inner, method: &Method, request: ApiRequest) -> Result<(u16, Value), Refusal> {
+    let (version, verb, about) = (inner.store.version, request.verb(), request.about().cloned());
+    let refused = inner.faults.outage.and_then(|outage| outage.refuses(&request));
+    let built = match &request {
+        ApiRequest::Apply { key, desired, .. } if key.kind == Kind::Deployment => Some(desired.clone()),
         _ => None,
     };
-    let result = refused.map_or_else(|| act(inner, question), Err);
+    let result = refused.map_or_else(|| execute(inner, request), Err);
     let code = result.as_ref().map_or_else(|no| no.code, |_| if *method == Method::POST { 201 } else { 200 });
     let Some(key) = about else { return result.map(|object| (code, object)) };
     let wrote = inner.store.version != version;
@@ -137,39 +137,39 @@ fn answer(inner: &mut Inner, method: &Method, question: Question) -> Result<(u16
         moments::look(inner);
     }
     moments::answered(inner, verb, &key, result.as_ref().err());
-    inner.log.push(Request { at: Instant::now(), verb, key, code, wrote });
+    inner.log.push(RequestRecord { at: Instant::now(), verb, key, code, wrote });
     result.map(|object| (code, object))
 }
 
-fn act(inner: &mut Inner, question: Question) -> Result<Value, Refusal> {
-    match question {
-        Question::Watch(_) => Err(refusal(500, "InternalError", "a watch is no answer")),
-        Question::List(asked) => {
+fn execute(inner: &mut Inner, request: ApiRequest) -> Result<Value, Refusal> {
+    match request {
+        ApiRequest::Watch(_) => Err(refusal(500, "InternalError", "a watch is not handled here")),
+        ApiRequest::List(list) => {
             // After a list a watch goes on from somewhere else.
-            inner.faults.poisoned.remove(&asked.selection.kind);
-            list::page(&inner.store, &asked)
+            inner.faults.poisoned.remove(&list.selection.kind);
+            list::page(&inner.store, &list)
         }
-        Question::Event { namespace, event } => inner.store.refuse_by_namespace(&namespace).map(|()| event),
-        Question::Get(key) => {
+        ApiRequest::Event { namespace, event } => inner.store.refuse_by_namespace(&namespace).map(|()| event),
+        ApiRequest::Get(key) => {
             let found = inner.store.get(&key).cloned();
             found.ok_or_else(|| refusal(404, "NotFound", format!("{} not found", key.name)))
         }
-        Question::Create { key, object } => inner.store.post(&key, object),
-        Question::Apply { key, desired, force } => inner.store.apply(&key, desired, force),
-        Question::Status { key, uid, status } => inner.store.set_status(&key, &uid, status),
+        ApiRequest::Create { key, object } => inner.store.post(&key, object),
+        ApiRequest::Apply { key, desired, force } => inner.store.apply(&key, desired, force),
+        ApiRequest::Status { key, uid, status } => inner.store.set_status(&key, &uid, status),
     }
 }
 
 // === HTTP ===
 
-fn whole(code: u16, object: &Value) -> Response<Answer> {
+fn whole(code: u16, object: &Value) -> Response<ResponseBody> {
     let body = Full::new(Bytes::from(object.to_string())).map_err(|never: Infallible| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or_default();
     response
 }
 
-pub fn refuse(no: &Refusal) -> Response<Answer> {
+pub fn refuse(no: &Refusal) -> Response<ResponseBody> {
     let mut status =
         json!({"kind": "Status", "status": "Failure", "code": no.code, "reason": no.reason, "message": no.message});
     if let Some(cause) = no.cause {
@@ -182,12 +182,14 @@ pub fn refuse(no: &Refusal) -> Response<Answer> {
     response
 }
 
-pub fn streamed(stream: impl futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Response<Answer> {
+pub fn streamed(
+    stream: impl futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+) -> Response<ResponseBody> {
     Response::new(StreamBody::new(stream.map(|bytes| bytes.map(Frame::data))).boxed_unsync())
 }
 
 /// In the middle of an object; of a watch, in the middle of its first line, whenever that comes.
-fn cut_short(response: Response<Answer>) -> Response<Answer> {
+fn cut_short(response: Response<ResponseBody>) -> Response<ResponseBody> {
     response.map(|body| {
         let half = |bytes: Bytes| bytes.slice(..bytes.len() / 2);
         let begins = body.into_data_stream().take(1).map(move |bytes| bytes.map(half));

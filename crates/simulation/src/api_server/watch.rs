@@ -12,8 +12,8 @@ use tower::BoxError;
 
 use super::faults::{Faults, LineFate};
 use super::list::{is_in, is_managed, shown};
-use super::request::{Selection, WatchQuestion};
-use super::server::{Answer, streamed};
+use super::request::{Selection, WatchRequest};
+use super::server::{ResponseBody, streamed};
 use super::{Change, Refusal, refusal};
 use crate::cluster::{Inner, Shared};
 use crate::oracle::moments;
@@ -25,7 +25,7 @@ const SHORTEST: Duration = Duration::from_secs(1800);
 
 struct Watching {
     cluster: Shared,
-    question: WatchQuestion,
+    request: WatchRequest,
     /// Everything up to this resourceVersion was sent or is in `lines`.
     cursor: u64,
     /// The datastore's, when it was opened.
@@ -40,10 +40,10 @@ struct Watching {
     ends_list: bool,
 }
 
-pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer>, Refusal> {
+pub fn open(cluster: &Shared, request: WatchRequest) -> Result<Response<ResponseBody>, Refusal> {
     let mut inner = cluster.lock();
     let (mut lines, mut is_over) = (VecDeque::new(), false);
-    let cursor = if question.initial_events {
+    let cursor = if request.initial_events {
         if !inner.faults.streams_lists {
             return Err(refusal(
                 422,
@@ -53,7 +53,7 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         }
         let stale = inner.draw(None, Faults::staleness);
         let version = inner.store.version.saturating_sub(stale).max(inner.store.floor);
-        initial_events(&inner, &question, version, &mut lines);
+        initial_events(&inner, &request, version, &mut lines);
         if inner.faults.breaks_streams {
             // What ends the list never comes.
             lines.pop_back();
@@ -62,8 +62,8 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         }
         version
     } else {
-        let kind = question.selection.kind;
-        match inner.faults.poisoned.get(&kind).filter(|poison| question.version >= poison.version) {
+        let kind = request.selection.kind;
+        match inner.faults.poisoned.get(&kind).filter(|poison| request.version >= poison.version) {
             Some(poison) if poison.inside => {
                 lines.push_back(failure(500, "InternalError", "the watch cache cannot serve this version"));
                 is_over = true;
@@ -73,8 +73,8 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
         }
         // Where that is forgotten already, the first line says so: the answer has begun when it is looked for.
         let repeats = inner.draw(None, Faults::repeats);
-        let floor = inner.store.floor.min(question.version);
-        question.version.saturating_sub(repeats).max(floor)
+        let floor = inner.store.floor.min(request.version);
+        request.version.saturating_sub(repeats).max(floor)
     };
     let restores = inner.store.restores;
     let life = SHORTEST + inner.faults.chance.up_to(SHORTEST);
@@ -82,7 +82,7 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
     let now = Instant::now();
     let watching = Watching {
         cluster: cluster.clone(),
-        question,
+        request,
         cursor,
         restores,
         lines,
@@ -98,8 +98,8 @@ pub fn open(cluster: &Shared, question: WatchQuestion) -> Result<Response<Answer
     })))
 }
 
-fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: &mut VecDeque<String>) {
-    let selection = &question.selection;
+fn initial_events(inner: &Inner, request: &WatchRequest, version: u64, lines: &mut VecDeque<String>) {
+    let selection = &request.selection;
     for (key, object) in inner.store.snapshot(selection.kind, version) {
         if is_in(selection, key) && (!selection.managed_only || is_managed(object)) {
             lines.push_back(line("ADDED", &shown(object, selection.metadata_only)));
@@ -113,7 +113,7 @@ fn initial_events(inner: &Inner, question: &WatchQuestion, version: u64, lines: 
 impl Watching {
     async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
         if std::mem::take(&mut self.ends_list) {
-            moments::is_listed(&mut self.cluster.lock(), self.question.selection.kind);
+            moments::is_listed(&mut self.cluster.lock(), self.request.selection.kind);
         }
         loop {
             if self.is_broken {
@@ -182,8 +182,8 @@ impl Watching {
         }
         let begin = inner.store.history.partition_point(|change| change.version <= self.cursor);
         for change in &inner.store.history[begin..] {
-            if is_in(&self.question.selection, &change.key) {
-                self.lines.extend(event(change, &self.question.selection));
+            if is_in(&self.request.selection, &change.key) {
+                self.lines.extend(event(change, &self.request.selection));
             }
         }
         self.cursor = inner.store.version;

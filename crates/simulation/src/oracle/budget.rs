@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::api_server::Kind;
-use crate::cluster::{Deed, Inner, Request};
+use crate::cluster::{Deed, Inner, RequestRecord};
 
 /// Done to a child, and nothing that the operator has to answer with a write.
 pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
@@ -38,7 +38,7 @@ pub fn complaints(inner: &Inner) -> Vec<String> {
         count.statuses += 1;
     }
     let mut writes: BTreeMap<(&str, &str), Count> = BTreeMap::new();
-    for Request { verb, key, .. } in inner.log.iter().filter(|request| request.wrote) {
+    for RequestRecord { verb, key, .. } in inner.log.iter().filter(|request| request.wrote) {
         let count = writes.entry((&key.namespace, &key.name)).or_default();
         match (*verb, key.kind) {
             ("status", _) => count.statuses += 1,

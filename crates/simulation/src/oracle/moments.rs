@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::kstatus::{self, Verdict, verdict};
 use super::status;
 use super::violation::Name;
-use crate::api_server::request::Question;
+use crate::api_server::request::ApiRequest;
 use crate::api_server::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
 use crate::cluster::Inner;
 use crate::cluster::rollout::number;
@@ -120,9 +120,9 @@ pub fn is_storm(inner: &mut Inner) -> bool {
 }
 
 /// A request arrives. What it says is judged by what is now, however late it is served.
-pub fn arrives(inner: &mut Inner, question: &Question) {
-    match question {
-        Question::Status { key, uid, status, .. } => {
+pub fn arrives(inner: &mut Inner, request: &ApiRequest) {
+    match request {
+        ApiRequest::Status { key, uid, status, .. } => {
             let refused = inner.moments.was_refused || inner.faults.count > 0;
             let judged = status::complaint(&inner.store, key, uid, status, refused);
             let about = uid.as_str().unwrap_or_default().to_owned();
@@ -136,7 +136,7 @@ pub fn arrives(inner: &mut Inner, question: &Question) {
                 complain(inner, name, format!("{about} {}", status["observedGeneration"]), what);
             }
         }
-        Question::Event { event, .. } => event_arrives(inner, event),
+        ApiRequest::Event { event, .. } => event_arrives(inner, event),
         _ => {}
     }
 }
