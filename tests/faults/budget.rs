@@ -8,7 +8,7 @@ use simulation::api_server::Kind;
 
 use crate::log::{Asked, Entry};
 
-/// For each deed, as the project promises it for a creation; and an excuse may have the status say what went wrong, and
+/// For each deed, as the project promises it for a creation; and a disturbance may have the status say what went wrong, and
 /// then that it is well again.
 const STATUS_WRITES: usize = 2;
 
@@ -51,7 +51,7 @@ pub fn totals(log: &[Entry]) -> String {
         count(Kind::Service),
         count(Kind::InferenceService),
         asked(log).count(),
-        asked(log).filter(|asked| asked.is_excuse()).count()
+        asked(log).filter(|asked| asked.is_disturbance()).count()
     )
 }
 
@@ -64,13 +64,13 @@ pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
 
 fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
     let is_own = |entry: &Entry| matches!(entry, Entry::Asked(asked) if asked.is_of(name));
-    // What happens before the first request and after the last one excuses nothing.
+    // What happens before the first request and after the last one disturbances nothing.
     let (first, last) = (log.iter().position(is_own)?, log.iter().rposition(is_own)?);
     let own = &log[first..=last];
     let count = |kind| asked(own).filter(|asked| asked.is_of(name) && asked.wrote_kind(kind)).count();
     let (deployments, services, statuses) =
         (count(Kind::Deployment), count(Kind::Service), count(Kind::InferenceService));
-    let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_excuse()).count();
+    let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_disturbance()).count();
     let beginnings = own.iter().filter(|entry| entry.is_new_beginning()).count();
     let causes = deeds + faults + beginnings;
     if deployments <= causes && services <= causes && statuses <= STATUS_WRITES * causes {
@@ -92,24 +92,24 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
 mod tests {
     use super::*;
     use simulation::api_server::Key;
-    use simulation::api_server::faults::Fate;
+    use simulation::api_server::faults::Handling;
 
     /// As it was seen: a Service made while its list was late on its way was looked at once more.
     #[test]
     fn a_late_list_explains_one_more_look_and_nothing_else_does() {
-        let write = |kind, fate, code| {
+        let write = |kind, handling, code| {
             Entry::Asked(Asked {
                 key: Some(Key::new(kind, "chaos", "demo")),
                 line: String::new(),
                 is_write: true,
-                fate,
+                handling,
                 code: Some(code),
             })
         };
-        let look = || Kind::CHILDREN.map(|kind| write(kind, Fate::Served, 200));
+        let look = || Kind::CHILDREN.map(|kind| write(kind, Handling::Served, 200));
         let mut log = vec![
-            write(Kind::Service, Fate::Served, 201),
-            write(Kind::Deployment, Fate::Unanswered, 201),
+            write(Kind::Service, Handling::Served, 201),
+            write(Kind::Deployment, Handling::Unanswered, 201),
             Entry::Late("services".to_owned()),
         ];
         log.extend(look().into_iter().chain(look()));

@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
-use simulation::api_server::faults::{Fate, Faults};
+use simulation::api_server::faults::{Faults, Handling};
 use simulation::api_server::request;
 use simulation::chance::Chance;
 use tokio::sync::oneshot;
@@ -212,20 +212,20 @@ async fn serve(state: Arc<State>, stream: Stream) {
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
-    let fate = lock(&state.requests).fate();
-    let asked = asked(&parts, &body, fate);
+    let handling = lock(&state.requests).handling();
+    let asked = asked(&parts, &body, handling);
     let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
-    match fate {
-        Fate::Refused(code) => {
+    match handling {
+        Handling::Refused(code) => {
             state.note(asked);
             return Ok(refusal(code));
         }
-        Fate::Unheard => {
+        Handling::Unheard => {
             state.note(asked);
             return Err(Lost);
         }
-        Fate::Late(wait) => tokio::time::sleep(wait / FASTER).await,
-        Fate::Served | Fate::Unanswered | Fate::Hanging | Fate::CutShort => {}
+        Handling::Late(wait) => tokio::time::sleep(wait / FASTER).await,
+        Handling::Served | Handling::Unanswered | Handling::Hanging | Handling::CutShort => {}
     }
     let Some(path) = state.turn(&parts) else {
         state.note(Asked { code: Some(422), ..asked });
@@ -245,20 +245,20 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if code == Some(410) {
         state.expired.fetch_add(1, Ordering::Relaxed);
     }
-    let body = match fate {
-        Fate::Unanswered => return Err(Lost),
-        Fate::Hanging => pending().await,
-        Fate::CutShort => cut_short(&body.collect().await.map_err(|_| Lost)?.to_bytes()),
+    let body = match handling {
+        Handling::Unanswered => return Err(Lost),
+        Handling::Hanging => pending().await,
+        Handling::CutShort => cut_short(&body.collect().await.map_err(|_| Lost)?.to_bytes()),
         _ if is_watch => lines::watch(path, body, state),
         _ => body.map_err(BoxError::from).boxed_unsync(),
     };
     Ok(Response::from_parts(head, body))
 }
 
-fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
+fn asked(parts: &Parts, body: &Bytes, handling: Handling) -> Asked {
     let key = request::parse(parts, body).ok().and_then(|request| request.about().cloned());
     let line = format!("{} {}", parts.method, parts.uri);
-    Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
+    Asked { key, line, is_write: parts.method != Method::GET, handling, code: None }
 }
 
 fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {

@@ -101,7 +101,7 @@ pub fn strangers_leave(inner: &mut Inner) {
     inner.faults.outage = None;
     inner.moments.refused.clear();
     // What was refused until now is tried again in its time.
-    inner.excuses.add(None);
+    inner.disturbances.add(None);
 }
 
 /// What users and strangers do with the objects.
@@ -283,7 +283,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
                 Some(_) => None,
             };
             inner.moments.refused.clear();
-            inner.excuses.add(None);
+            inner.disturbances.add(None);
         }
         4 if hazards.namespaces => {
             let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();

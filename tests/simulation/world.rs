@@ -175,7 +175,7 @@ impl Process {
     /// `killed`: is told when it is time to kill it.
     fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
         let mut inner = cluster.lock();
-        inner.excuses.add(None);
+        inner.disturbances.add(None);
         moments::process_starts(&mut inner);
         drop(inner);
         let client = server::client(cluster.clone(), killed);

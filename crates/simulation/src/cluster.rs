@@ -17,7 +17,7 @@ use crate::api_server::{Key, Store};
 use crate::clock;
 use crate::cluster::pods::Nodes;
 use crate::cluster::rollout::Rollout;
-use crate::oracle::disturbances::Excuses;
+use crate::oracle::disturbances::Disturbances;
 use crate::oracle::moments::Moments;
 use crate::oracle::violation::{Name, Violation};
 
@@ -38,7 +38,7 @@ pub struct Inner {
     pub log: Vec<RequestRecord>,
     /// What users and strangers did, where that changed anything.
     pub deeds: Vec<Deed>,
-    pub excuses: Excuses,
+    pub disturbances: Disturbances,
     pub nodes: Nodes,
     /// What stands behind each Deployment, by its uid.
     pub rollouts: BTreeMap<String, Rollout>,
@@ -90,7 +90,7 @@ impl Inner {
         let before = self.faults.count;
         let drawn = draw(&mut self.faults);
         if self.faults.count != before {
-            self.excuses.add(about);
+            self.disturbances.add(about);
         }
         drawn
     }
@@ -104,7 +104,7 @@ impl Cluster {
             answered: 0,
             log: Vec::new(),
             deeds: Vec::new(),
-            excuses: Excuses::default(),
+            disturbances: Disturbances::default(),
             nodes: Nodes::default(),
             rollouts: BTreeMap::new(),
             moments: Moments::default(),

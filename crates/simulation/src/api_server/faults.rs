@@ -10,7 +10,7 @@ use crate::chance::Chance;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Handling {
     Served,
     /// Refused with this code before anything was done.
     Refused(u16),
@@ -27,7 +27,7 @@ pub enum Fate {
 
 /// What becomes of a line of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineFate {
+pub enum LineHandling {
     Sent,
     Late(Duration),
     /// The watch ends before it, as if the server had wanted so.
@@ -102,34 +102,34 @@ impl Faults {
         self.chance.pick(&[Kill::BeforeTheAnswer, Kill::AfterTheAnswer]).copied()
     }
 
-    pub fn fate(&mut self) -> Fate {
+    pub fn handling(&mut self) -> Handling {
         if !self.on || !self.chance.per_mille(self.rate) {
-            return Fate::Served;
+            return Handling::Served;
         }
-        let (fate, kind) = match self.chance.below(8) {
-            0 => (Fate::Unheard, "unheard"),
-            1 => (Fate::Unanswered, "unanswered"),
-            2 => (Fate::Hanging, "without end"),
-            3 => (Fate::CutShort, "cut short"),
-            4 => (Fate::Late(self.chance.up_to(Duration::from_secs(40))), "late"),
-            _ => (Fate::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)), "refused"),
+        let (handling, kind) = match self.chance.below(8) {
+            0 => (Handling::Unheard, "unheard"),
+            1 => (Handling::Unanswered, "unanswered"),
+            2 => (Handling::Hanging, "without end"),
+            3 => (Handling::CutShort, "cut short"),
+            4 => (Handling::Late(self.chance.up_to(Duration::from_secs(40))), "late"),
+            _ => (Handling::Refused(self.chance.pick(&CODES).copied().unwrap_or(500)), "refused"),
         };
         self.note(kind);
-        fate
+        handling
     }
 
-    pub fn line_fate(&mut self) -> LineFate {
+    pub fn line_handling(&mut self) -> LineHandling {
         if !self.on || !self.chance.per_mille(self.rate) {
-            return LineFate::Sent;
+            return LineHandling::Sent;
         }
-        let (fate, kind) = match self.chance.below(5) {
-            0 => (LineFate::Ended, "watches ended"),
-            1 => (LineFate::Broken, "watches broken"),
-            2 => (LineFate::Expired, "watches expired"),
-            _ => (LineFate::Late(self.chance.up_to(Duration::from_secs(90))), "events late"),
+        let (handling, kind) = match self.chance.below(5) {
+            0 => (LineHandling::Ended, "watches ended"),
+            1 => (LineHandling::Broken, "watches broken"),
+            2 => (LineHandling::Expired, "watches expired"),
+            _ => (LineHandling::Late(self.chance.up_to(Duration::from_secs(90))), "events late"),
         };
         self.note(kind);
-        fate
+        handling
     }
 
     /// How far a list from the API server's memory is behind, in resourceVersions.

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::faults::{Fate, Faults, Kill};
+use super::faults::{Faults, Handling, Kill};
 use super::request::{ApiRequest, parse};
 use super::{Kind, Refusal, refusal};
 use super::{list, watch};
@@ -67,21 +67,23 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
         // A real one would not be quicker.
         tokio::time::sleep(STORM_PACE).await;
     }
-    let fate = {
+    let handling = {
         let mut inner = cluster.lock();
         if let Ok(request) = &request {
             moments::arrives(&mut inner, request);
         }
-        inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::fate)
+        inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::handling)
     };
-    match fate {
-        Fate::Unheard => return Err("connection refused".into()),
-        Fate::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
-        Fate::Late(wait) => tokio::time::sleep(wait).await,
+    match handling {
+        Handling::Unheard => return Err("connection refused".into()),
+        Handling::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
+        Handling::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
     }
     let listed = match &request {
-        Ok(ApiRequest::List(list)) if matches!(fate, Fate::Served | Fate::Late(_)) => Some(list.selection.kind),
+        Ok(ApiRequest::List(list)) if matches!(handling, Handling::Served | Handling::Late(_)) => {
+            Some(list.selection.kind)
+        }
         _ => None,
     };
     let answered = match request {
@@ -108,10 +110,10 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
         }),
     };
     let response = answered.unwrap_or_else(|no| refuse(&no));
-    match fate {
-        Fate::Unanswered => Err("connection reset by peer".into()),
-        Fate::Hanging => std::future::pending().await,
-        Fate::CutShort => Ok(cut_short(response)),
+    match handling {
+        Handling::Unanswered => Err("connection reset by peer".into()),
+        Handling::Hanging => std::future::pending().await,
+        Handling::CutShort => Ok(cut_short(response)),
         _ => Ok(response),
     }
 }

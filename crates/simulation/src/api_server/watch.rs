@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::faults::{Faults, LineFate};
+use super::faults::{Faults, LineHandling};
 use super::list::{is_in, is_managed, shown};
 use super::request::{Selection, WatchRequest};
 use super::server::{ResponseBody, streamed};
@@ -147,17 +147,17 @@ impl Watching {
     }
 
     async fn send(&mut self, text: String) -> Option<Result<Bytes, BoxError>> {
-        let fate = self.cluster.lock().draw(None, Faults::line_fate);
-        match fate {
-            LineFate::Sent => {}
-            LineFate::Late(wait) => tokio::time::sleep(wait).await,
-            LineFate::Ended => return None,
-            LineFate::Broken => {
+        let handling = self.cluster.lock().draw(None, Faults::line_handling);
+        match handling {
+            LineHandling::Sent => {}
+            LineHandling::Late(wait) => tokio::time::sleep(wait).await,
+            LineHandling::Ended => return None,
+            LineHandling::Broken => {
                 self.is_broken = true;
                 let half = text.len() / 2;
                 return Some(Ok(Bytes::copy_from_slice(&text.as_bytes()[..half])));
             }
-            LineFate::Expired => {
+            LineHandling::Expired => {
                 self.is_over = true;
                 self.lines.clear();
                 return Some(Ok(expired().into()));

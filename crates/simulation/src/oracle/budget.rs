@@ -47,14 +47,14 @@ pub fn complaints(inner: &Inner) -> Vec<String> {
         }
     }
     let judge = |(&(namespace, name), writes): (&(&str, &str), &Count)| {
-        let excuses = inner.excuses.of(namespace, name);
+        let disturbances = inner.disturbances.of(namespace, name);
         let none = Count::default();
         let deeds = deeds.get(&(namespace, name)).unwrap_or(&none);
-        let is_within = writes.deployments <= CHILD_WRITES * (deeds.deployments + excuses)
-            && writes.services <= deeds.services + CHILD_WRITES * excuses
-            && writes.statuses <= STATUS_WRITES * (deeds.statuses + excuses);
+        let is_within = writes.deployments <= CHILD_WRITES * (deeds.deployments + disturbances)
+            && writes.services <= deeds.services + CHILD_WRITES * disturbances
+            && writes.statuses <= STATUS_WRITES * (deeds.statuses + disturbances);
         (!is_within).then(|| {
-            format!("over budget: {namespace}/{name}: {writes:?} were written, for {deeds:?} and {excuses} faults and starts")
+            format!("over budget: {namespace}/{name}: {writes:?} were written, for {deeds:?} and {disturbances} faults and starts")
         })
     };
     writes.iter().filter_map(judge).collect()

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::api_server::Key;
 
 #[derive(Default)]
-pub struct Excuses {
+pub struct Disturbances {
     /// When the last of them was: of this one, and of all.
     last: BTreeMap<(String, String), Instant>,
     last_shared: Option<Instant>,
@@ -18,7 +18,7 @@ pub struct Excuses {
     shared: u64,
 }
 
-impl Excuses {
+impl Disturbances {
     /// Something went wrong with a request about this object, or with one about all of them.
     pub fn add(&mut self, about: Option<&Key>) {
         let now = Instant::now();

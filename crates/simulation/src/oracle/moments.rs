@@ -94,7 +94,7 @@ pub fn hears_since(moments: &Moments) -> Option<Instant> {
 pub fn cannot_hear(inner: &mut Inner, for_so_long: Duration) {
     inner.moments.deaf_until = Some(Instant::now() + for_so_long);
     inner.moments.newest.clear();
-    inner.excuses.add(None);
+    inner.disturbances.add(None);
 }
 
 /// What becomes of the children is not told until it is not any more. That this is so is told by the log and by /readyz.

@@ -54,7 +54,7 @@ pub fn look(inner: &mut Inner) {
 
 /// The name of each thing that is wrong for too long, what it is about, and what it is.
 fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
-    let Inner { store, moments, excuses, .. } = inner;
+    let Inner { store, moments, disturbances, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
     let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_heard(key)) else {
         return Vec::new();
@@ -82,7 +82,7 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let (hears, sees) = (hears_since(moments), moments.watch_refused.map(|at| at + RECOVERY));
     // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
     let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
-    let explained = excuses.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
+    let explained = disturbances.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut complaints = Vec::new();
     for (name, Obstacle { what, within, reasons }) in wrong {
         // A Deployment that was changed is observed first: what was in the way until then is found anew.
