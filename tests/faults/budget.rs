@@ -16,8 +16,8 @@ const STATUS_WRITES: usize = 2;
 pub type Deeds = BTreeMap<String, usize>;
 
 /// Empty: all is within the budget.
-pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
-    deeds.iter().filter_map(|(name, deeds)| complaint(log, name, *deeds)).collect()
+pub fn violations(log: &[Entry], deeds: &Deeds) -> Vec<String> {
+    deeds.iter().filter_map(|(name, deeds)| violation(log, name, *deeds)).collect()
 }
 
 /// What was not made as often as `without` faults, an object each: nothing may be made twice, and what was made may only
@@ -25,7 +25,7 @@ pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
 pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
     let names = |log| asked(log).filter_map(|asked: &Asked| Some(asked.key.as_ref()?.name.clone()));
     let all: BTreeSet<String> = names(without).chain(names(log)).collect();
-    let complaint = |name: String| {
+    let violation = |name: String| {
         let count = |log, kind| asked(log).filter(|asked| asked.is_of(&name) && asked.made_kind(kind)).count();
         let lost = asked(log).filter(|asked| asked.is_of(&name) && asked.is_write && asked.code.is_none()).count();
         let wrong = |kind: &Kind| {
@@ -39,7 +39,7 @@ pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
             count(without, kind)
         ))
     };
-    all.into_iter().filter_map(complaint).collect()
+    all.into_iter().filter_map(violation).collect()
 }
 
 /// How many writes there were of each kind, for people to compare.
@@ -62,7 +62,7 @@ pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
     })
 }
 
-fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
+fn violation(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
     let is_own = |entry: &Entry| matches!(entry, Entry::Asked(asked) if asked.is_of(name));
     // What happens before the first request and after the last one disturbances nothing.
     let (first, last) = (log.iter().position(is_own)?, log.iter().rposition(is_own)?);
@@ -114,8 +114,8 @@ mod tests {
         ];
         log.extend(look().into_iter().chain(look()));
         let deeds = Deeds::from([("demo".to_owned(), 1)]);
-        assert_eq!(complaints(&log, &deeds), [] as [&str; 0]);
+        assert_eq!(violations(&log, &deeds), [] as [&str; 0]);
         log.remove(2);
-        assert_eq!(complaints(&log, &deeds).len(), 1);
+        assert_eq!(violations(&log, &deeds).len(), 1);
     }
 }

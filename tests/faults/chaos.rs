@@ -79,9 +79,9 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     for side in &sides {
         side.becomes(&expected).await;
         side.rests(&TAKEN.map(|(name, _)| name)).await;
-        let complaints = budget::complaints(&side.proxy.log(), &deeds);
+        let violations = budget::violations(&side.proxy.log(), &deeds);
         println!("{}: {}", side.namespace, budget::totals(&side.proxy.log()));
-        assert!(complaints.is_empty(), "{}:\n{}", side.namespace, complaints.join("\n"));
+        assert!(violations.is_empty(), "{}:\n{}", side.namespace, violations.join("\n"));
     }
     for side in sides {
         side.clean_up().await;

@@ -56,10 +56,10 @@ async fn an_operator_that_is_killed_after_any_write_leaves_nothing_undone_and_no
     println!("no kills: {}", budget::totals(&spared.proxy.log()));
     println!("{KILLS} kills: {}", budget::totals(&killed.proxy.log()));
     let deeds: Deeds = (0..COUNT).map(|number| (format!("demo-{number}"), 1)).collect();
-    let mut complaints = budget::complaints(&spared.proxy.log(), &deeds);
-    complaints.extend(budget::complaints(&killed.proxy.log(), &deeds));
-    complaints.extend(budget::made_otherwise(&spared.proxy.log(), &killed.proxy.log()));
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let mut violations = budget::violations(&spared.proxy.log(), &deeds);
+    violations.extend(budget::violations(&killed.proxy.log(), &deeds));
+    violations.extend(budget::made_otherwise(&spared.proxy.log(), &killed.proxy.log()));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     tokio::join!(spared.clean_up(), killed.clean_up());
     fixture.clean_up().await;
 }

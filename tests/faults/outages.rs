@@ -73,9 +73,9 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     snapshot::assert_same_traces(&spared.traces().await, &struck.traces().await);
     println!("no outages: {}", budget::totals(&spared.proxy.log()));
     println!("outages: {}", budget::totals(&struck.proxy.log()));
-    let mut complaints = budget::complaints(&struck.proxy.log(), &deeds);
-    complaints.extend(budget::made_otherwise(&spared.proxy.log(), &struck.proxy.log()));
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let mut violations = budget::violations(&struck.proxy.log(), &deeds);
+    violations.extend(budget::made_otherwise(&spared.proxy.log(), &struck.proxy.log()));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     tokio::join!(spared.clean_up(), struck.clean_up());
     fixture.clean_up().await;
 }

@@ -66,7 +66,7 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize, hazards: H
                 70..91 => trouble(inner, chance),
                 _ => hazard(inner, chance, hazards),
             }
-            moments::look(inner);
+            moments::check_kstatus(inner);
         });
         cluster.wake();
         // Often several at once; and now and then nothing for long, which is when trouble shows.

@@ -115,8 +115,8 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
         for process in twin.into_iter().chain([process]) {
             let memory = process.end().await;
             let mut inner = cluster.lock();
-            if let Some(complaint) = memory::complaint(&inner.store, &memory) {
-                inner.complain(Name::Memory, complaint);
+            if let Some(violation) = memory::violation(&inner.store, &memory) {
+                inner.report(Name::Memory, violation);
             }
         }
     }
@@ -137,7 +137,7 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
 async fn watches(cluster: Shared) {
     while !cluster.lock().is_over {
         tokio::time::sleep(obstacles::PACE).await;
-        obstacles::look(&mut cluster.lock());
+        obstacles::check(&mut cluster.lock());
     }
 }
 
@@ -206,25 +206,25 @@ impl<T> Drop for Ends<T> {
 /// False: it does not, and there is nothing more to look at.
 async fn comes_to_rest(cluster: &Shared) -> bool {
     let deadline = Instant::now() + SETTLES_WITHIN;
-    let (mut complaints, mut looked_at) = (Vec::new(), None);
-    let complaints = loop {
+    let (mut violations, mut looked_at) = (Vec::new(), None);
+    let violations = loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let inner = cluster.lock();
         if looked_at.replace(inner.store.version) != Some(inner.store.version) {
-            complaints = end_state::complaints(&inner.store);
+            violations = end_state::violations(&inner.store);
         }
         drop(inner);
-        if complaints.is_empty() || Instant::now() >= deadline {
-            break complaints;
+        if violations.is_empty() || Instant::now() >= deadline {
+            break violations;
         }
     };
-    let is_settled = complaints.is_empty();
+    let is_settled = violations.is_empty();
     cluster.with(|inner| {
         inner.is_over = true;
-        for (name, key, complaint) in complaints {
+        for (name, key, violation) in violations {
             // What is not heard may come to match its spec, or not.
             if inner.store.is_heard(&key) {
-                inner.complain(name, complaint);
+                inner.report(name, violation);
             }
         }
     });
@@ -239,11 +239,11 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     // What a restored datastore does not tell is noticed late.
     let is_heard = inner.store.unheard.is_empty();
     if is_heard && (inner.store.version != version || inner.log.len() != quiet_since) {
-        inner.complain(Name::NotQuiet, "it is not quiet");
+        inner.report(Name::NotQuiet, "it is not quiet");
         return false;
     }
-    for complaint in budget::complaints(&inner) {
-        inner.complain(Name::OverBudget, complaint);
+    for violation in budget::violations(&inner) {
+        inner.report(Name::OverBudget, violation);
     }
     true
 }

@@ -81,7 +81,7 @@ impl fmt::Display for RequestRecord {
 }
 
 impl Inner {
-    pub fn complain(&mut self, name: Name, what: impl Into<String>) {
+    pub fn report(&mut self, name: Name, what: impl Into<String>) {
         self.violations.push(Violation { name, at: clock::elapsed(Instant::now()), what: what.into() });
     }
 

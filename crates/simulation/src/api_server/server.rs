@@ -70,7 +70,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
     let handling = {
         let mut inner = cluster.lock();
         if let Ok(request) = &request {
-            moments::arrives(&mut inner, request);
+            moments::request_arrives(&mut inner, request);
         }
         inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::handling)
     };
@@ -88,7 +88,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
     };
     let answered = match request {
         Err(problem) => {
-            cluster.lock().complain(Name::UnknownRequest, problem.clone());
+            cluster.lock().report(Name::UnknownRequest, problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
         Ok(request @ ApiRequest::Watch(_)) => {
@@ -130,13 +130,13 @@ fn handle(inner: &mut Inner, method: &Method, request: ApiRequest) -> Result<(u1
     let Some(key) = about else { return result.map(|object| (code, object)) };
     let wrote = inner.store.version != version;
     if wrote && let Some(change) = inner.store.history.last() {
-        if let Some(complaint) = ownership::complaint(&inner.store, change) {
-            inner.complain(Name::ForeignWrite, complaint);
+        if let Some(violation) = ownership::violation(&inner.store, change) {
+            inner.report(Name::ForeignWrite, violation);
         }
         if let Some(built) = built {
             moments::applied(inner, &key, &built);
         }
-        moments::look(inner);
+        moments::check_kstatus(inner);
     }
     moments::answered(inner, verb, &key, result.as_ref().err());
     inner.log.push(RequestRecord { at: Instant::now(), verb, key, code, wrote });

@@ -24,7 +24,7 @@ struct Count {
 }
 
 /// Empty: all is within the budget.
-pub fn complaints(inner: &Inner) -> Vec<String> {
+pub fn violations(inner: &Inner) -> Vec<String> {
     let mut deeds: BTreeMap<(&str, &str), Count> = BTreeMap::new();
     for Deed { what, key, .. } in inner.deeds.iter().filter(|deed| !NOISE.contains(&deed.what)) {
         let count = deeds.entry((&key.namespace, &key.name)).or_default();

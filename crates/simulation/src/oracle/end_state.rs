@@ -13,9 +13,9 @@ use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting};
 use crate::operator::SETTINGS;
 
 /// What is not as it must be; empty: all is well.
-pub fn complaints(store: &Store) -> Vec<(Name, Key, String)> {
+pub fn violations(store: &Store) -> Vec<(Name, Key, String)> {
     let settings: &Settings = &SETTINGS;
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for (key, object) in store.of_kind(Kind::InferenceService) {
         if let Err(problem) = check(store, settings, key, object) {
             let is_left = Kind::CHILDREN.iter().any(|kind| {
@@ -23,10 +23,10 @@ pub fn complaints(store: &Store) -> Vec<(Name, Key, String)> {
                 store.get(&child).is_some_and(|found| is_adoptable(&child, found))
             });
             let name = if is_left { Name::NotAdopted } else { Name::NotSettled };
-            complaints.push((name, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
+            violations.push((name, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
         }
     }
-    complaints
+    violations
 }
 
 fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Result<(), String> {

@@ -7,7 +7,7 @@ use inference_operator::controller::Memory;
 use crate::api_server::{Kind, Store};
 
 /// None: it does.
-pub fn complaint(store: &Store, memory: &Memory) -> Option<String> {
+pub fn violation(store: &Store, memory: &Memory) -> Option<String> {
     let mut expected =
         Memory { inference_services: 0, phases: Default::default(), name_bytes: 0, specs: 0, queued: 0, in_flight: 0 };
     for (key, object) in store.of_kind(Kind::InferenceService) {

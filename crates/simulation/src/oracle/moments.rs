@@ -1,6 +1,6 @@
 //! What must be true at every moment, and not only in the end. The server tells it of each request of the operator as
 //! it arrives and as it is answered, the simulation of each deed, and now and then it looks by itself (obstacles.rs).
-//! Complains of each thing once.
+//! Reports each thing once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct Moments {
     listed: BTreeSet<Kind>,
     /// Objects as they were seen, for kstatus itself to judge.
     pub seen: BTreeSet<String>,
-    told: BTreeSet<(Name, String)>,
+    reported: BTreeSet<(Name, String)>,
     /// Operators that are alive at the same time: one, unless somebody has started a second one by mistake. Each may
     /// post as many Events as if it were alone, for it does not know of the other.
     pub operators: u8,
@@ -62,10 +62,10 @@ pub struct Moments {
     early: BTreeSet<String>,
 }
 
-/// Complains, if it has not yet.
-pub fn complain(inner: &mut Inner, name: Name, about: String, what: String) {
-    if inner.moments.told.insert((name, about)) {
-        inner.complain(name, what);
+/// Reports this, if it has not yet.
+pub fn report_once(inner: &mut Inner, name: Name, about: String, what: String) {
+    if inner.moments.reported.insert((name, about)) {
+        inner.report(name, what);
     }
 }
 
@@ -114,17 +114,17 @@ pub fn is_storm(inner: &mut Inner) -> bool {
     inner.moments.is_storm = is_storm;
     if is_storm {
         let what = inner.log.last().map(ToString::to_string).unwrap_or_default();
-        complain(inner, Name::Storm, String::new(), what);
+        report_once(inner, Name::Storm, String::new(), what);
     }
     is_storm
 }
 
 /// A request arrives. What it says is judged by what is now, however late it is served.
-pub fn arrives(inner: &mut Inner, request: &ApiRequest) {
+pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
     match request {
         ApiRequest::Status { key, uid, status, .. } => {
             let refused = inner.moments.was_refused || inner.faults.count > 0;
-            let judged = status::complaint(&inner.store, key, uid, status, refused);
+            let judged = status::violation(&inner.store, key, uid, status, refused);
             let about = uid.as_str().unwrap_or_default().to_owned();
             let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
             if is_early {
@@ -133,7 +133,7 @@ pub fn arrives(inner: &mut Inner, request: &ApiRequest) {
                 inner.moments.early.remove(&about);
             }
             if let Some((name, what)) = judged {
-                complain(inner, name, format!("{about} {}", status["observedGeneration"]), what);
+                report_once(inner, name, format!("{about} {}", status["observedGeneration"]), what);
             }
         }
         ApiRequest::Event { event, .. } => event_arrives(inner, event),
@@ -146,7 +146,7 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     let reason = event["reason"].as_str().unwrap_or_default();
     let is_early = inner.moments.early.contains(&uid) && reason == "ReplicasUnavailable";
     if event["type"] == "Warning" && (is_early || matches!(reason, "RollingOut" | "DeploymentPending")) {
-        complain(inner, Name::EarlyWarning, uid.clone(), event.to_string());
+        report_once(inner, Name::EarlyWarning, uid.clone(), event.to_string());
     }
     let operators = f64::from(inner.moments.operators);
     let burst = EVENT_BURST * operators;
@@ -155,7 +155,7 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     inner.moments.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
     // An operator counts whole seconds.
     if left < -operators / SECONDS_AN_EVENT {
-        complain(inner, Name::TooManyEvents, uid, event.to_string());
+        report_once(inner, Name::TooManyEvents, uid, event.to_string());
     }
 }
 
@@ -172,7 +172,7 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
         *count += u64::from(inner.store.get(&owner).is_some());
         if *count > IN_FLIGHT * u64::from(inner.moments.operators) {
             let what = format!("{verb} {key:?}");
-            complain(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
+            report_once(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
         }
     } else if goes_away {
         inner.moments.dying.insert(key.namespace.clone(), 0);
@@ -201,7 +201,7 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     inner.moments.newest.insert(uid.to_owned(), newest.max(generation));
     if generation < newest {
         let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
-        complain(inner, Name::OlderSpec, uid.to_owned(), what);
+        report_once(inner, Name::OlderSpec, uid.to_owned(), what);
     }
 }
 
@@ -222,7 +222,7 @@ fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value) -> Opti
 }
 
 /// What kstatus says of each InferenceService now. After each deed and each status.
-pub fn look(inner: &mut Inner) {
+pub fn check_kstatus(inner: &mut Inner) {
     let mut early = Vec::new();
     for (_, object) in inner.store.of_kind(Kind::InferenceService) {
         let verdict = verdict(object);
@@ -234,6 +234,6 @@ pub fn look(inner: &mut Inner) {
         }
     }
     for (uid, object) in early {
-        complain(inner, Name::EarlyCurrent, uid, object);
+        report_once(inner, Name::EarlyCurrent, uid, object);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::end_state::missing;
-use super::moments::{Moments, complain, hears_since};
+use super::moments::{Moments, hears_since, report_once};
 use super::ownership::is_adoptable;
 use super::status::{REFUSALS, has_all, is_foreign, reason, spec_of};
 use super::violation::Name;
@@ -35,7 +35,7 @@ impl Obstacle {
 }
 
 /// To be called at this pace.
-pub fn look(inner: &mut Inner) {
+pub fn check(inner: &mut Inner) {
     let version = (inner.store.version, inner.store.restores);
     if inner.moments.looked_at == Some(version) && inner.moments.since.is_empty() && inner.moments.refused.is_empty() {
         return;
@@ -46,14 +46,14 @@ pub fn look(inner: &mut Inner) {
     inner.moments.since.retain(|(key, _), _| is_there(key));
     inner.moments.refused.retain(|(key, _), _| is_there(key));
     for key in all {
-        for (name, about, what) in look_at(inner, &key) {
-            complain(inner, name, about, what);
+        for (name, about, what) in check_one(inner, &key) {
+            report_once(inner, name, about, what);
         }
     }
 }
 
 /// The name of each thing that is wrong for too long, what it is about, and what it is.
-fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
+fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let Inner { store, moments, disturbances, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
     let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_heard(key)) else {
@@ -83,7 +83,7 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
     let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
     let explained = disturbances.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for (name, Obstacle { what, within, reasons }) in wrong {
         // A Deployment that was changed is observed first: what was in the way until then is found anew.
         let entry = moments.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
@@ -97,10 +97,10 @@ fn look_at(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
         // One that is told may be one of several.
         if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
             let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
-            complaints.push((name, format!("{uid} {what}"), what_is_wrong));
+            violations.push((name, format!("{uid} {what}"), what_is_wrong));
         }
     }
-    complaints
+    violations
 }
 
 fn in_the_way(store: &Store, moments: &Moments, key: &Key, object: &Value) -> Vec<Obstacle> {

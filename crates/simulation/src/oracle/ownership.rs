@@ -13,7 +13,7 @@ const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 const ON_ITS_WAY: Duration = Duration::from_secs(45);
 
 /// None: the operator may do that.
-pub fn complaint(store: &Store, change: &Change) -> Option<String> {
+pub fn violation(store: &Store, change: &Change) -> Option<String> {
     let what = match (&change.before, &change.after) {
         (_, None) => Some("the operator has deleted"),
         (Some(before), Some(after)) if change.key.kind == Kind::InferenceService => {

@@ -52,7 +52,7 @@ struct Case<'a> {
 }
 
 /// None: it is so.
-pub fn complaint(store: &Store, key: &Key, uid: &Value, status: &Value, refused: bool) -> Option<(Name, String)> {
+pub fn violation(store: &Store, key: &Key, uid: &Value, status: &Value, refused: bool) -> Option<(Name, String)> {
     // What is about one that is gone is refused.
     store.get(key).filter(|object| object["metadata"]["uid"] == *uid)?;
     let (since, spec) = spec_of(store, key, uid, number(&status["observedGeneration"]))?;
