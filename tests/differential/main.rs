@@ -4,21 +4,21 @@
 
 #![allow(clippy::expect_used)]
 
+mod action;
 mod answer;
-mod deed;
 mod reading;
 mod refusals;
 mod rollouts;
 mod side;
 
+use action::Action;
 use answer::Told;
-use deed::Deed;
 use side::{Real, Side, Simulated};
 
 use simulation::chance::Chance;
 
 const SEEDS: u64 = 40;
-const DEEDS: usize = 50;
+const ACTIONS: usize = 50;
 
 #[tokio::test]
 async fn the_simulated_api_server_answers_as_the_real_one_does() {
@@ -32,11 +32,11 @@ async fn the_simulated_api_server_answers_as_the_real_one_does() {
         let mut real = Real::new(&namespace).await;
         let mut simulated = Simulated::new(&namespace, streams_lists);
         let mut story = Vec::new();
-        for _ in 0..DEEDS {
-            let deed = Deed::draw(&mut chance);
-            let answers = (real.act(&deed).await, simulated.act(&deed).await);
-            story.push(format!("{deed:?}: {:?}", answers.0));
-            let differs = answer::difference(&answers.0, &answers.1, &side::built(&deed));
+        for _ in 0..ACTIONS {
+            let action = Action::draw(&mut chance);
+            let answers = (real.act(&action).await, simulated.act(&action).await);
+            story.push(format!("{action:?}: {:?}", answers.0));
+            let differs = answer::difference(&answers.0, &answers.1, &side::built(&action));
             assert!(
                 differs.is_none(),
                 "SEED={seed}: {}\n{}\nsimulated: {:?}",

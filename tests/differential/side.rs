@@ -1,4 +1,4 @@
-//! The two API servers, each asked in its own uids and resourceVersions: what a deed is in them.
+//! The two API servers, each asked in its own uids and resourceVersions: what a action is in them.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use simulation::api_server::{Key, Kind, Propagation, Refusal, is_deleting};
 use simulation::chance::Chance;
 use simulation::cluster::{Cluster, Shared};
 
+use crate::action::{Action, From, Name, Precondition};
 use crate::answer::{Answer, Told};
-use crate::deed::{Deed, From, Name, Precondition};
 use crate::reading::{self, Last, Selection};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -37,39 +37,39 @@ pub trait Side {
     async fn delete_as(&mut self, key: &Key, propagation: Propagation);
     async fn read(&self, key: &Key) -> Option<Value>;
 
-    async fn act(&mut self, deed: &Deed) -> Answer {
+    async fn act(&mut self, action: &Action) -> Answer {
         let namespace = self.namespace().to_owned();
         let key = |kind: Kind, name: &str| Key::new(kind, &namespace, name);
-        match *deed {
-            Deed::Make(name) => {
+        match *action {
+            Action::Make(name) => {
                 let spec = json!({"model": "m", "gpuType": "L40S", "replicas": 1});
                 self.make(&key(Kind::InferenceService, name), json!({"metadata": {"name": name}, "spec": spec})).await
             }
-            Deed::Relabel(kind, name) => {
+            Action::Relabel(kind, name) => {
                 let patch = json!({"metadata": {"labels": {MANAGED_BY: "somebody"}}});
                 self.edit(&key(kind, name), &patch).await
             }
-            Deed::List { kind, managed_only, limit } => {
+            Action::List { kind, managed_only, limit } => {
                 let selection = Selection { kind, namespace: &namespace, managed_only };
                 let (answer, end) = reading::pages(self.client(), &selection, limit).await;
                 self.places().extend(end.map(|end| (kind, end)));
                 answer
             }
-            Deed::Watch { kind, managed_only, from } => {
+            Action::Watch { kind, managed_only, from } => {
                 self.watch(&Selection { kind, namespace: &namespace, managed_only }, from).await
             }
-            Deed::Remove(name) => self.remove(&key(Kind::InferenceService, name)).await,
-            Deed::Delete(kind, name) => self.remove(&key(kind, name)).await,
-            Deed::DeleteAs(kind, name, propagation) => {
+            Action::Remove(name) => self.remove(&key(Kind::InferenceService, name)).await,
+            Action::Delete(kind, name) => self.remove(&key(kind, name)).await,
+            Action::DeleteAs(kind, name, propagation) => {
                 self.delete_as(&key(kind, name), propagation).await;
                 // What is left of it.
                 let request = Request::get(path(&key(kind, name), true)).body(Vec::new());
                 self.ask(&key(kind, name), request).await
             }
-            Deed::Annotate(kind, name) => {
+            Action::Annotate(kind, name) => {
                 self.edit(&key(kind, name), &json!({"metadata": {"annotations": {"x": "y"}}})).await
             }
-            Deed::Hold(kind, name) => {
+            Action::Hold(kind, name) => {
                 let key = key(kind, name);
                 // Else it is too late.
                 if self.read(&key).await.is_some_and(|object| is_deleting(&object)) {
@@ -77,33 +77,33 @@ pub trait Side {
                 }
                 self.edit(&key, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).await
             }
-            Deed::LetGo(kind, name) => {
+            Action::LetGo(kind, name) => {
                 let key = key(kind, name);
                 let answer = self.edit(&key, &json!({"metadata": {"finalizers": null}})).await;
                 // Of what is gone by this only that it is gone is told.
                 let is_gone = self.read(&key).await.is_none();
                 if is_gone && answer.is_ok() { Ok(Told::Object { object: Value::Null, wrote: true }) } else { answer }
             }
-            Deed::Take(kind, name) => self.make(&key(kind, name), strangers(kind, name)).await,
-            Deed::Edit(kind, name) => {
+            Action::Take(kind, name) => self.make(&key(kind, name), strangers(kind, name)).await,
+            Action::Edit(kind, name) => {
                 let patch = match kind {
                     Kind::Deployment => json!({"spec": {"replicas": 7}}),
                     _ => json!({"metadata": {"labels": {"app.kubernetes.io/instance": "edited"}}}),
                 };
                 self.edit(&key(kind, name), &patch).await
             }
-            Deed::Get(kind, name) => {
+            Action::Get(kind, name) => {
                 let request = Request::get(path(&key(kind, name), true)).body(Vec::new());
                 self.ask(&key(kind, name), request).await
             }
-            Deed::CreateService(name) => {
+            Action::CreateService(name) => {
                 let object = desired(Kind::Service, &namespace, name, self.owner(name).await, 1, None);
                 let path = format!("{}?{MANAGER}", path(&key(Kind::Service, name), false));
                 let request =
                     Request::post(path).header("content-type", "application/json").body(object.to_string().into());
                 self.ask(&key(Kind::Service, name), request).await
             }
-            Deed::Apply { kind, name, replicas, batch, force, known } => {
+            Action::Apply { kind, name, replicas, batch, force, known } => {
                 let mut object = desired(kind, &namespace, name, self.owner(name).await, replicas, batch);
                 self.tell(&mut object, &key(kind, name), known).await;
                 let force = if force { "&force=true" } else { "" };
@@ -111,7 +111,7 @@ pub trait Side {
                 let request = Request::patch(path).header("content-type", "application/apply-patch+yaml");
                 self.ask(&key(kind, name), request.body(object.to_string().into())).await
             }
-            Deed::Status { name, replicas, known } => {
+            Action::Status { name, replicas, known } => {
                 let key = key(Kind::InferenceService, name);
                 let mut object = json!({"metadata": {}});
                 self.tell(&mut object, &key, known).await;
@@ -220,22 +220,22 @@ fn path(key: &Key, with_name: bool) -> String {
 }
 
 /// An object of this kind with every field that the operator may apply.
-pub fn built(deed: &Deed) -> Value {
-    let kind = match *deed {
-        Deed::Apply { kind, .. }
-        | Deed::Get(kind, _)
-        | Deed::Edit(kind, _)
-        | Deed::Annotate(kind, _)
-        | Deed::Hold(kind, _)
-        | Deed::LetGo(kind, _)
-        | Deed::DeleteAs(kind, ..)
-        | Deed::Relabel(kind, _)
-        | Deed::Take(kind, _)
+pub fn built(action: &Action) -> Value {
+    let kind = match *action {
+        Action::Apply { kind, .. }
+        | Action::Get(kind, _)
+        | Action::Edit(kind, _)
+        | Action::Annotate(kind, _)
+        | Action::Hold(kind, _)
+        | Action::LetGo(kind, _)
+        | Action::DeleteAs(kind, ..)
+        | Action::Relabel(kind, _)
+        | Action::Take(kind, _)
             if kind != Kind::InferenceService =>
         {
             kind
         }
-        Deed::CreateService(_) => Kind::Service,
+        Action::CreateService(_) => Kind::Service,
         _ => return Value::Null,
     };
     let mut built = desired(kind, "", "", Uid::default(), 1, Some(1));

@@ -8,16 +8,16 @@ use simulation::api_server::Kind;
 
 use crate::log::{Asked, Entry};
 
-/// For each deed, as the project promises it for a creation; and a disturbance may have the status say what went wrong, and
-/// then that it is well again.
+/// For each action, as the project promises it for a creation; and a disturbance may have the status say what went wrong,
+/// and then that it is well again.
 const STATUS_WRITES: usize = 2;
 
 /// How often somebody made or changed an InferenceService or its children, by its name.
-pub type Deeds = BTreeMap<String, usize>;
+pub type ActionCounts = BTreeMap<String, usize>;
 
 /// Empty: all is within the budget.
-pub fn violations(log: &[Entry], deeds: &Deeds) -> Vec<String> {
-    deeds.iter().filter_map(|(name, deeds)| violation(log, name, *deeds)).collect()
+pub fn violations(log: &[Entry], actions: &ActionCounts) -> Vec<String> {
+    actions.iter().filter_map(|(name, actions)| violation(log, name, *actions)).collect()
 }
 
 /// What was not made as often as `without` faults, an object each: nothing may be made twice, and what was made may only
@@ -62,7 +62,7 @@ pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
     })
 }
 
-fn violation(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
+fn violation(log: &[Entry], name: &str, actions: usize) -> Option<String> {
     let is_own = |entry: &Entry| matches!(entry, Entry::Asked(asked) if asked.is_of(name));
     // What happens before the first request and after the last one disturbances nothing.
     let (first, last) = (log.iter().position(is_own)?, log.iter().rposition(is_own)?);
@@ -72,7 +72,7 @@ fn violation(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
         (count(Kind::Deployment), count(Kind::Service), count(Kind::InferenceService));
     let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_disturbance()).count();
     let beginnings = own.iter().filter(|entry| entry.is_new_beginning()).count();
-    let causes = deeds + faults + beginnings;
+    let causes = actions + faults + beginnings;
     if deployments <= causes && services <= causes && statuses <= STATUS_WRITES * causes {
         return None;
     }
@@ -82,8 +82,8 @@ fn violation(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
         .map(|entry| format!("  {entry}"))
         .collect();
     Some(format!(
-        "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {deeds} \
-         deeds, {faults} faults and {beginnings} new beginnings:\n{}",
+        "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {actions} \
+         actions, {faults} faults and {beginnings} new beginnings:\n{}",
         story.join("\n")
     ))
 }
@@ -113,9 +113,9 @@ mod tests {
             Entry::Late("services".to_owned()),
         ];
         log.extend(look().into_iter().chain(look()));
-        let deeds = Deeds::from([("demo".to_owned(), 1)]);
-        assert_eq!(violations(&log, &deeds), [] as [&str; 0]);
+        let actions = ActionCounts::from([("demo".to_owned(), 1)]);
+        assert_eq!(violations(&log, &actions), [] as [&str; 0]);
         log.remove(2);
-        assert_eq!(violations(&log, &deeds).len(), 1);
+        assert_eq!(violations(&log, &actions).len(), 1);
     }
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 use simulation::api_server::Kind;
 use simulation::chance::Chance;
 
+use crate::actions::{self, TAKEN, UserAction};
 use crate::budget;
-use crate::deeds::{self, Deed, TAKEN};
 use crate::seed;
 use crate::side::Side;
 use crate::snapshot::Snapshot;
@@ -23,20 +23,20 @@ const RATES: [u64; 4] = [0, 30, 100, 250];
 /// The one whose server has no streaming lists, and lists from the past instead.
 const READS_PAGES: u64 = 100;
 
-/// After so many deeds each operator is killed that something goes wrong for.
+/// After so many actions each operator is killed that something goes wrong for.
 const KILLED_AFTER: usize = 30;
 
 /// And all connections end of those.
 const CUT_AFTER: usize = 10;
 
-/// Between two deeds.
+/// Between two actions.
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     let fixture = Fixture::new("chaos").await;
     let seed = seed::drawn();
-    let plan = deeds::plan(&mut Chance::new(seed), COUNT);
+    let plan = actions::plan(&mut Chance::new(seed), COUNT);
     let mut sides = Vec::new();
     for rate in RATES {
         let mut side = Side::new(&fixture.client, &format!("chaos-rate-{rate}"), seed ^ rate, rate).await;
@@ -46,12 +46,12 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
         side.start_operator();
         sides.push(side);
     }
-    for (number, deed) in plan.iter().enumerate() {
+    for (number, action) in plan.iter().enumerate() {
         if number % KILLED_AFTER == KILLED_AFTER - 1 {
             sides[1..].iter_mut().for_each(Side::kill_operator);
         }
         for side in &sides {
-            deed.act(&side.client, &side.namespace).await;
+            action.act(&side.client, &side.namespace).await;
         }
         if number % KILLED_AFTER == KILLED_AFTER - 1 {
             sides[1..].iter_mut().for_each(Side::start_operator);
@@ -75,11 +75,11 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     let expected = sides[0].settles(expected_names.len()).await;
     assert_eq!(names(&expected), expected_names, "without faults");
     strangers_have_kept_what_they_had(&expected);
-    let deeds = deeds::count(&plan);
+    let actions = actions::count(&plan);
     for side in &sides {
         side.becomes(&expected).await;
         side.rests(&TAKEN.map(|(name, _)| name)).await;
-        let violations = budget::violations(&side.proxy.log(), &deeds);
+        let violations = budget::violations(&side.proxy.log(), &actions);
         println!("{}: {}", side.namespace, budget::totals(&side.proxy.log()));
         assert!(violations.is_empty(), "{}:\n{}", side.namespace, violations.join("\n"));
     }
@@ -104,12 +104,12 @@ fn names(snapshot: &Snapshot) -> BTreeSet<&str> {
     snapshot.keys().filter_map(|name| name.strip_prefix("InferenceService ")).collect()
 }
 
-fn expected_names(plan: &[Deed]) -> BTreeSet<&str> {
+fn expected_names(plan: &[UserAction]) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
-    for deed in plan {
-        match deed {
-            Deed::Make(name, _) => names.insert(name.as_str()),
-            Deed::Delete(name) => names.remove(name.as_str()),
+    for action in plan {
+        match action {
+            UserAction::Make(name, _) => names.insert(name.as_str()),
+            UserAction::Delete(name) => names.remove(name.as_str()),
             _ => false,
         };
     }

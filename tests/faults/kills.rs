@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simulation::chance::Chance;
 
-use crate::budget::{self, Deeds};
+use crate::budget::{self, ActionCounts};
 use crate::seed;
 use crate::side::Side;
 use crate::snapshot;
@@ -55,9 +55,9 @@ async fn an_operator_that_is_killed_after_any_write_leaves_nothing_undone_and_no
     snapshot::assert_same_traces(&spared.traces().await, &killed.traces().await);
     println!("no kills: {}", budget::totals(&spared.proxy.log()));
     println!("{KILLS} kills: {}", budget::totals(&killed.proxy.log()));
-    let deeds: Deeds = (0..COUNT).map(|number| (format!("demo-{number}"), 1)).collect();
-    let mut violations = budget::violations(&spared.proxy.log(), &deeds);
-    violations.extend(budget::violations(&killed.proxy.log(), &deeds));
+    let actions: ActionCounts = (0..COUNT).map(|number| (format!("demo-{number}"), 1)).collect();
+    let mut violations = budget::violations(&spared.proxy.log(), &actions);
+    violations.extend(budget::violations(&killed.proxy.log(), &actions));
     violations.extend(budget::made_otherwise(&spared.proxy.log(), &killed.proxy.log()));
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     tokio::join!(spared.clean_up(), killed.clean_up());

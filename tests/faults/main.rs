@@ -7,9 +7,9 @@
 #[allow(dead_code, unused_imports)] // the cluster tests use all of them
 mod support;
 
+mod actions;
 mod budget;
 mod certificates;
-mod deeds;
 mod impostor;
 mod line;
 mod lines;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::budget::{self, Deeds};
+use crate::budget::{self, ActionCounts};
 use crate::proxy::Proxy;
 use crate::side::Side;
 use crate::snapshot;
@@ -60,12 +60,12 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     let mut struck = Side::new(&fixture.client, "outages-many", 0, 0).await;
     struck.start_operator();
     struck.operator().ready().await;
-    let mut deeds = Deeds::new();
+    let mut actions = ActionCounts::new();
     for (round, parts) in OUTAGES.into_iter().enumerate() {
         // Each outage from now on ends all watches. What is made while the lists after it are read is not in
         // them, and is looked at again: an apply that changes nothing.
         let names = create_some(&struck, round).await;
-        deeds.extend(names.into_iter().map(|name| (name, 1 + OUTAGES.len() - round)));
+        actions.extend(names.into_iter().map(|name| (name, 1 + OUTAGES.len() - round)));
         outage(&fixture.client, parts).await;
     }
     struck.becomes(&expected).await;
@@ -73,7 +73,7 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     snapshot::assert_same_traces(&spared.traces().await, &struck.traces().await);
     println!("no outages: {}", budget::totals(&spared.proxy.log()));
     println!("outages: {}", budget::totals(&struck.proxy.log()));
-    let mut violations = budget::violations(&struck.proxy.log(), &deeds);
+    let mut violations = budget::violations(&struck.proxy.log(), &actions);
     violations.extend(budget::made_otherwise(&spared.proxy.log(), &struck.proxy.log()));
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     tokio::join!(spared.clean_up(), struck.clean_up());

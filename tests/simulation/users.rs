@@ -1,5 +1,5 @@
 //! People and other programs: users who create, change, delete and make anew, and strangers who edit,
-//! delete and relabel the operator's children or take their names. Drawn from the seed, one deed at a time.
+//! delete and relabel the operator's children or take their names. Drawn from the seed, one action at a time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use simulation::api_server::outage::Outage;
 use simulation::api_server::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
 use simulation::chance::Chance;
 use simulation::cluster::controllers::{drop_finalizers, lose_a_pod, remove};
-use simulation::cluster::{Deed, Inner, Shared};
+use simulation::cluster::{Inner, Shared, UserAction};
 use simulation::oracle::budget::NOISE;
 use simulation::oracle::moments;
 use simulation::oracle::ownership::is_adoptable;
@@ -56,13 +56,13 @@ impl Hazards {
     }
 }
 
-/// Does so many deeds, with pauses.
-pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize, hazards: Hazards) {
-    for _ in 0..deeds {
+/// So many actions, with pauses.
+pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards: Hazards) {
+    for _ in 0..actions {
         let kind = chance.below(100);
         cluster.with(|inner| {
             match kind {
-                0..70 => deed(inner, chance),
+                0..70 => ordinary(inner, chance),
                 70..91 => trouble(inner, chance),
                 _ => hazard(inner, chance, hazards),
             }
@@ -88,13 +88,13 @@ pub fn strangers_leave(inner: &mut Inner) {
         };
         if inner.store.get(&key).is_some_and(is_foreign) {
             inner.store.delete(&key);
-            inner.deeds.push(Deed { at: Instant::now(), what: "give back the name of", key: key.clone() });
+            inner.actions.push(UserAction { at: Instant::now(), what: "give back the name of", key: key.clone() });
         }
         let before = inner.store.version;
         inner.store.update(&key, |object| drop_finalizers(object, &[FINALIZER]));
         inner.store.update(&key, |object| remove(object, "/spec", "paused"));
         if inner.store.version != before {
-            inner.deeds.push(Deed { at: Instant::now(), what: "let go of", key });
+            inner.actions.push(UserAction { at: Instant::now(), what: "let go of", key });
         }
     }
     inner.nodes.heal();
@@ -105,7 +105,7 @@ pub fn strangers_leave(inner: &mut Inner) {
 }
 
 /// What users and strangers do with the objects.
-fn deed(inner: &mut Inner, chance: &mut Chance) {
+fn ordinary(inner: &mut Inner, chance: &mut Chance) {
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
@@ -169,7 +169,7 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
         }
     };
     if before != (store.version, store.floor) {
-        inner.deeds.push(Deed { at: Instant::now(), what, key });
+        inner.actions.push(UserAction { at: Instant::now(), what, key });
     }
 }
 
@@ -236,14 +236,14 @@ fn trouble(inner: &mut Inner, chance: &mut Chance) {
         }
         11 => {
             if lose_a_pod(inner, &deployment) {
-                inner.deeds.push(Deed { at: Instant::now(), what: "lose a pod of", key: deployment });
+                inner.actions.push(UserAction { at: Instant::now(), what: "lose a pod of", key: deployment });
             }
             return;
         }
         _ => return shortage(inner, chance),
     };
     if inner.store.version != before {
-        inner.deeds.push(Deed { at: Instant::now(), what, key });
+        inner.actions.push(UserAction { at: Instant::now(), what, key });
     }
 }
 
@@ -298,7 +298,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
 
 fn for_all(inner: &mut Inner, what: &'static str) {
     let all: Vec<Key> = inner.store.of_kind(Kind::InferenceService).map(|(key, _)| key.clone()).collect();
-    inner.deeds.extend(all.into_iter().map(|key| Deed { at: Instant::now(), what, key }));
+    inner.actions.extend(all.into_iter().map(|key| UserAction { at: Instant::now(), what, key }));
 }
 
 /// Deletes an InferenceService and its children, and makes them again as a backup tool does: with labels and specs, and

@@ -41,7 +41,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
 /// And then there is silence.
 const SILENCE: Duration = Duration::from_secs(3600);
 
-pub const MOST_DEEDS: usize = 50;
+pub const MOST_ACTIONS: usize = 50;
 /// Lines of a trace, where `TRACE` does not say otherwise.
 const TRACE: usize = 60;
 
@@ -68,18 +68,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `most_deeds`: users and strangers do no more than that.
-pub fn run(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
+/// `most_actions`: users and strangers do no more than that.
+pub fn run(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(simulate(seed, most_deeds))
+    runtime.expect("a runtime").block_on(simulate(seed, most_actions))
 }
 
-/// The fewest deeds with which the seed fails still, and what is wrong then. None: it does not fail.
+/// The fewest actions with which the seed fails still, and what is wrong then. None: it does not fail.
 pub fn cut_down(seed: u64) -> Option<(usize, Failure)> {
-    (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
+    (0..=MOST_ACTIONS).find_map(|actions| run(seed, actions).err().map(|problem| (actions, problem)))
 }
 
-async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
+async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     clock::begin();
     let mut chance = Chance::new(seed);
     let mut faults = Faults {
@@ -94,7 +94,7 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
         faults.kills = KILLS;
     }
     let hazards = Hazards::draw(&mut chance);
-    let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
+    let actions = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_actions);
     let cluster = Cluster::new(faults);
     let _world = Ends(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
     let _oracle = Ends(tokio::spawn(watches(cluster.clone())));
@@ -103,7 +103,7 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
     // Somebody has started a second one by mistake. It stays.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
     cluster.lock().moments.operators = 1 + u8::from(twin.is_some());
-    users::act(&cluster, &mut chance, deeds, hazards).await;
+    users::act(&cluster, &mut chance, actions, hazards).await;
 
     cluster.with(|inner| {
         inner.faults.on = false;
@@ -248,11 +248,11 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     true
 }
 
-/// The end of what happened, requests and deeds in their order, with the seconds since the beginning.
+/// The end of what happened, requests and actions in their order, with the seconds since the beginning.
 fn trace(inner: &Inner, most_lines: usize) -> String {
     let requests = inner.log.iter().map(|request| (request.at, request.to_string()));
-    let deeds = inner.deeds.iter().map(|deed| (deed.at, deed.to_string()));
-    let mut lines: Vec<(Instant, String)> = deeds.chain(requests).collect();
+    let actions = inner.actions.iter().map(|action| (action.at, action.to_string()));
+    let mut lines: Vec<(Instant, String)> = actions.chain(requests).collect();
     lines.sort_by_key(|(at, _)| *at);
     let lines = lines.split_off(lines.len().saturating_sub(most_lines));
     let line = |(at, what): (Instant, String)| format!("{:10.3} {what}", clock::elapsed(at).as_secs_f64());

@@ -37,7 +37,7 @@ pub struct Inner {
     /// What the operator asked for, watches and lists apart.
     pub log: Vec<RequestRecord>,
     /// What users and strangers did, where that changed anything.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<UserAction>,
     pub disturbances: Disturbances,
     pub nodes: Nodes,
     /// What stands behind each Deployment, by its uid.
@@ -50,13 +50,13 @@ pub struct Inner {
 }
 
 /// One thing that a user or a stranger did.
-pub struct Deed {
+pub struct UserAction {
     pub at: Instant,
     pub what: &'static str,
     pub key: Key,
 }
 
-impl fmt::Display for Deed {
+impl fmt::Display for UserAction {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "** {} {:?} {}/{}", self.what, self.key.kind, self.key.namespace, self.key.name)
     }
@@ -103,7 +103,7 @@ impl Cluster {
             faults,
             answered: 0,
             log: Vec::new(),
-            deeds: Vec::new(),
+            actions: Vec::new(),
             disturbances: Disturbances::default(),
             nodes: Nodes::default(),
             rollouts: BTreeMap::new(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::api_server::Kind;
-use crate::cluster::{Deed, Inner, RequestRecord};
+use crate::cluster::{Inner, RequestRecord, UserAction};
 
 /// Done to a child, and nothing that the operator has to answer with a write.
 pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
@@ -25,9 +25,9 @@ struct Count {
 
 /// Empty: all is within the budget.
 pub fn violations(inner: &Inner) -> Vec<String> {
-    let mut deeds: BTreeMap<(&str, &str), Count> = BTreeMap::new();
-    for Deed { what, key, .. } in inner.deeds.iter().filter(|deed| !NOISE.contains(&deed.what)) {
-        let count = deeds.entry((&key.namespace, &key.name)).or_default();
+    let mut actions: BTreeMap<(&str, &str), Count> = BTreeMap::new();
+    for UserAction { what, key, .. } in inner.actions.iter().filter(|action| !NOISE.contains(&action.what)) {
+        let count = actions.entry((&key.namespace, &key.name)).or_default();
         // It depends on the name alone.
         count.services += match key.kind {
             Kind::Service => CHILD_WRITES,
@@ -49,12 +49,12 @@ pub fn violations(inner: &Inner) -> Vec<String> {
     let judge = |(&(namespace, name), writes): (&(&str, &str), &Count)| {
         let disturbances = inner.disturbances.of(namespace, name);
         let none = Count::default();
-        let deeds = deeds.get(&(namespace, name)).unwrap_or(&none);
-        let is_within = writes.deployments <= CHILD_WRITES * (deeds.deployments + disturbances)
-            && writes.services <= deeds.services + CHILD_WRITES * disturbances
-            && writes.statuses <= STATUS_WRITES * (deeds.statuses + disturbances);
+        let actions = actions.get(&(namespace, name)).unwrap_or(&none);
+        let is_within = writes.deployments <= CHILD_WRITES * (actions.deployments + disturbances)
+            && writes.services <= actions.services + CHILD_WRITES * disturbances
+            && writes.statuses <= STATUS_WRITES * (actions.statuses + disturbances);
         (!is_within).then(|| {
-            format!("over budget: {namespace}/{name}: {writes:?} were written, for {deeds:?} and {disturbances} faults and starts")
+            format!("over budget: {namespace}/{name}: {writes:?} were written, for {actions:?} and {disturbances} faults and starts")
         })
     };
     writes.iter().filter_map(judge).collect()

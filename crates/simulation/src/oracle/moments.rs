@@ -1,5 +1,5 @@
 //! What must be true at every moment, and not only in the end. The server tells it of each request of the operator as
-//! it arrives and as it is answered, the simulation of each deed, and now and then it looks by itself (obstacles.rs).
+//! it arrives and as it is answered, the runs after each action, and now and then it looks by itself (obstacles.rs).
 //! Reports each thing once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,7 +221,7 @@ fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value) -> Opti
     Some(number(&object["metadata"]["generation"]))
 }
 
-/// What kstatus says of each InferenceService now. After each deed and each status.
+/// What kstatus says of each InferenceService now. After each action and each status.
 pub fn check_kstatus(inner: &mut Inner) {
     let mut early = Vec::new();
     for (_, object) in inner.store.of_kind(Kind::InferenceService) {

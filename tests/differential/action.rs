@@ -4,7 +4,7 @@ use simulation::api_server::{Kind, Propagation};
 use simulation::chance::Chance;
 
 #[derive(Clone, Debug)]
-pub enum Deed {
+pub enum Action {
     /// A user's.
     Make(Name),
     Remove(Name),
@@ -78,25 +78,25 @@ pub enum Precondition {
 
 const NAMES: [Name; 2] = ["one", "two"];
 
-impl Deed {
-    pub fn draw(chance: &mut Chance) -> Deed {
+impl Action {
+    pub fn draw(chance: &mut Chance) -> Action {
         let name = chance.pick(&NAMES).copied().unwrap_or_default();
         let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
         let replicas = i32::try_from(chance.below(3)).unwrap_or(0);
         match chance.below(30) {
-            0 | 1 => Deed::Make(name),
-            2 => Deed::Remove(name),
-            3 => Deed::Take(child, name),
-            4 => Deed::Edit(child, name),
-            5 => Deed::Delete(child, name),
-            6 => Deed::Get(chance.pick(&[Kind::InferenceService, child]).copied().unwrap_or(child), name),
-            7 => Deed::CreateService(name),
+            0 | 1 => Action::Make(name),
+            2 => Action::Remove(name),
+            3 => Action::Take(child, name),
+            4 => Action::Edit(child, name),
+            5 => Action::Delete(child, name),
+            6 => Action::Get(chance.pick(&[Kind::InferenceService, child]).copied().unwrap_or(child), name),
+            7 => Action::CreateService(name),
             8 | 9 => {
-                Deed::Status { name, replicas, known: known(chance, &[Precondition::Uid, Precondition::AnotherUid]) }
+                Action::Status { name, replicas, known: known(chance, &[Precondition::Uid, Precondition::AnotherUid]) }
             }
             10..=12 => {
                 let kind = any_kind(chance);
-                Deed::List {
+                Action::List {
                     kind,
                     managed_only: chance.per_mille(700),
                     limit: chance.pick(&[1, 2]).copied().unwrap_or(1),
@@ -115,16 +115,16 @@ impl Deed {
                 let from = chance.pick(&all).copied().unwrap_or(From::AList);
                 // Of the others the API server may know all that has ever been.
                 let kind = if from == From::LongAgo { Kind::InferenceService } else { any_kind(chance) };
-                Deed::Watch { kind, managed_only: chance.per_mille(700), from }
+                Action::Watch { kind, managed_only: chance.per_mille(700), from }
             }
-            15 => Deed::Relabel(child, name),
+            15 => Action::Relabel(child, name),
             22 => {
                 let propagation = chance.pick(&[Propagation::Foreground, Propagation::Orphan]).copied();
-                Deed::DeleteAs(any_kind(chance), name, propagation.unwrap_or(Propagation::Orphan))
+                Action::DeleteAs(any_kind(chance), name, propagation.unwrap_or(Propagation::Orphan))
             }
-            23 | 24 => Deed::Annotate(any_kind(chance), name),
-            25 | 26 => Deed::Hold(any_kind(chance), name),
-            27..=29 => Deed::LetGo(any_kind(chance), name),
+            23 | 24 => Action::Annotate(any_kind(chance), name),
+            25 | 26 => Action::Hold(any_kind(chance), name),
+            27..=29 => Action::LetGo(any_kind(chance), name),
             _ => {
                 let batch = chance.per_mille(500).then_some(8);
                 let all = [
@@ -136,7 +136,7 @@ impl Deed {
                 ];
                 let known = known(chance, &all);
                 // As the operator does: it forces when it knows what is there, and only then.
-                Deed::Apply { kind: child, name, replicas, batch, force: known != Precondition::Nothing, known }
+                Action::Apply { kind: child, name, replicas, batch, force: known != Precondition::Nothing, known }
             }
         }
     }

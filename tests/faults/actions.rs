@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use simulation::api_server::Kind;
 use simulation::chance::Chance;
 
-use crate::budget::Deeds;
+use crate::budget::ActionCounts;
 
-pub enum Deed {
+pub enum UserAction {
     Make(String, Value),
     Change(String, Value),
     Delete(String),
@@ -29,90 +29,90 @@ pub enum Deed {
 pub const TAKEN: [(&str, Kind); 2] = [("taken-1", Kind::Deployment), ("taken-2", Kind::Service)];
 
 /// So many InferenceServices, with about as many changes in between; and those whose names are taken.
-pub fn plan(chance: &mut Chance, count: u64) -> Vec<Deed> {
+pub fn plan(chance: &mut Chance, count: u64) -> Vec<UserAction> {
     let mut plan = Vec::new();
     for (name, kind) in TAKEN {
-        plan.push(Deed::Take(kind, name.to_owned()));
-        plan.push(Deed::Make(name.to_owned(), spec(chance)));
+        plan.push(UserAction::Take(kind, name.to_owned()));
+        plan.push(UserAction::Make(name.to_owned(), spec(chance)));
     }
     let name = |number: u64| format!("demo-{number}");
     for number in 0..count {
-        plan.push(Deed::Make(name(number), first_spec(chance)));
+        plan.push(UserAction::Make(name(number), first_spec(chance)));
         let other = name(chance.below(number + 1));
         match chance.below(10) {
-            0..=3 => plan.push(Deed::Change(other, spec(chance))),
-            4 | 5 => plan.push(Deed::Change(other, json!({"replicas": chance.below(3)}))),
-            6 => plan.push(Deed::Change(other, json!({"maxBatchSize": null}))),
+            0..=3 => plan.push(UserAction::Change(other, spec(chance))),
+            4 | 5 => plan.push(UserAction::Change(other, json!({"replicas": chance.below(3)}))),
+            6 => plan.push(UserAction::Change(other, json!({"maxBatchSize": null}))),
             7 => {
-                plan.push(Deed::Delete(other.clone()));
-                plan.push(Deed::Make(other, first_spec(chance)));
+                plan.push(UserAction::Delete(other.clone()));
+                plan.push(UserAction::Make(other, first_spec(chance)));
             }
             _ => {}
         }
         let other = name(chance.below(number + 1));
         let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
         match chance.below(8) {
-            0 => plan.push(Deed::Edit(other)),
-            1 => plan.push(Deed::Relabel(child, other)),
-            2 => plan.push(Deed::Lose(child, other)),
+            0 => plan.push(UserAction::Edit(other)),
+            1 => plan.push(UserAction::Relabel(child, other)),
+            2 => plan.push(UserAction::Lose(child, other)),
             _ => {}
         }
     }
     // For good: these names come up no more.
-    plan.extend((0..count).step_by(10).map(|number| Deed::Delete(name(number))));
+    plan.extend((0..count).step_by(10).map(|number| UserAction::Delete(name(number))));
     plan
 }
 
 /// How often each InferenceService was made, changed and meddled with.
-pub fn count(plan: &[Deed]) -> Deeds {
-    let mut deeds = Deeds::new();
-    for deed in plan {
-        match deed {
-            Deed::Make(name, _)
-            | Deed::Change(name, _)
-            | Deed::Edit(name)
-            | Deed::Relabel(_, name)
-            | Deed::Lose(_, name) => *deeds.entry(name.clone()).or_default() += 1,
-            Deed::Delete(_) | Deed::Take(..) => {}
+pub fn count(plan: &[UserAction]) -> ActionCounts {
+    let mut actions = ActionCounts::new();
+    for action in plan {
+        match action {
+            UserAction::Make(name, _)
+            | UserAction::Change(name, _)
+            | UserAction::Edit(name)
+            | UserAction::Relabel(_, name)
+            | UserAction::Lose(_, name) => *actions.entry(name.clone()).or_default() += 1,
+            UserAction::Delete(_) | UserAction::Take(..) => {}
         }
     }
-    deeds
+    actions
 }
 
-impl Deed {
+impl UserAction {
     pub async fn act(&self, client: &Client, namespace: &str) {
         let api = Api::<InferenceService>::namespaced(client.clone(), namespace);
         let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
         let services = Api::<Service>::namespaced(client.clone(), namespace);
         let (parameters, delete) = (PatchParams::default(), DeleteParams::background());
         match self {
-            Deed::Make(name, spec) => {
+            UserAction::Make(name, spec) => {
                 let spec = serde_json::from_value(spec.clone()).expect("a spec");
                 api.create(&PostParams::default(), &InferenceService::new(name, spec)).await.expect("created");
             }
-            Deed::Change(name, spec) => {
+            UserAction::Change(name, spec) => {
                 let patch = Patch::Merge(json!({"spec": spec}));
                 api.patch(name, &parameters, &patch).await.expect("changed");
             }
-            Deed::Delete(name) => drop(api.delete(name, &delete).await.expect("deleted")),
+            UserAction::Delete(name) => drop(api.delete(name, &delete).await.expect("deleted")),
             // The child may not be there yet, or not any more.
-            Deed::Edit(name) => {
+            UserAction::Edit(name) => {
                 let patch = Patch::Merge(json!({"spec": {"replicas": 7}}));
                 drop(deployments.patch(name, &parameters, &patch).await);
             }
-            Deed::Relabel(kind, name) => {
+            UserAction::Relabel(kind, name) => {
                 let patch = Patch::Merge(json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}}));
                 match kind {
                     Kind::Service => drop(services.patch(name, &parameters, &patch).await),
                     _ => drop(deployments.patch(name, &parameters, &patch).await),
                 }
             }
-            Deed::Lose(Kind::Service, name) => drop(services.delete(name, &delete).await),
-            Deed::Lose(_, name) => drop(deployments.delete(name, &delete).await),
-            Deed::Take(Kind::Service, name) => {
+            UserAction::Lose(Kind::Service, name) => drop(services.delete(name, &delete).await),
+            UserAction::Lose(_, name) => drop(deployments.delete(name, &delete).await),
+            UserAction::Take(Kind::Service, name) => {
                 services.create(&PostParams::default(), &strangers(Kind::Service, name)).await.expect("created");
             }
-            Deed::Take(kind, name) => {
+            UserAction::Take(kind, name) => {
                 deployments.create(&PostParams::default(), &strangers(*kind, name)).await.expect("created");
             }
         }
