@@ -6,16 +6,21 @@
 
 mod action;
 mod answer;
+mod api_server;
+mod objects;
 mod reading;
+mod real;
 mod refusals;
 mod rollouts;
-mod side;
+mod simulated;
+
+use simulation::chance::Chance;
 
 use action::Action;
 use answer::Told;
-use side::{Real, Side, Simulated};
-
-use simulation::chance::Chance;
+use api_server::ApiServer;
+use real::Real;
+use simulated::Simulated;
 
 const SEEDS: u64 = 40;
 const ACTIONS: usize = 50;
@@ -36,7 +41,7 @@ async fn the_simulated_api_server_answers_as_the_real_one_does() {
             let action = Action::draw(&mut chance);
             let answers = (real.act(&action).await, simulated.act(&action).await);
             story.push(format!("{action:?}: {:?}", answers.0));
-            let differs = answer::difference(&answers.0, &answers.1, &side::built(&action));
+            let differs = answer::difference(&answers.0, &answers.1, &objects::built(&action));
             assert!(
                 differs.is_none(),
                 "SEED={seed}: {}\n{}\nsimulated: {:?}",

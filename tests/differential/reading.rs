@@ -1,5 +1,5 @@
 //! What the operator reads, and as it reads it: lists page by page, watches line by line, pruned as they arrive. Called
-//! by both sides with a client of theirs.
+//! with a client of either API server.
 
 use std::time::Duration;
 

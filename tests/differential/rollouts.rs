@@ -99,7 +99,7 @@ struct Simulated {
 impl Simulated {
     fn act(&mut self, step: &Step) -> Seen {
         let before = (self.deployment["spec"].clone(), self.deployment["metadata"]["annotations"].clone());
-        crate::side::merge(&mut self.deployment, &step.patch);
+        crate::simulated::merge(&mut self.deployment, &step.patch);
         if before != (self.deployment["spec"].clone(), self.deployment["metadata"]["annotations"].clone()) {
             let generation = number(&self.deployment["metadata"]["generation"]) + 1;
             self.deployment["metadata"]["generation"] = json!(generation);

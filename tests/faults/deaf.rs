@@ -13,7 +13,7 @@ use crate::certificates::Authority;
 use crate::impostor::{Answer, Impostor, Scope, Then, http};
 use crate::listener::IdleCut;
 use crate::proxy::Illness;
-use crate::side::Side;
+use crate::setup::Setup;
 use crate::support::wait::within;
 use crate::support::{Fixture, Operator, eventually};
 
@@ -46,76 +46,76 @@ async fn what_happens_is_seen_whatever_becomes_of_the_watches() {
     let fixture = Fixture::new("deaf").await;
     // Each apart: what one cannot bear hides nothing of the others.
     let tasks = TROUBLES.map(|(name, trouble)| tokio::spawn(bears(fixture.client.clone(), name, trouble)));
-    let (sides, lost): (Vec<_>, Vec<_>) = join_all(tasks).await.into_iter().partition(Result::is_ok);
-    join_all(sides.into_iter().flatten().map(Side::clean_up)).await;
+    let (setups, lost): (Vec<_>, Vec<_>) = join_all(tasks).await.into_iter().partition(Result::is_ok);
+    join_all(setups.into_iter().flatten().map(Setup::clean_up)).await;
     assert!(lost.is_empty(), "{} of {} have missed something", lost.len(), TROUBLES.len());
     fixture.clean_up().await;
 }
 
-async fn bears(client: Client, name: &str, trouble: Trouble) -> Side {
-    let mut side = Side::new(&client, &format!("deaf-{name}"), 0, 0).await;
+async fn bears(client: Client, name: &str, trouble: Trouble) -> Setup {
+    let mut setup = Setup::new(&client, &format!("deaf-{name}"), 0, 0).await;
     match trouble {
         Trouble::Cut(how, times) => {
-            side.proxy.listener.cut_idle(how);
-            side.start_operator();
-            side.operator().ready().await;
+            setup.proxy.listener.cut_idle(how);
+            setup.start_operator();
+            setup.operator().ready().await;
             // An API server that has just learnt of the CRD may refuse the first list.
-            let (warnings, listed) = (side.operator().lines_with("WARN"), lists(&side));
+            let (warnings, listed) = (setup.operator().lines_with("WARN"), lists(&setup));
             for round in 1..=2 {
-                let cuts = side.proxy.listener.idle_cuts();
+                let cuts = setup.proxy.listener.idle_cuts();
                 let all = 3 * if round == 1 { times } else { 1 };
                 // Right after one of them.
                 within(Duration::from_secs(300), "its watches are cut", || async {
-                    let more = side.proxy.listener.idle_cuts() - cuts;
+                    let more = setup.proxy.listener.idle_cuts() - cuts;
                     if more >= all { Ok(()) } else { Err(format!("{more} of {all} cuts")) }
                 })
                 .await;
-                let took = is_seen(&side, &format!("demo-{round}")).await;
+                let took = is_seen(&setup, &format!("demo-{round}")).await;
                 println!("{name}: seen after {} ms", took.as_millis());
-                assert!(took <= SEEN_WITHIN, "{name}: seen after {took:?}:\n{}", side.operator().log());
+                assert!(took <= SEEN_WITHIN, "{name}: seen after {took:?}:\n{}", setup.operator().log());
             }
-            assert_eq!(side.operator().lines_with("WARN"), warnings, "{name}:\n{}", side.operator().log());
+            assert_eq!(setup.operator().lines_with("WARN"), warnings, "{name}:\n{}", setup.operator().log());
             // A busy machine may be late for one of the dozens of cuts; each would be a list where cuts were failures.
-            let more = lists(&side) - listed;
-            assert!(more <= 3, "{name}: {more} lists more:\n{}", side.operator().log());
+            let more = lists(&setup) - listed;
+            assert!(more <= 3, "{name}: {more} lists more:\n{}", setup.operator().log());
         }
         Trouble::Ill(Illness::StreamsFail) => {
-            side.proxy.fall_ill(Illness::StreamsFail);
-            side.start_operator();
-            side.operator().ready().await;
-            is_seen(&side, "demo").await;
-            assert_eq!(side.operator().lines_with("reading pages"), 3, "{name}:\n{}", side.operator().log());
+            setup.proxy.fall_ill(Illness::StreamsFail);
+            setup.start_operator();
+            setup.operator().ready().await;
+            is_seen(&setup, "demo").await;
+            assert_eq!(setup.operator().lines_with("reading pages"), 3, "{name}:\n{}", setup.operator().log());
         }
         Trouble::Ill(illness) => {
-            side.start_operator();
-            side.operator().ready().await;
-            side.proxy.fall_ill(illness);
-            side.proxy.cut();
-            let took = is_seen(&side, "demo").await;
+            setup.start_operator();
+            setup.operator().ready().await;
+            setup.proxy.fall_ill(illness);
+            setup.proxy.cut();
+            let took = is_seen(&setup, "demo").await;
             println!("{name}: seen after {} ms", took.as_millis());
-            assert!(took <= HEALED_WITHIN, "{name}: seen after {took:?}:\n{}", side.operator().log());
+            assert!(took <= HEALED_WITHIN, "{name}: seen after {took:?}:\n{}", setup.operator().log());
         }
     }
-    side
+    setup
 }
 
 /// Makes an InferenceService; how long it took until its Deployment was there.
-async fn is_seen(side: &Side, name: &str) -> Duration {
-    let deployments = Api::<Deployment>::namespaced(side.client.clone(), &side.namespace);
+async fn is_seen(setup: &Setup, name: &str) -> Duration {
+    let deployments = Api::<Deployment>::namespaced(setup.client.clone(), &setup.namespace);
     let began = Instant::now();
-    Side::create(&side.api as &Api<InferenceService>, name).await;
-    eventually(&format!("{name} of {} is seen", side.namespace), || async {
+    Setup::create(&setup.api as &Api<InferenceService>, name).await;
+    eventually(&format!("{name} of {} is seen", setup.namespace), || async {
         match deployments.get_opt(name).await {
             Ok(Some(_)) => Ok(()),
-            other => Err(format!("{other:?}:\n{}", side.operator().log())),
+            other => Err(format!("{other:?}:\n{}", setup.operator().log())),
         }
     })
     .await;
     began.elapsed()
 }
 
-fn lists(side: &Side) -> usize {
-    budget::asked(&side.proxy.log()).filter(|asked| asked.line.contains("sendInitialEvents")).count()
+fn lists(setup: &Setup) -> usize {
+    budget::asked(&setup.proxy.log()).filter(|asked| asked.line.contains("sendInitialEvents")).count()
 }
 
 /// As an API server does at a version that it does not have: it takes the watch, and says nothing.

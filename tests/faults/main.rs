@@ -18,7 +18,7 @@ mod log;
 mod past;
 mod proxy;
 mod seed;
-mod side;
+mod setup;
 mod snapshot;
 
 mod chaos;

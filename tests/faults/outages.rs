@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::budget::{self, ActionCounts};
 use crate::proxy::Proxy;
-use crate::side::Side;
+use crate::setup::Setup;
 use crate::snapshot;
 use crate::support::shell::{cluster, variable};
 use crate::support::{Fixture, Operator, eventually, kubectl};
@@ -22,10 +22,10 @@ fn start(name: &str, proxy: &Proxy) -> Operator {
 /// So many InferenceServices before each outage.
 const COUNT: usize = 20;
 
-async fn create_some(side: &Side, round: usize) -> Vec<String> {
+async fn create_some(setup: &Setup, round: usize) -> Vec<String> {
     let names: Vec<String> = (0..COUNT).map(|number| format!("demo-{round}-{number}")).collect();
     for name in &names {
-        Side::create(&side.api, name).await;
+        Setup::create(&setup.api, name).await;
     }
     names
 }
@@ -48,7 +48,7 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     const OUTAGES: [&[&str]; 3] = [&["apiserver"], &["datastore"], &["datastore", "apiserver"]];
     let fixture = Fixture::new("outages").await;
     // What it is held against comes first: an outage is one for all.
-    let mut spared = Side::new(&fixture.client, "outages-none", 0, 0).await;
+    let mut spared = Setup::new(&fixture.client, "outages-none", 0, 0).await;
     spared.start_operator();
     for round in 0..OUTAGES.len() {
         create_some(&spared, round).await;
@@ -57,7 +57,7 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     spared.rests(&[]).await;
     spared.kill_operator();
 
-    let mut struck = Side::new(&fixture.client, "outages-many", 0, 0).await;
+    let mut struck = Setup::new(&fixture.client, "outages-many", 0, 0).await;
     struck.start_operator();
     struck.operator().ready().await;
     let mut actions = ActionCounts::new();

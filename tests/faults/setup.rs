@@ -1,5 +1,5 @@
-//! One of several namespaces in which the same is done: with an operator of its own, behind a proxy of its own. What
-//! comes of it is held against a side where nothing goes wrong.
+//! A namespace with an operator of its own behind a proxy of its own. The tests do the same in several, and compare what
+//! comes of it with the one where nothing goes wrong.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(180);
 /// A snapshot of hundreds is work for the API server too.
 const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(500);
 
-pub struct Side {
+pub struct Setup {
     pub namespace: String,
     pub api: Api<InferenceService>,
     pub client: Client,
@@ -31,14 +31,14 @@ pub struct Side {
     operator: Option<Operator>,
 }
 
-impl Side {
+impl Setup {
     /// Without an operator at first. `rate`: faults in a thousand requests.
-    pub async fn new(client: &Client, name: &str, seed: u64, rate: u64) -> Side {
+    pub async fn new(client: &Client, name: &str, seed: u64, rate: u64) -> Setup {
         let namespace = format!("{name}-{}", std::process::id());
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
         Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("created");
         let (api, client) = (Api::namespaced(client.clone(), &namespace), client.clone());
-        Side { namespace, api, client, proxy: Proxy::start(seed, rate).await, operator: None }
+        Setup { namespace, api, client, proxy: Proxy::start(seed, rate).await, operator: None }
     }
 
     pub fn start_operator(&mut self) {
@@ -132,7 +132,7 @@ impl Side {
 }
 
 /// What a failed test leaves behind must not be served by the next one's operators.
-impl Drop for Side {
+impl Drop for Setup {
     fn drop(&mut self) {
         if std::thread::panicking() {
             leave(&self.namespace);
