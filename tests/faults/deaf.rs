@@ -10,9 +10,9 @@ use kube::{Api, Client};
 
 use crate::budget;
 use crate::certificates::Authority;
-use crate::impostor::{Answer, Impostor, Scope, Then, http};
+use crate::fake_api_server::{Answer, FakeApiServer, Scope, Then, http};
 use crate::listener::IdleCut;
-use crate::proxy::Illness;
+use crate::proxy::WatchFailure;
 use crate::setup::Setup;
 use crate::support::wait::within;
 use crate::support::{Fixture, Operator, eventually};
@@ -30,15 +30,15 @@ const HEARS_WITHIN: Duration = Duration::from_secs(200);
 enum Trouble {
     /// So many of each watch, before something happens.
     Cut(IdleCut, usize),
-    Ill(Illness),
+    Failing(WatchFailure),
 }
 
 const TROUBLES: [(&str, Trouble); 5] = [
     ("cut-by-rst", Trouble::Cut(IdleCut::Reset(Duration::from_secs(20)), 5)),
     ("cut-by-fin", Trouble::Cut(IdleCut::Close(Duration::from_secs(35)), 5)),
-    ("refused", Trouble::Ill(Illness::WatchesRefused)),
-    ("fails", Trouble::Ill(Illness::WatchesFail)),
-    ("streams-fail", Trouble::Ill(Illness::StreamsFail)),
+    ("refused", Trouble::Failing(WatchFailure::WatchesRefused)),
+    ("fails", Trouble::Failing(WatchFailure::WatchesFail)),
+    ("streams-fail", Trouble::Failing(WatchFailure::StreamsFail)),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,17 +79,17 @@ async fn bears(client: Client, name: &str, trouble: Trouble) -> Setup {
             let more = lists(&setup) - listed;
             assert!(more <= 3, "{name}: {more} lists more:\n{}", setup.operator().log());
         }
-        Trouble::Ill(Illness::StreamsFail) => {
-            setup.proxy.fall_ill(Illness::StreamsFail);
+        Trouble::Failing(WatchFailure::StreamsFail) => {
+            setup.proxy.fail_watches(WatchFailure::StreamsFail);
             setup.start_operator();
             setup.operator().ready().await;
             is_seen(&setup, "demo").await;
             assert_eq!(setup.operator().lines_with("reading pages"), 3, "{name}:\n{}", setup.operator().log());
         }
-        Trouble::Ill(illness) => {
+        Trouble::Failing(failure) => {
             setup.start_operator();
             setup.operator().ready().await;
-            setup.proxy.fall_ill(illness);
+            setup.proxy.fail_watches(failure);
             setup.proxy.cut();
             let took = is_seen(&setup, "demo").await;
             println!("{name}: seen after {} ms", took.as_millis());
@@ -123,12 +123,12 @@ fn lists(setup: &Setup) -> usize {
 async fn a_watch_that_stays_silent_lists_again_and_is_ready_meanwhile() {
     let authority = Authority::new();
     let silent = Answer { text: http("200 OK", "application/json", ""), then: Then::Silence };
-    let impostor = Impostor::start(authority.server(), Scope::Watches, silent).await;
-    let operator = Operator::spawn_at("deaf-silent", "secret", &impostor.listener.port, &authority.pem, &[]);
+    let server = FakeApiServer::start(authority.server(), Scope::Watches, silent).await;
+    let operator = Operator::spawn_at("deaf-silent", "secret", &server.listener.port, &authority.pem, &[]);
     operator.ready().await;
-    let count = |what: &str| impostor.asked().iter().filter(|(line, _)| line.contains(what)).count();
+    let count = |what: &str| server.asked().iter().filter(|(line, _)| line.contains(what)).count();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    impostor.listener.cut();
+    server.listener.cut();
     eventually("all watches are opened again", || async {
         let opened = count("resourceVersion=2");
         if opened == 3 { Ok(()) } else { Err(format!("{opened} are")) }

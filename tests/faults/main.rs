@@ -10,7 +10,7 @@ mod support;
 mod actions;
 mod budget;
 mod certificates;
-mod impostor;
+mod fake_api_server;
 mod line;
 mod lines;
 mod listener;

@@ -50,7 +50,7 @@ pub struct State {
     requests: Mutex<Faults>,
     pub lines: Mutex<Faults>,
     past: Mutex<Past>,
-    illness: Mutex<Option<Illness>>,
+    watch_failure: Mutex<Option<WatchFailure>>,
     pub log: Mutex<Vec<Entry>>,
     trap: Mutex<Option<Trap>>,
     /// How often the operator was told that it fell behind.
@@ -59,7 +59,7 @@ pub struct State {
 
 /// What a server may do to every watch at a version, or to every streaming list, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Illness {
+pub enum WatchFailure {
     /// 504: its version is none yet.
     WatchesRefused,
     /// 200, and a line that says 500.
@@ -86,7 +86,7 @@ impl Proxy {
             requests: Mutex::new(faults(seed, rate)),
             lines: Mutex::new(faults(!seed, rate / LINES_ARE_SAFER)),
             past: Mutex::default(),
-            illness: Mutex::default(),
+            watch_failure: Mutex::default(),
             log: Mutex::default(),
             trap: Mutex::default(),
             expired: AtomicU64::new(0),
@@ -113,8 +113,8 @@ impl Proxy {
     }
 
     /// From here on watches or lists are answered in this manner.
-    pub fn fall_ill(&self, illness: Illness) {
-        *lock(&self.state.illness) = Some(illness);
+    pub fn fail_watches(&self, failure: WatchFailure) {
+        *lock(&self.state.watch_failure) = Some(failure);
     }
 
     /// Ends all connections, with whatever is under way.
@@ -231,8 +231,8 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
         state.note(Asked { code: Some(422), ..asked });
         return Ok(refusal(422));
     };
-    let illness = *lock(&state.illness);
-    if let Some(answer) = illness.filter(|_| is_watch).and_then(|illness| ill(illness, &path)) {
+    let failure = *lock(&state.watch_failure);
+    if let Some(answer) = failure.filter(|_| is_watch).and_then(|failure| failed_watch(failure, &path)) {
         state.note(Asked { code: Some(answer.status().as_u16()), ..asked });
         return Ok(answer);
     }
@@ -272,12 +272,12 @@ fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {
 }
 
 /// What becomes of this watch. None: it is spared.
-fn ill(illness: Illness, path: &str) -> Option<Response<Body>> {
+fn failed_watch(failure: WatchFailure, path: &str) -> Option<Response<Body>> {
     let is_list = path.contains("sendInitialEvents=true");
-    match illness {
-        Illness::WatchesRefused if !is_list => Some(refusal(504)),
-        Illness::WatchesFail if !is_list => Some(Response::new(whole(FAILURE.into()))),
-        Illness::StreamsFail if is_list => Some(Response::new(whole(FAILURE.into()))),
+    match failure {
+        WatchFailure::WatchesRefused if !is_list => Some(refusal(504)),
+        WatchFailure::WatchesFail if !is_list => Some(Response::new(whole(FAILURE.into()))),
+        WatchFailure::StreamsFail if is_list => Some(Response::new(whole(FAILURE.into()))),
         _ => None,
     }
 }

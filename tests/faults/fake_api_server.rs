@@ -1,5 +1,5 @@
-//! A server in the API server's place, for a cluster that has nothing, or one InferenceService: well, or of bad
-//! manners. Started by the tests of hostile servers; needs no control plane.
+//! A server in the API server's place, with nothing or one InferenceService, which answers well or badly. Started by the
+//! tests of hostile servers; needs no control plane.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,44 +27,44 @@ pub enum Then {
     Forever(Vec<u8>, Duration),
 }
 
-/// What is answered in this manner; everything else is answered well.
+/// Which requests get the bad answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     All,
-    /// What begins with a list is answered well.
+    /// Those that do not begin with a list.
     Watches,
     /// Only what is about one object.
     Objects,
 }
 
-pub struct Impostor {
+pub struct FakeApiServer {
     pub listener: Listener,
     state: Arc<State>,
 }
 
 struct State {
     scope: Scope,
-    manner: Answer,
-    is_well: AtomicBool,
+    bad_answer: Answer,
+    is_healthy: AtomicBool,
     /// The request lines, and whether a token came with them.
     asked: Mutex<Vec<(String, bool)>>,
 }
 
-impl Impostor {
-    pub async fn start(certificate: Arc<ServerConfig>, scope: Scope, manner: Answer) -> Impostor {
-        let state = Arc::new(State { scope, manner, is_well: AtomicBool::new(false), asked: Mutex::default() });
+impl FakeApiServer {
+    pub async fn start(certificate: Arc<ServerConfig>, scope: Scope, bad_answer: Answer) -> FakeApiServer {
+        let state = Arc::new(State { scope, bad_answer, is_healthy: AtomicBool::new(false), asked: Mutex::default() });
         let served = state.clone();
         let listener = Listener::start(certificate, move |stream| {
             let state = served.clone();
             // A client that goes away is not worth a word.
             async move { drop(serve(&state, stream).await) }
         });
-        Impostor { listener: listener.await, state }
+        FakeApiServer { listener: listener.await, state }
     }
 
-    /// From here on it is well, and all connections from before are gone.
+    /// From here on it is healthy, and all connections from before are gone.
     pub fn recover(&self) {
-        self.state.is_well.store(true, Ordering::Relaxed);
+        self.state.is_healthy.store(true, Ordering::Relaxed);
         self.listener.cut();
     }
 
@@ -79,8 +79,8 @@ async fn serve(state: &State, mut stream: Stream) -> std::io::Result<()> {
     let line = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
     let has_token = head.to_ascii_lowercase().contains("\r\nauthorization: bearer ");
     state.asked.lock().unwrap_or_else(PoisonError::into_inner).push((line.clone(), has_token));
-    let is_ill = !state.is_well.load(Ordering::Relaxed) && state.scope.covers(&line);
-    let answer = if is_ill { state.manner.clone() } else { well(&line, state.scope) };
+    let is_bad = !state.is_healthy.load(Ordering::Relaxed) && state.scope.covers(&line);
+    let answer = if is_bad { state.bad_answer.clone() } else { healthy_answer(&line, state.scope) };
     stream.write_all(&answer.text).await?;
     stream.flush().await?;
     match answer.then {
@@ -128,7 +128,7 @@ impl Scope {
 }
 
 /// As an API server would, of a cluster with one InferenceService where objects are what is asked for.
-fn well(line: &str, scope: Scope) -> Answer {
+fn healthy_answer(line: &str, scope: Scope) -> Answer {
     if line.contains("/inferenceservices/demo") && line.starts_with("GET") {
         return Answer { text: http("200 OK", "application/json", &inference_service()), then: Then::Close };
     }
