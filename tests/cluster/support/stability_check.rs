@@ -14,23 +14,23 @@ const GROWTH: u64 = 450 << 10;
 /// Where many are served at once, each of which has buffers: 420 kB were measured, and 560 with glibc.
 pub const GROWTH_OF_MANY: u64 = 1250 << 10;
 
-pub struct Vigil {
+pub struct StabilityCheck {
     pub operator: Operator,
     mark: Mark,
     bytes: u64,
     growth: u64,
 }
 
-impl Vigil {
+impl StabilityCheck {
     /// Begins now, with an operator that is in sync.
-    pub async fn of(operator: Operator) -> Vigil {
+    pub async fn of(operator: Operator) -> StabilityCheck {
         let bytes = operator.resident_bytes().await;
-        Vigil { operator, mark: audit::mark(), bytes, growth: GROWTH }
+        StabilityCheck { operator, mark: audit::mark(), bytes, growth: GROWTH }
     }
 
     /// By so many bytes and no more, because other than the rest was measured.
-    pub fn may_grow_by(self, growth: u64) -> Vigil {
-        Vigil { growth, ..self }
+    pub fn may_grow_by(self, growth: u64) -> StabilityCheck {
+        StabilityCheck { growth, ..self }
     }
 
     /// All that was asked for since it began.
