@@ -8,8 +8,8 @@ use simulation::api_server::Kind;
 
 use crate::log::{Asked, Entry};
 
-/// For each action, as the project promises it for a creation; and a disturbance may have the status say what went wrong,
-/// and then that it is well again.
+/// For each action, as the project promises it for a creation; and a disturbance may have the status say what went
+/// wrong, and then that it is well again.
 const STATUS_WRITES: usize = 2;
 
 /// How often somebody made or changed an InferenceService or its children, by its name.

@@ -21,8 +21,8 @@ mod seed;
 mod setup;
 mod snapshot;
 
+mod broken_watches;
 mod chaos;
-mod deaf;
 mod hostile;
 mod kills;
 mod outages;

@@ -220,7 +220,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
             state.note(asked);
             return Ok(refusal(code));
         }
-        Handling::Unheard => {
+        Handling::NotReceived => {
             state.note(asked);
             return Err(Lost);
         }

@@ -12,7 +12,7 @@ use simulation::chance::Chance;
 use simulation::cluster::controllers::{drop_finalizers, lose_a_pod, remove};
 use simulation::cluster::{Inner, Shared, UserAction};
 use simulation::oracle::budget::NOISE;
-use simulation::oracle::moments;
+use simulation::oracle::invariants;
 use simulation::oracle::ownership::is_adoptable;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ const LONGEST_CALM: Duration = Duration::from_secs(20 * 60);
 const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(30 * 60);
 /// What is found out by three silent minutes and a few tries.
-const HEARS_AGAIN_WITHIN: Duration = Duration::from_secs(600);
+const IN_SYNC_WITHIN: Duration = Duration::from_secs(600);
 
 /// Some runs have more than others, so that one that finds nothing in them still says something.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +66,7 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards:
                 70..91 => trouble(inner, chance),
                 _ => hazard(inner, chance, hazards),
             }
-            moments::check_kstatus(inner);
+            invariants::check_kstatus(inner);
         });
         cluster.wake();
         // Often several at once; and now and then nothing for long, which is when trouble shows.
@@ -99,7 +99,7 @@ pub fn strangers_leave(inner: &mut Inner) {
     }
     inner.nodes.heal();
     inner.faults.outage = None;
-    inner.moments.refused.clear();
+    inner.invariants.refused.clear();
     // What was refused until now is tried again in its time.
     inner.disturbances.add(None);
 }
@@ -267,7 +267,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
         0 if hazards.restores => {
             let back = 1 + chance.below(30);
             inner.store.restore(inner.store.version.saturating_sub(back));
-            moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
+            invariants::loses_sync(inner, IN_SYNC_WITHIN);
             for_all(inner, "put back the datastore of");
         }
         1 if hazards.poison => {
@@ -275,14 +275,14 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
             inner.faults.poisoned.insert(chance.pick(&Kind::ALL).copied().unwrap_or(Kind::Deployment), poison);
             // All watches end.
             inner.store.restores += 1;
-            moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
+            invariants::loses_sync(inner, IN_SYNC_WITHIN);
         }
         2 | 3 if hazards.refusals => {
             inner.faults.outage = match inner.faults.outage {
                 None => chance.pick(&Outage::ALL).copied(),
                 Some(_) => None,
             };
-            inner.moments.refused.clear();
+            inner.invariants.refused.clear();
             inner.disturbances.add(None);
         }
         4 if hazards.namespaces => {

@@ -16,7 +16,7 @@ use simulation::clock;
 use simulation::cluster::{Cluster, Inner, Shared, controllers, pods};
 use simulation::operator::{CONFIG_HASH, SETTINGS};
 use simulation::oracle::violation::{Name, Violation, is_tolerated};
-use simulation::oracle::{budget, end_state, memory, moments, obstacles};
+use simulation::oracle::{budget, end_state, invariants, memory, obstacles};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -96,13 +96,13 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let hazards = Hazards::draw(&mut chance);
     let actions = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_actions);
     let cluster = Cluster::new(faults);
-    let _world = Ends(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
-    let _oracle = Ends(tokio::spawn(watches(cluster.clone())));
+    let _world = AbortOnDrop(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
+    let _oracle = AbortOnDrop(tokio::spawn(check_obstacles(cluster.clone())));
     // What it remembers when faults stop it has to live with.
-    let mut process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
+    let mut process = AbortOnDrop(tokio::spawn(run_and_kill(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
-    cluster.lock().moments.operators = 1 + u8::from(twin.is_some());
+    cluster.lock().invariants.operators = 1 + u8::from(twin.is_some());
     users::act(&cluster, &mut chance, actions, hazards).await;
 
     cluster.with(|inner| {
@@ -121,7 +121,7 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
         }
     }
     let inner = cluster.lock();
-    record::write(&inner.moments.seen);
+    record::write(&inner.invariants.seen);
     let violations: Vec<Violation> =
         inner.violations.iter().filter(|violation| !is_tolerated(violation.name)).cloned().collect();
     if violations.is_empty() {
@@ -134,7 +134,7 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
 }
 
 /// Looks now and then, until it is known how all ends.
-async fn watches(cluster: Shared) {
+async fn check_obstacles(cluster: Shared) {
     while !cluster.lock().is_over {
         tokio::time::sleep(obstacles::PACE).await;
         obstacles::check(&mut cluster.lock());
@@ -142,7 +142,7 @@ async fn watches(cluster: Shared) {
 }
 
 /// The operator's process, again and again. Returns the one that is alive when faults stop.
-async fn lives(cluster: Shared, seed: u64, is_killed: bool) -> Process {
+async fn run_and_kill(cluster: Shared, seed: u64, is_killed: bool) -> Process {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
         let killed = Arc::new(Notify::new());
@@ -167,7 +167,7 @@ async fn lives(cluster: Shared, seed: u64, is_killed: bool) -> Process {
 
 /// An operator. Killed, where it is dropped.
 struct Process {
-    task: Ends<Memory>,
+    task: AbortOnDrop<Memory>,
     ends: oneshot::Sender<()>,
 }
 
@@ -176,14 +176,14 @@ impl Process {
     fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
         let mut inner = cluster.lock();
         inner.disturbances.add(None);
-        moments::process_starts(&mut inner);
+        invariants::process_starts(&mut inner);
         drop(inner);
         let client = server::client(cluster.clone(), killed);
         let (config_hash, events) = (*CONFIG_HASH, Limit::default());
         let context = Arc::new(Context { client, settings: SETTINGS.clone(), config_hash, now: clock::now, events });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
-        let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
+        let task = AbortOnDrop(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
         Process { task, ends }
     }
 
@@ -195,9 +195,9 @@ impl Process {
 }
 
 /// A task that ends with whoever holds it.
-struct Ends<T>(JoinHandle<T>);
+struct AbortOnDrop<T>(JoinHandle<T>);
 
-impl<T> Drop for Ends<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -222,8 +222,8 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     cluster.with(|inner| {
         inner.is_over = true;
         for (name, key, violation) in violations {
-            // What is not heard may come to match its spec, or not.
-            if inner.store.is_heard(&key) {
+            // What its watches missed may come to match its spec, or not.
+            if inner.store.is_observed(&key) {
                 inner.report(name, violation);
             }
         }
@@ -237,8 +237,8 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     tokio::time::sleep(SILENCE).await;
     let mut inner = cluster.lock();
     // What a restored datastore does not tell is noticed late.
-    let is_heard = inner.store.unheard.is_empty();
-    if is_heard && (inner.store.version != version || inner.log.len() != quiet_since) {
+    let nothing_missed = inner.store.missed.is_empty();
+    if nothing_missed && (inner.store.version != version || inner.log.len() != quiet_since) {
         inner.report(Name::NotQuiet, "it is not quiet");
         return false;
     }

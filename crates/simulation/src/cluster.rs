@@ -18,7 +18,7 @@ use crate::clock;
 use crate::cluster::pods::Nodes;
 use crate::cluster::rollout::Rollout;
 use crate::oracle::disturbances::Disturbances;
-use crate::oracle::moments::Moments;
+use crate::oracle::invariants::Invariants;
 use crate::oracle::violation::{Name, Violation};
 
 pub type Shared = Arc<Cluster>;
@@ -42,7 +42,7 @@ pub struct Inner {
     pub nodes: Nodes,
     /// What stands behind each Deployment, by its uid.
     pub rollouts: BTreeMap<String, Rollout>,
-    pub moments: Moments,
+    pub invariants: Invariants,
     /// How all ends is known: nobody looks at every moment any more.
     pub is_over: bool,
     /// What must never happen and did.
@@ -107,7 +107,7 @@ impl Cluster {
             disturbances: Disturbances::default(),
             nodes: Nodes::default(),
             rollouts: BTreeMap::new(),
-            moments: Moments::default(),
+            invariants: Invariants::default(),
             is_over: false,
             violations: Vec::new(),
         };

@@ -4,9 +4,9 @@
 pub mod budget;
 pub mod disturbances;
 pub mod end_state;
+pub mod invariants;
 pub mod kstatus;
 pub mod memory;
-pub mod moments;
 pub mod obstacles;
 pub mod ownership;
 pub mod status;

@@ -15,7 +15,7 @@ pub enum Handling {
     /// Refused with this code before anything was done.
     Refused(u16),
     /// The connection is gone before the server has it.
-    Unheard,
+    NotReceived,
     /// It is done, and the answer is lost.
     Unanswered,
     /// It is done, and the answer never ends.
@@ -107,7 +107,7 @@ impl Faults {
             return Handling::Served;
         }
         let (handling, kind) = match self.chance.below(8) {
-            0 => (Handling::Unheard, "unheard"),
+            0 => (Handling::NotReceived, "unheard"),
             1 => (Handling::Unanswered, "unanswered"),
             2 => (Handling::Hanging, "without end"),
             3 => (Handling::CutShort, "cut short"),

@@ -23,7 +23,7 @@ use super::{Kind, Refusal, refusal};
 use super::{list, watch};
 use crate::cluster::{Inner, RequestRecord, Shared};
 use crate::oracle::violation::Name;
-use crate::oracle::{moments, ownership};
+use crate::oracle::{invariants, ownership};
 
 /// So slowly is served what asks at full speed: the simulated time goes on by it.
 const STORM_PACE: Duration = Duration::from_secs(10);
@@ -63,19 +63,19 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
     let request = parse(&parts, &body);
-    if moments::is_storm(&mut cluster.lock()) {
+    if invariants::is_storm(&mut cluster.lock()) {
         // A real one would not be quicker.
         tokio::time::sleep(STORM_PACE).await;
     }
     let handling = {
         let mut inner = cluster.lock();
         if let Ok(request) = &request {
-            moments::request_arrives(&mut inner, request);
+            invariants::request_arrives(&mut inner, request);
         }
         inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::handling)
     };
     match handling {
-        Handling::Unheard => return Err("connection refused".into()),
+        Handling::NotReceived => return Err("connection refused".into()),
         Handling::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
         Handling::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
@@ -96,7 +96,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
             match (refused, request) {
                 (None, ApiRequest::Watch(watch)) => watch::open(&cluster, watch),
                 (no, _) => {
-                    moments::watch_is_refused(&mut cluster.lock());
+                    invariants::watch_is_refused(&mut cluster.lock());
                     Err(no.unwrap_or_else(|| refusal(500, "InternalError", "no watch")))
                 }
             }
@@ -104,7 +104,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
         Ok(request) => cluster.with(|inner| {
             let (code, object) = handle(inner, &parts.method, request)?;
             if let Some(kind) = listed.filter(|_| object["metadata"]["continue"].is_null()) {
-                moments::is_listed(inner, kind);
+                invariants::is_listed(inner, kind);
             }
             Ok(whole(code, &object))
         }),
@@ -134,11 +134,11 @@ fn handle(inner: &mut Inner, method: &Method, request: ApiRequest) -> Result<(u1
             inner.report(Name::ForeignWrite, violation);
         }
         if let Some(built) = built {
-            moments::applied(inner, &key, &built);
+            invariants::applied(inner, &key, &built);
         }
-        moments::check_kstatus(inner);
+        invariants::check_kstatus(inner);
     }
-    moments::answered(inner, verb, &key, result.as_ref().err());
+    invariants::answered(inner, verb, &key, result.as_ref().err());
     inner.log.push(RequestRecord { at: Instant::now(), verb, key, code, wrote });
     result.map(|object| (code, object))
 }

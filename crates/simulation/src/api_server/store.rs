@@ -54,7 +54,7 @@ pub struct Store {
     pub restores: u64,
     /// What a watch from before the datastore was put back is not told of: what is otherwise by that, and what was
     /// written until the datastore came to the version again that it had.
-    pub unheard: BTreeSet<Key>,
+    pub missed: BTreeSet<Key>,
     /// Whose status is the CRD's default, which only a write writes down: the first one changes something, whatever it says.
     defaulted: BTreeSet<Key>,
     /// That version.
@@ -74,8 +74,8 @@ impl Store {
     }
 
     /// Can an operator that lives through it know of this InferenceService and its children?
-    pub fn is_heard(&self, key: &Key) -> bool {
-        Kind::ALL.iter().all(|kind| !self.unheard.contains(&Key { kind: *kind, ..key.clone() }))
+    pub fn is_observed(&self, key: &Key) -> bool {
+        Kind::ALL.iter().all(|kind| !self.missed.contains(&Key { kind: *kind, ..key.clone() }))
     }
 
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Value)> {
@@ -213,7 +213,7 @@ impl Store {
         let objects = &self.objects;
         self.applied.retain(|key, _| objects.contains_key(key));
         self.posted.retain(|key| objects.contains_key(key));
-        self.unheard
+        self.missed
             .extend(before.iter().filter(|(key, object)| objects.get(key) != Some(object)).map(|(key, _)| key.clone()));
         self.peak = self.peak.max(self.version);
         self.version = version;
@@ -234,7 +234,7 @@ impl Store {
             None => self.objects.remove(key),
         };
         if self.version <= self.peak {
-            self.unheard.insert(key.clone());
+            self.missed.insert(key.clone());
         }
         let (at, version) = (Instant::now(), self.version);
         self.history.push(Change { at, version, key: key.clone(), before, after: after.clone() });

@@ -16,7 +16,7 @@ use super::request::{Selection, WatchRequest};
 use super::server::{ResponseBody, streamed};
 use super::{Change, Refusal, refusal};
 use crate::cluster::{Inner, Shared};
-use crate::oracle::moments;
+use crate::oracle::invariants;
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// The annotation of the bookmark after the last object of a streaming list.
@@ -113,7 +113,7 @@ fn initial_events(inner: &Inner, request: &WatchRequest, version: u64, lines: &m
 impl Watching {
     async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
         if std::mem::take(&mut self.ends_list) {
-            moments::is_listed(&mut self.cluster.lock(), self.request.selection.kind);
+            invariants::is_listed(&mut self.cluster.lock(), self.request.selection.kind);
         }
         loop {
             if self.is_broken {

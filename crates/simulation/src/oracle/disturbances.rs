@@ -1,5 +1,5 @@
 //! What may have made the operator write something twice, kept apart by the InferenceService that it was about. Kept by
-//! the server, read by the budget.
+//! the server, read by the budget and the obstacles.
 
 use std::collections::BTreeMap;
 

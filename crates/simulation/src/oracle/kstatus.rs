@@ -1,6 +1,6 @@
 //! What kstatus, the library that Flux and Helm wait with, says of an InferenceService: its generic rules
 //! (sigs.k8s.io/cli-utils, pkg/kstatus/status: checkGenericProperties, checkReadyCondition), held against the library
-//! itself by scripts/kstatus.sh. Called by the moments.
+//! itself by scripts/kstatus.sh. Called by the invariants.
 
 use std::sync::LazyLock;
 

@@ -18,8 +18,8 @@ pub fn violation(store: &Store, memory: &Memory) -> Option<String> {
     }
     // A watch from a version that the datastore has come to again, by other writes, does not tell what is gone with the
     // old ones. The operator lists once a day, and a run is shorter.
-    let is_unheard = store.unheard.iter().any(|key| key.kind == Kind::InferenceService);
-    if is_unheard && (memory.specs, memory.queued, memory.in_flight) == (0, 0, 0) {
+    let is_missed = store.missed.iter().any(|key| key.kind == Kind::InferenceService);
+    if is_missed && (memory.specs, memory.queued, memory.in_flight) == (0, 0, 0) {
         return None;
     }
     (*memory != expected).then(|| format!("there is {expected:?}, and an operator remembers {memory:?}"))

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::end_state::missing;
-use super::moments::{Moments, hears_since, report_once};
+use super::invariants::{Invariants, in_sync_since, report_once};
 use super::ownership::is_adoptable;
 use super::status::{REFUSALS, has_all, is_foreign, reason, spec_of};
 use super::violation::Name;
@@ -37,14 +37,17 @@ impl Obstacle {
 /// To be called at this pace.
 pub fn check(inner: &mut Inner) {
     let version = (inner.store.version, inner.store.restores);
-    if inner.moments.looked_at == Some(version) && inner.moments.since.is_empty() && inner.moments.refused.is_empty() {
+    if inner.invariants.looked_at == Some(version)
+        && inner.invariants.since.is_empty()
+        && inner.invariants.refused.is_empty()
+    {
         return;
     }
-    inner.moments.looked_at = Some(version);
+    inner.invariants.looked_at = Some(version);
     let all: Vec<Key> = inner.store.of_kind(Kind::InferenceService).map(|(key, _)| key.clone()).collect();
     let is_there = |key: &Key| all.iter().any(|there| there.name == key.name && there.namespace == key.namespace);
-    inner.moments.since.retain(|(key, _), _| is_there(key));
-    inner.moments.refused.retain(|(key, _), _| is_there(key));
+    inner.invariants.since.retain(|(key, _), _| is_there(key));
+    inner.invariants.refused.retain(|(key, _), _| is_there(key));
     for key in all {
         for (name, about, what) in check_one(inner, &key) {
             report_once(inner, name, about, what);
@@ -54,13 +57,13 @@ pub fn check(inner: &mut Inner) {
 
 /// The name of each thing that is wrong for too long, what it is about, and what it is.
 fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
-    let Inner { store, moments, disturbances, .. } = inner;
+    let Inner { store, invariants, disturbances, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
-    let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_heard(key)) else {
+    let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_observed(key)) else {
         return Vec::new();
     };
     let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
-    let obstacles = in_the_way(store, moments, key, object);
+    let obstacles = in_the_way(store, invariants, key, object);
     let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
     let mut wrong: Vec<(Name, Obstacle)> =
         obstacles.into_iter().map(|obstacle| (Name::SilentObstacle, obstacle)).collect();
@@ -74,26 +77,26 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
         wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
     }
-    moments.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
+    invariants.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
     if wrong.is_empty() {
         return Vec::new();
     }
     let generation = deployment.map_or(0, |deployment| number(&deployment["metadata"]["generation"]));
-    let (hears, sees) = (hears_since(moments), moments.watch_refused.map(|at| at + RECOVERY));
+    let (in_sync, sees) = (in_sync_since(invariants), invariants.watch_refused.map(|at| at + RECOVERY));
     // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
     let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
     let explained = disturbances.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut violations = Vec::new();
     for (name, Obstacle { what, within, reasons }) in wrong {
         // A Deployment that was changed is observed first: what was in the way until then is found anew.
-        let entry = moments.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
+        let entry = invariants.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
         if entry.1 != generation {
             *entry = (Instant::now(), generation);
         }
         let since = entry.0;
         // What is refused, and what spec there is, it knows without a watch of the children.
         let sees = sees.filter(|_| name != Name::StaleStatus && reasons != REFUSALS);
-        let since = Some(since).max(explained).max(hears).max(sees).max(born).unwrap_or(since);
+        let since = Some(since).max(explained).max(in_sync).max(sees).max(born).unwrap_or(since);
         // One that is told may be one of several.
         if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
             let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
@@ -103,7 +106,7 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     violations
 }
 
-fn in_the_way(store: &Store, moments: &Moments, key: &Key, object: &Value) -> Vec<Obstacle> {
+fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value) -> Vec<Obstacle> {
     let uid = &object["metadata"]["uid"];
     // Built only where it is asked for: most of the time nothing is in the way.
     let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
@@ -121,7 +124,7 @@ fn in_the_way(store: &Store, moments: &Moments, key: &Key, object: &Value) -> Ve
         }
     }
     let is_refused = |(refused, _): &(Key, &str)| refused.name == key.name && refused.namespace == key.namespace;
-    if moments.refused.keys().any(is_refused) {
+    if invariants.refused.keys().any(is_refused) {
         obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
     }
     // A spec that is refused is all that there is to be said.

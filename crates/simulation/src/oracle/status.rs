@@ -1,5 +1,5 @@
-//! Is what a status says so, as of the Deployment that it was computed from? Called by the moments for each status that
-//! the operator sends, as it arrives; looks at the datastore's history alone; pure.
+//! Is what a status says so, as of the Deployment that it was computed from? Called for each status that the operator
+//! sends, as it arrives; looks at the datastore's history alone; pure.
 
 use std::time::Duration;
 

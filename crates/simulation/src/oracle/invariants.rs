@@ -28,7 +28,7 @@ const IN_FLIGHT: u64 = 3 * 4;
 const STORM: u64 = 400;
 
 #[derive(Default)]
-pub struct Moments {
+pub struct Invariants {
     /// How many there were in this second.
     requests: (u32, u64),
     is_storm: bool,
@@ -40,11 +40,11 @@ pub struct Moments {
     pub since: BTreeMap<(Key, &'static str), (Instant, i64)>,
     /// The datastore's version when that was looked for last.
     pub looked_at: Option<(u64, u64)>,
-    /// Nothing is asked of what the operator cannot have heard yet.
-    deaf_until: Option<Instant>,
+    /// Nothing is asked of what the operator cannot have read yet.
+    out_of_sync_until: Option<Instant>,
     /// When a watch of children was refused last.
     pub watch_refused: Option<Instant>,
-    /// What was listed since an operator was started last. One that has not heard of all kinds yet works
+    /// What was listed since an operator was started last. One that has not listed all kinds yet works
     /// on nothing, and so says nothing in any status: it is said in its log and by /readyz.
     listed: BTreeSet<Kind>,
     /// Objects as they were seen, for kstatus itself to judge.
@@ -64,54 +64,54 @@ pub struct Moments {
 
 /// Reports this, if it has not yet.
 pub fn report_once(inner: &mut Inner, name: Name, about: String, what: String) {
-    if inner.moments.reported.insert((name, about)) {
+    if inner.invariants.reported.insert((name, about)) {
         inner.report(name, what);
     }
 }
 
 /// A new process does not know what the one before did.
 pub fn process_starts(inner: &mut Inner) {
-    inner.moments.events.clear();
-    inner.moments.dying.values_mut().for_each(|count| *count = 0);
-    inner.moments.listed.clear();
+    inner.invariants.events.clear();
+    inner.invariants.dying.values_mut().for_each(|count| *count = 0);
+    inner.invariants.listed.clear();
 }
 
 /// A list of this kind was read to its end. It may name again what is in a namespace that goes away.
 pub fn is_listed(inner: &mut Inner, kind: Kind) {
-    inner.moments.listed.insert(kind);
+    inner.invariants.listed.insert(kind);
     if kind == Kind::InferenceService {
-        inner.moments.dying.values_mut().for_each(|count| *count = 0);
+        inner.invariants.dying.values_mut().for_each(|count| *count = 0);
     }
 }
 
-/// Since when the operator has heard what there is; None: always.
-pub fn hears_since(moments: &Moments) -> Option<Instant> {
-    let is_in_sync = moments.listed.len() == Kind::ALL.len();
-    if is_in_sync { moments.deaf_until } else { Some(Instant::now()) }
+/// Since when the operator is in sync; None: always.
+pub fn in_sync_since(invariants: &Invariants) -> Option<Instant> {
+    let is_in_sync = invariants.listed.len() == Kind::ALL.len();
+    if is_in_sync { invariants.out_of_sync_until } else { Some(Instant::now()) }
 }
 
 /// The datastore was put back, or a watch is refused from now on: to find that out takes a while.
-pub fn cannot_hear(inner: &mut Inner, for_so_long: Duration) {
-    inner.moments.deaf_until = Some(Instant::now() + for_so_long);
-    inner.moments.newest.clear();
+pub fn loses_sync(inner: &mut Inner, for_so_long: Duration) {
+    inner.invariants.out_of_sync_until = Some(Instant::now() + for_so_long);
+    inner.invariants.newest.clear();
     inner.disturbances.add(None);
 }
 
 /// What becomes of the children is not told until it is not any more. That this is so is told by the log and by /readyz.
 pub fn watch_is_refused(inner: &mut Inner) {
-    inner.moments.watch_refused = Some(Instant::now());
+    inner.invariants.watch_refused = Some(Instant::now());
 }
 
 /// Does the operator ask at full speed, or has it? Counted by the second.
 pub fn is_storm(inner: &mut Inner) -> bool {
     let second = crate::clock::now();
-    let (last, count) = inner.moments.requests;
-    inner.moments.requests = if last == second { (second, count + 1) } else { (second, 1) };
-    if inner.moments.is_storm {
+    let (last, count) = inner.invariants.requests;
+    inner.invariants.requests = if last == second { (second, count + 1) } else { (second, 1) };
+    if inner.invariants.is_storm {
         return true;
     }
-    let is_storm = inner.moments.requests.1 > STORM;
-    inner.moments.is_storm = is_storm;
+    let is_storm = inner.invariants.requests.1 > STORM;
+    inner.invariants.is_storm = is_storm;
     if is_storm {
         let what = inner.log.last().map(ToString::to_string).unwrap_or_default();
         report_once(inner, Name::Storm, String::new(), what);
@@ -123,14 +123,14 @@ pub fn is_storm(inner: &mut Inner) -> bool {
 pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
     match request {
         ApiRequest::Status { key, uid, status, .. } => {
-            let refused = inner.moments.was_refused || inner.faults.count > 0;
+            let refused = inner.invariants.was_refused || inner.faults.count > 0;
             let judged = status::violation(&inner.store, key, uid, status, refused);
             let about = uid.as_str().unwrap_or_default().to_owned();
             let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
             if is_early {
-                inner.moments.early.insert(about.clone());
+                inner.invariants.early.insert(about.clone());
             } else {
-                inner.moments.early.remove(&about);
+                inner.invariants.early.remove(&about);
             }
             if let Some((name, what)) = judged {
                 report_once(inner, name, format!("{about} {}", status["observedGeneration"]), what);
@@ -144,15 +144,15 @@ pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
 fn event_arrives(inner: &mut Inner, event: &Value) {
     let uid = event["regarding"]["uid"].as_str().unwrap_or_default().to_owned();
     let reason = event["reason"].as_str().unwrap_or_default();
-    let is_early = inner.moments.early.contains(&uid) && reason == "ReplicasUnavailable";
+    let is_early = inner.invariants.early.contains(&uid) && reason == "ReplicasUnavailable";
     if event["type"] == "Warning" && (is_early || matches!(reason, "RollingOut" | "DeploymentPending")) {
         report_once(inner, Name::EarlyWarning, uid.clone(), event.to_string());
     }
-    let operators = f64::from(inner.moments.operators);
+    let operators = f64::from(inner.invariants.operators);
     let burst = EVENT_BURST * operators;
-    let (left, at) = inner.moments.events.get(&uid).copied().unwrap_or((burst, Instant::now()));
+    let (left, at) = inner.invariants.events.get(&uid).copied().unwrap_or((burst, Instant::now()));
     let left = (left + at.elapsed().as_secs_f64() * operators / SECONDS_AN_EVENT).min(burst) - 1.0;
-    inner.moments.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
+    inner.invariants.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
     // An operator counts whole seconds.
     if left < -operators / SECONDS_AN_EVENT {
         report_once(inner, Name::TooManyEvents, uid, event.to_string());
@@ -164,27 +164,27 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
     let place = (key.clone(), verb);
     let goes_away = refusal.is_some_and(|no| no.cause == Some(NAMESPACE_TERMINATING));
     if !inner.store.terminating.contains(&key.namespace) && !inner.store.gone.contains(&key.namespace) {
-        inner.moments.dying.remove(&key.namespace);
+        inner.invariants.dying.remove(&key.namespace);
     }
     // One that is gone already is looked for a few times more, until its watch tells, in whatever namespace.
     let owner = Key { kind: Kind::InferenceService, ..key.clone() };
-    if let Some(count) = inner.moments.dying.get_mut(&key.namespace) {
+    if let Some(count) = inner.invariants.dying.get_mut(&key.namespace) {
         *count += u64::from(inner.store.get(&owner).is_some());
-        if *count > IN_FLIGHT * u64::from(inner.moments.operators) {
+        if *count > IN_FLIGHT * u64::from(inner.invariants.operators) {
             let what = format!("{verb} {key:?}");
             report_once(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
         }
     } else if goes_away {
-        inner.moments.dying.insert(key.namespace.clone(), 0);
+        inner.invariants.dying.insert(key.namespace.clone(), 0);
     }
     match refusal {
         // No refusal of what was asked for, but an answer: 422 is how a test of the uid fails.
         Some(no) if matches!(no.code, 404 | 409) || goes_away || (verb, no.code) == ("status", 422) => {}
         Some(_) => {
-            inner.moments.was_refused = true;
-            inner.moments.refused.entry(place).or_insert_with(Instant::now);
+            inner.invariants.was_refused = true;
+            inner.invariants.refused.entry(place).or_insert_with(Instant::now);
         }
-        None => drop(inner.moments.refused.remove(&place)),
+        None => drop(inner.invariants.refused.remove(&place)),
     }
 }
 
@@ -197,8 +197,8 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
         return;
     }
     let Some(generation) = generation_of(&inner.store, &owner, uid, written) else { return };
-    let newest = inner.moments.newest.get(uid).copied().unwrap_or(0);
-    inner.moments.newest.insert(uid.to_owned(), newest.max(generation));
+    let newest = inner.invariants.newest.get(uid).copied().unwrap_or(0);
+    inner.invariants.newest.insert(uid.to_owned(), newest.max(generation));
     if generation < newest {
         let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
         report_once(inner, Name::OlderSpec, uid.to_owned(), what);
@@ -227,7 +227,7 @@ pub fn check_kstatus(inner: &mut Inner) {
     for (_, object) in inner.store.of_kind(Kind::InferenceService) {
         let verdict = verdict(object);
         if *kstatus::RECORDS {
-            inner.moments.seen.insert(format!("{verdict:?} {object}"));
+            inner.invariants.seen.insert(format!("{verdict:?} {object}"));
         }
         if verdict == Verdict::Current && object["status"]["phase"] != "Ready" {
             early.push((object["metadata"]["uid"].to_string(), object.to_string()));

@@ -25,7 +25,7 @@ const SEEN_WITHIN: Duration = Duration::from_millis(3500);
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Three minutes of silence are a sign.
-const HEARS_WITHIN: Duration = Duration::from_secs(200);
+const NOTICED_WITHIN: Duration = Duration::from_secs(200);
 
 enum Trouble {
     /// So many of each watch, before something happens.
@@ -43,17 +43,17 @@ const TROUBLES: [(&str, Trouble); 5] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_is_seen_whatever_becomes_of_the_watches() {
-    let fixture = Fixture::new("deaf").await;
-    // Each apart: what one cannot bear hides nothing of the others.
-    let tasks = TROUBLES.map(|(name, trouble)| tokio::spawn(bears(fixture.client.clone(), name, trouble)));
+    let fixture = Fixture::new("watches").await;
+    // Each apart: what one misses hides nothing of the others.
+    let tasks = TROUBLES.map(|(name, trouble)| tokio::spawn(sees_all(fixture.client.clone(), name, trouble)));
     let (setups, lost): (Vec<_>, Vec<_>) = join_all(tasks).await.into_iter().partition(Result::is_ok);
     join_all(setups.into_iter().flatten().map(Setup::clean_up)).await;
     assert!(lost.is_empty(), "{} of {} have missed something", lost.len(), TROUBLES.len());
     fixture.clean_up().await;
 }
 
-async fn bears(client: Client, name: &str, trouble: Trouble) -> Setup {
-    let mut setup = Setup::new(&client, &format!("deaf-{name}"), 0, 0).await;
+async fn sees_all(client: Client, name: &str, trouble: Trouble) -> Setup {
+    let mut setup = Setup::new(&client, &format!("watches-{name}"), 0, 0).await;
     match trouble {
         Trouble::Cut(how, times) => {
             setup.proxy.listener.cut_idle(how);
@@ -124,7 +124,7 @@ async fn a_watch_that_stays_silent_lists_again_and_is_ready_meanwhile() {
     let authority = Authority::new();
     let silent = Answer { text: http("200 OK", "application/json", ""), then: Then::Silence };
     let server = FakeApiServer::start(authority.server(), Scope::Watches, silent).await;
-    let operator = Operator::spawn_at("deaf-silent", "secret", &server.listener.port, &authority.pem, &[]);
+    let operator = Operator::spawn_at("watches-silent", "secret", &server.listener.port, &authority.pem, &[]);
     operator.ready().await;
     let count = |what: &str| server.asked().iter().filter(|(line, _)| line.contains(what)).count();
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -135,7 +135,7 @@ async fn a_watch_that_stays_silent_lists_again_and_is_ready_meanwhile() {
     })
     .await;
     assert_eq!(count("sendInitialEvents"), 3);
-    within(HEARS_WITHIN, "all three list again", || async {
+    within(NOTICED_WITHIN, "all three list again", || async {
         let lists = count("sendInitialEvents");
         if lists == 6 { Ok(()) } else { Err(format!("{lists} lists:\n{}", operator.log())) }
     })
