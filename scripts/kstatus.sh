@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Does the simulation's kstatus (tests/simulation/kstatus.rs) say what the library itself says, of each InferenceService
-# that a simulation has seen? Must never decide anything itself: the library's side is kstatus/main.go.
+# Does the simulation's kstatus (crates/simulation/src/oracle/kstatus.rs) say what the library itself says, of each
+# InferenceService that a simulation has seen? Must never decide anything itself: the library's side is kstatus/main.go.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Nights of simulation: the whole operator against an API server in memory, seed after seed, built with
-# optimization. Must never do more than choose the seeds: what is simulated is in tests/simulation/.
+# optimization. Must never do more than choose the seeds: what is simulated is in crates/simulation/ and tests/simulation/.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -16,7 +16,7 @@ usage: scripts/simulate.sh [--seeds COUNT] [--from SEED] [--count] [--tolerate N
   --seeds COUNT   how many (default 10000)
   --from SEED     the first (default 0)
   --count         try all seeds, also after some have failed, and print in how many each violation was found
-  --tolerate NAMES  leave these violations out (tests/simulation/violation.rs has all names)
+  --tolerate NAMES  leave these violations out (crates/simulation/src/oracle/violation.rs has all names)
   --trace LINES   so many of the end of what happened are printed (default 60)
 
 A seed that fails prints what was wrong and how to run it again.

@@ -105,8 +105,8 @@ check() {
   local scripts
   mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
   [ "$LINTERS" = no ] || {
-    step formatting cargo fmt --check
-    step clippy cargo clippy --locked --all-targets -- -D warnings
+    step formatting cargo fmt --all --check
+    step clippy cargo clippy --locked --workspace --all-targets -- -D warnings
     step "clippy (cluster tests)" cargo clippy --locked --test cluster --test differential --test faults --test node --test rights -- -D warnings
     step "clippy (edge)" cargo clippy --locked --no-default-features -- -D warnings
   }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::fixture::{ready, spec};
 use crate::support::shell::apply;
-use crate::support::vigil::GROWTH_OF_MANY;
-use crate::support::{Fixture, Operator, Vigil, audit, eventually, kubectl};
+use crate::support::stability_check::GROWTH_OF_MANY;
+use crate::support::{Fixture, Operator, StabilityCheck, audit, eventually, kubectl};
 
 /// Services, half of them with the operator's labels. One in five has a Deployment, which costs the control plane more.
 const STRANGERS: usize = 2000;
@@ -55,7 +55,7 @@ fn stranger_service(number: usize) -> Service {
 #[tokio::test]
 async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
     let fixture = Fixture::new("strangers").await;
-    let vigil = Vigil::of(Operator::start("strangers", &[]).await).await.may_grow_by(GROWTH_BY_STRANGERS);
+    let check = StabilityCheck::of(Operator::start("strangers", &[]).await).await.may_grow_by(GROWTH_BY_STRANGERS);
     let create = |number: usize| {
         let (deployments, services) = (fixture.deployments.clone(), fixture.services.clone());
         async move {
@@ -67,7 +67,7 @@ async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
         }
     };
     stream::iter(0..STRANGERS).map(create).buffer_unordered(8).collect::<()>().await;
-    let operator = vigil.ends_well(&fixture, NEIGHBOUR).await;
+    let operator = check.ends_well(&fixture, NEIGHBOUR).await;
     let bytes = operator.resident_bytes().await;
     operator.kill();
 
@@ -130,7 +130,7 @@ async fn an_object_that_claims_to_be_ours_changes_nothing_but_what_it_claims() {
     for name in theirs {
         before.push(fixture.deployments.get(name).await.expect("there").spec);
     }
-    let vigil = Vigil::of(Operator::start("claims", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("claims", &[]).await).await;
 
     for (name, phase, reason, words) in [
         ("owned", Phase::Failed, "NameTaken", "owned exists and has no controller; delete or rename it"),
@@ -156,7 +156,7 @@ async fn an_object_that_claims_to_be_ours_changes_nothing_but_what_it_claims() {
         fixture.until(name, Phase::Ready).await;
     }
     // Each: a look and a refusal, again a second or two later, and so on.
-    vigil.ends_well(&fixture, NEIGHBOUR + 4 * 30).await;
+    check.ends_well(&fixture, NEIGHBOUR + 4 * 30).await;
     fixture.clean_up().await;
 }
 
@@ -177,7 +177,7 @@ const MODELS: &[&str] = &[
 #[tokio::test]
 async fn a_model_of_any_text_reaches_its_pod_literally() {
     let fixture = Fixture::new("texts").await;
-    let vigil = Vigil::of(Operator::start("texts", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
+    let check = StabilityCheck::of(Operator::start("texts", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
     let longest = "\u{1d54f}".repeat(1024);
     let models: Vec<&str> = MODELS.iter().copied().chain([longest.as_str()]).collect();
     for (number, model) in models.iter().enumerate() {
@@ -195,7 +195,7 @@ async fn a_model_of_any_text_reaches_its_pod_literally() {
         assert!(container.env.is_none() && container.env_from.is_none());
         assert_eq!(container.command.as_deref().map(<[String]>::len), Some(3), "no shell");
     }
-    vigil.ends_well(&fixture, NEIGHBOUR * (models.len() + 1)).await;
+    check.ends_well(&fixture, NEIGHBOUR * (models.len() + 1)).await;
     fixture.clean_up().await;
 }
 
@@ -215,7 +215,7 @@ async fn the_longest_names_are_served() {
 #[tokio::test]
 async fn a_gpu_type_of_any_text_is_refused_in_one_line_of_the_log() {
     let fixture = Fixture::new("lines").await;
-    let vigil = Vigil::of(Operator::start("lines", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("lines", &[]).await).await;
     let types = ["T4\n2026-01-01T00:00:00.000000Z  INFO forged", "\u{1b}[2J\u{7}\r", "$(HOME)", "\u{1d54f}"];
     for (number, gpu_type) in types.iter().enumerate() {
         fixture.create_from(&format!("bad-{number}"), spec("m", 1, gpu_type)).await;
@@ -225,16 +225,16 @@ async fn a_gpu_type_of_any_text_is_refused_in_one_line_of_the_log() {
     }
     // Each is logged after its status was written.
     eventually("all are in the log", || async {
-        let lines = vigil.operator.lines_with("invalid GPU type: ");
+        let lines = check.operator.lines_with("invalid GPU type: ");
         if lines < types.len() { Err(format!("{lines} lines")) } else { Ok(()) }
     })
     .await;
-    let log = vigil.operator.log();
-    assert_eq!(vigil.operator.lines_with("invalid GPU type: "), types.len(), "{log}");
+    let log = check.operator.log();
+    assert_eq!(check.operator.lines_with("invalid GPU type: "), types.len(), "{log}");
     let lines = log.lines().filter(|line| line.starts_with("2026-01-01") || line.contains(['\u{1b}', '\u{7}', '\r']));
     assert_eq!(lines.count(), 0, "{log}");
     // A look, a status, an Event.
-    vigil.ends_well(&fixture, NEIGHBOUR + 4 * types.len()).await;
+    check.ends_well(&fixture, NEIGHBOUR + 4 * types.len()).await;
     fixture.clean_up().await;
 }
 
@@ -270,7 +270,7 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
         ("later", json!({})),
     ];
     // 240 kB were measured; one of these is larger than what it may be.
-    let vigil = Vigil::of(Operator::start("bulk", &[]).await).await.may_grow_by(720 << 10);
+    let check = StabilityCheck::of(Operator::start("bulk", &[]).await).await.may_grow_by(720 << 10);
     for (name, metadata) in &metadata {
         let mut object = serde_json::to_value(InferenceService::new(name, spec("m", 0, "L40S"))).expect("JSON");
         object["metadata"].as_object_mut().expect("an object").extend(metadata.as_object().expect("one").clone());
@@ -290,7 +290,7 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
         if endpoint.len() < 100 { Ok(()) } else { Err(format!("{} bytes", endpoint.len())) }
     })
     .await;
-    let operator = vigil.ends_well(&fixture, NEIGHBOUR * (metadata.len() + 2)).await;
+    let operator = check.ends_well(&fixture, NEIGHBOUR * (metadata.len() + 2)).await;
     operator.kill();
 
     // A restart reads them all and has nothing to do.

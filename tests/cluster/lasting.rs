@@ -6,9 +6,9 @@ use inference_operator::api::Phase;
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
+use simulation::oracle::kstatus::Verdict;
 
 use crate::support::fixture::{ready, spec};
-use crate::support::kstatus::Verdict;
 use crate::support::obstacle::{Objects, Stopped, this_namespace, until_in_force};
 use crate::support::recorder::{self};
 use crate::support::shell::{apply, variable};

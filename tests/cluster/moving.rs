@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use inference_operator::api::Phase;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use simulation::oracle::kstatus::Verdict;
 
 use crate::support::fixture::{ready, spec};
-use crate::support::kstatus::Verdict;
 use crate::support::obstacle::{Cordon, Hold, Stopped, json_patch, policy, until_in_force};
 use crate::support::recorder::{self, Seen};
 use crate::support::{Fixture, Operator, Recorder, eventually, kubectl};

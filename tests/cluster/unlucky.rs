@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::support::fixture::spec;
 use crate::support::obstacle::{json_patch, policy, until_in_force};
 use crate::support::shell::apply;
-use crate::support::vigil::GROWTH_OF_MANY;
-use crate::support::{Fixture, Operator, Request, Vigil, audit, eventually, kubectl};
+use crate::support::stability_check::GROWTH_OF_MANY;
+use crate::support::{Fixture, Operator, Request, StabilityCheck, audit, eventually, kubectl};
 
 /// See hostile.rs.
 const NEIGHBOUR: usize = 12;
@@ -28,7 +28,7 @@ async fn a_namespace_that_goes_away_is_let_go() {
         json!({"apiVersion": "ai.example.com/v1", "kind": "InferenceService",
                "metadata": {"name": format!("demo-{number}"), "namespace": going}, "spec": spec("m", 0, "L40S")})
     };
-    let vigil = Vigil::of(Operator::start("going", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
+    let check = StabilityCheck::of(Operator::start("going", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
     apply(&(0..COUNT).map(object).collect::<Vec<_>>());
     kubectl(&["-n", &going, "wait", "isvc", "--all", "--for=condition=Ready", "--timeout=60s"]);
 
@@ -48,7 +48,7 @@ async fn a_namespace_that_goes_away_is_let_go() {
     assert_eq!(told.count(), 0, "there is nobody to tell: {requests:?}");
     // Children may go before their InferenceService: a look, the spec, a try, and all of it again a little later.
     assert!(requests.len() <= COUNT * 15, "{requests:?}");
-    let operator = vigil.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) + COUNT * 15).await;
+    let operator = check.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) + COUNT * 15).await;
     fixture.clean_up().await;
     eventually("nothing is remembered of it", || async {
         let left = operator.metric("inference_operator_inferenceservices").await;
@@ -65,7 +65,7 @@ fn quota(fixture: &Fixture, hard: &Value) {
 #[tokio::test]
 async fn a_quota_that_refuses_the_children_is_said_and_healed_when_it_is_lifted() {
     let fixture = Fixture::new("quota").await;
-    let vigil = Vigil::of(Operator::start("quota", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("quota", &[]).await).await;
     fixture.create("before", 0).await;
     fixture.until("before", Phase::Ready).await;
     quota(&fixture, &json!({"services": "1", "count/deployments.apps": "1"}));
@@ -84,7 +84,7 @@ async fn a_quota_that_refuses_the_children_is_said_and_healed_when_it_is_lifted(
     fixture.until("before", Phase::Ready).await;
     kubectl(&["-n", &fixture.namespace, "delete", "resourcequota/few"]);
     fixture.until("demo", Phase::Ready).await;
-    vigil.ends_well(&fixture, NEIGHBOUR * 3 + 50).await;
+    check.ends_well(&fixture, NEIGHBOUR * 3 + 50).await;
     fixture.clean_up().await;
 }
 
@@ -96,19 +96,19 @@ async fn a_limit_range_changes_pods_and_nothing_of_ours() {
                        "metadata": {"name": "range", "namespace": fixture.namespace}, "spec": {"limits": [limit]}})]);
     };
     range(json!({"type": "Container", "default": {"memory": "1Gi"}, "defaultRequest": {"cpu": "1m"}}));
-    let vigil = Vigil::of(Operator::start("limits", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("limits", &[]).await).await;
     fixture.create("demo", 1).await;
     fixture.until("demo", Phase::Ready).await;
-    let requests = vigil.requests();
+    let requests = check.requests();
     assert_eq!(count(&requests, "demo", "patch", "deployments"), 1, "{requests:?}");
-    let vigil = Vigil::of(vigil.ends_well(&fixture, NEIGHBOUR * 2).await).await;
+    let check = StabilityCheck::of(check.ends_well(&fixture, NEIGHBOUR * 2).await).await;
 
     range(json!({"type": "Container", "max": {"nvidia.com/gpu": "0"}}));
     fixture.create("refused", 1).await;
     fixture
         .until_said("refused", Phase::Degraded, "FailedCreate", "maximum nvidia.com/gpu usage per Container is 0")
         .await;
-    assert!(vigil.requests().len() <= NEIGHBOUR * 3, "{:?}", vigil.requests());
+    assert!(check.requests().len() <= NEIGHBOUR * 3, "{:?}", check.requests());
     fixture.clean_up().await;
 }
 
@@ -120,7 +120,7 @@ async fn a_policy_that_refuses_the_deployment_is_said_in_its_own_words() {
         "object.spec.template.spec.containers.all(c, c.image.startsWith('registry.example.com/'))"}]});
     let refusing = policy(&fixture, "Validating", "object.metadata.name != 'good-neighbour'", &effect);
     until_in_force(&fixture, "demo", words).await;
-    let vigil = Vigil::of(Operator::start("refusing", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("refusing", &[]).await).await;
     fixture.create("demo", 1).await;
     fixture.until_said("demo", Phase::Pending, "ApiServerRefused", words).await;
     let told = eventually("there is an Event", || async {
@@ -131,7 +131,7 @@ async fn a_policy_that_refuses_the_deployment_is_said_in_its_own_words() {
     assert_eq!(told.matches("ApiServerRefused").count(), 1, "{told}");
     drop(refusing);
     fixture.until("demo", Phase::Ready).await;
-    vigil.ends_well(&fixture, NEIGHBOUR * 2 + 50).await;
+    check.ends_well(&fixture, NEIGHBOUR * 2 + 50).await;
     fixture.clean_up().await;
 }
 
@@ -145,7 +145,7 @@ async fn a_policy_that_changes_what_was_written_is_not_fought() {
     );
     let _policy = policy(&fixture, "Mutating", "object.metadata.name == 'demo'", &effect);
     until_in_force(&fixture, "demo", "mirror.example.com/server").await;
-    let vigil = Vigil::of(Operator::start("changing", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("changing", &[]).await).await;
     fixture.create("demo", 1).await;
     fixture.until("demo", Phase::Ready).await;
     fixture.change("demo", json!({"maxBatchSize": 7})).await;
@@ -154,11 +154,11 @@ async fn a_policy_that_changes_what_was_written_is_not_fought() {
     let deployment = fixture.deployments.get("demo").await.expect("there");
     let pod = deployment.spec.and_then(|spec| spec.template.spec).expect("a pod");
     assert_eq!(pod.containers[0].image.as_deref(), Some("mirror.example.com/server"));
-    let requests = vigil.requests();
+    let requests = check.requests();
     assert_eq!(count(&requests, "demo", "patch", "deployments"), 2, "one for each spec: {requests:?}");
     assert_eq!(count(&requests, "demo", "create", "services"), 1, "{requests:?}");
     assert!(count(&requests, "demo", "patch", "inferenceservices/status") <= 4, "{requests:?}");
-    vigil.ends_well(&fixture, NEIGHBOUR * 3).await.kill();
+    check.ends_well(&fixture, NEIGHBOUR * 3).await.kill();
 
     let mark = audit::mark();
     let operator = Operator::start("changing", &[]).await;
@@ -184,13 +184,13 @@ async fn a_policy_that_takes_away_what_the_operator_needs_is_named() {
     let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 5}]"#);
     let _probe = policy(&fixture, "Mutating", "object.metadata.name == 'probe'", &probe);
     until_in_force(&fixture, "probe", "\"replicas\": 5").await;
-    let vigil = Vigil::of(Operator::start("taking", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("taking", &[]).await).await;
     fixture.create("relabelled", 1).await;
     fixture.create("disowned", 0).await;
     let words = "label app.kubernetes.io/managed-by";
     fixture.until_said("relabelled", Phase::Failed, "LabelTakenAway", words).await;
     fixture.until_said("disowned", Phase::Failed, "NameTaken", "disowned exists and has no controller").await;
-    let requests = vigil.requests();
+    let requests = check.requests();
     // It has our labels and no controller, so each look adopts it; in vain, and so ever more slowly.
     let tries = count(&requests, "disowned", "patch", "deployments");
     assert!((1..=8).contains(&tries), "{requests:?}");
@@ -201,7 +201,7 @@ async fn a_policy_that_takes_away_what_the_operator_needs_is_named() {
     until_in_force(&fixture, "later", "\"replicas\": 66").await;
     kubectl(&["-n", &fixture.namespace, "delete", "deployment/disowned"]);
     fixture.until("disowned", Phase::Ready).await;
-    vigil.ends_well(&fixture, NEIGHBOUR * 3 + 60).await;
+    check.ends_well(&fixture, NEIGHBOUR * 3 + 60).await;
     fixture.clean_up().await;
 }
 
@@ -210,20 +210,20 @@ async fn two_operators_by_mistake_do_the_same_and_come_to_rest() {
     const COUNT: usize = 10;
     let fixture = Fixture::new("two").await;
     let twin = Operator::start("two-b", &[]).await;
-    let vigil = Vigil::of(Operator::start("two-a", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
+    let check = StabilityCheck::of(Operator::start("two-a", &[]).await).await.may_grow_by(GROWTH_OF_MANY);
     for number in 0..COUNT {
         fixture.create(&format!("demo-{number}"), 1).await;
     }
     fixture.until_all(COUNT, Phase::Ready).await;
-    vigil.operator.settled().await;
+    check.operator.settled().await;
     twin.settled().await;
     audit::is_quiet().await;
-    let requests = vigil.requests();
+    let requests = check.requests();
     let writes = requests.iter().filter(|request| request.is_write()).count();
     println!("{} requests, {writes} of them writes, for {COUNT} by two operators", requests.len());
     // Twice what one may do, and twice again for what each makes of the other's.
     assert!(writes <= COUNT * 4 * 4, "{requests:?}");
-    vigil.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) * 3).await;
+    check.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) * 3).await;
     drop(twin);
     fixture.clean_up().await;
 }
@@ -232,19 +232,19 @@ async fn two_operators_by_mistake_do_the_same_and_come_to_rest() {
 async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
     let fixture = Fixture::new("fight").await;
     let twin = Operator::start("fight-b", &["--server-image", "example.com/twin"]).await;
-    let vigil = Vigil::of(Operator::start("fight-a", &[]).await).await;
+    let check = StabilityCheck::of(Operator::start("fight-a", &[]).await).await;
     fixture.create("demo", 0).await;
     fixture.until_deployment("demo", "it is there", |_| Ok(())).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let requests = vigil.requests();
+    let requests = check.requests();
     let writes = requests.iter().filter(|request| request.is_write()).count();
     println!("{} requests, {writes} of them writes, of two that fight for 10 s", requests.len());
     assert!(requests.len() <= 100, "{} requests", requests.len());
     let words = "leaves no name in its metadata.managedFields: a second instance of this operator";
     fixture.until_said("demo", Phase::Degraded, "Contested", words).await;
     // What one of them has said is said, and the other one sees it.
-    let lines = vigil.operator.lines_with(words) + twin.lines_with(words);
-    assert!((1..=2).contains(&lines), "{lines}: {}", vigil.operator.log());
+    let lines = check.operator.lines_with(words) + twin.lines_with(words);
+    assert!((1..=2).contains(&lines), "{lines}: {}", check.operator.log());
     // When one of them is gone, what the other one wants comes to be.
     twin.kill();
     fixture
@@ -255,6 +255,6 @@ async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
         .await;
     fixture.until("demo", Phase::Ready).await;
     audit::is_quiet().await;
-    vigil.ends_well(&fixture, 200).await;
+    check.ends_well(&fixture, 200).await;
     fixture.clean_up().await;
 }

@@ -4,82 +4,26 @@
 
 #![allow(clippy::expect_used)]
 
-// The simulation uses all of each of them.
-#[path = "../simulation/chance.rs"]
-#[allow(dead_code)]
-mod chance;
-#[path = "../simulation/clock.rs"]
-#[allow(dead_code)]
-mod clock;
-#[path = "../simulation/cluster.rs"]
-#[allow(dead_code)]
-mod cluster;
-#[path = "../simulation/excuses.rs"]
-#[allow(dead_code)]
-mod excuses;
-#[path = "../simulation/faults.rs"]
-#[allow(dead_code)]
-mod faults;
-#[path = "../simulation/guard.rs"]
-#[allow(dead_code)]
-mod guard;
-#[path = "../simulation/judge.rs"]
-#[allow(dead_code)]
-mod judge;
-#[path = "../simulation/kstatus.rs"]
-#[allow(dead_code)]
-mod kstatus;
-#[path = "../simulation/lasting.rs"]
-#[allow(dead_code)]
-mod lasting;
-#[path = "../simulation/listing.rs"]
-#[allow(dead_code)]
-mod listing;
-#[path = "../simulation/moments.rs"]
-#[allow(dead_code)]
-mod moments;
-#[path = "../simulation/oracle.rs"]
-#[allow(dead_code)]
-mod oracle;
-#[path = "../simulation/pods.rs"]
-#[allow(dead_code)]
-mod pods;
-#[path = "../simulation/question.rs"]
-#[allow(dead_code)]
-mod question;
-#[path = "../simulation/rollout.rs"]
-#[allow(dead_code)]
-mod rollout;
-#[path = "../simulation/server.rs"]
-#[allow(dead_code)]
-mod server;
-#[path = "../simulation/setup.rs"]
-#[allow(dead_code)]
-mod setup;
-#[path = "../simulation/store.rs"]
-#[allow(dead_code)]
-mod store;
-#[path = "../simulation/violation.rs"]
-#[allow(dead_code)]
-mod violation;
-#[path = "../simulation/watching.rs"]
-#[allow(dead_code)]
-mod watching;
-
+mod action;
 mod answer;
-mod deed;
+mod api_server;
+mod objects;
 mod reading;
+mod real;
 mod refusals;
 mod rollouts;
-mod side;
+mod simulated;
 
+use simulation::chance::Chance;
+
+use action::Action;
 use answer::Told;
-use chance::Chance;
-use deed::Deed;
-use side::{Real, Side, Simulated};
+use api_server::ApiServer;
+use real::Real;
+use simulated::Simulated;
 
 const SEEDS: u64 = 40;
-const DEEDS: usize = 50;
+const ACTIONS: usize = 50;
 
 #[tokio::test]
 async fn the_simulated_api_server_answers_as_the_real_one_does() {
@@ -93,11 +37,11 @@ async fn the_simulated_api_server_answers_as_the_real_one_does() {
         let mut real = Real::new(&namespace).await;
         let mut simulated = Simulated::new(&namespace, streams_lists);
         let mut story = Vec::new();
-        for _ in 0..DEEDS {
-            let deed = Deed::draw(&mut chance);
-            let answers = (real.act(&deed).await, simulated.act(&deed).await);
-            story.push(format!("{deed:?}: {:?}", answers.0));
-            let differs = answer::difference(&answers.0, &answers.1, &side::built(&deed));
+        for _ in 0..ACTIONS {
+            let action = Action::draw(&mut chance);
+            let answers = (real.act(&action).await, simulated.act(&action).await);
+            story.push(format!("{action:?}: {:?}", answers.0));
+            let differs = answer::difference(&answers.0, &answers.1, &objects::built(&action));
             assert!(
                 differs.is_none(),
                 "SEED={seed}: {}\n{}\nsimulated: {:?}",

@@ -1,5 +1,5 @@
 //! What the operator reads, and as it reads it: lists page by page, watches line by line, pruned as they arrive. Called
-//! by both sides with a client of theirs.
+//! with a client of either API server.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use inference_operator::kubernetes::resource::Resource as _;
 use inference_operator::model::view::{DeploymentView, InferenceServiceView, PartialDeployment, PartialService};
 use kube::Client;
 use serde_json::{Value, json};
+use simulation::api_server::Kind;
 
 use crate::answer::{Answer, Told};
-use crate::store::Kind;
 
 /// What is asked for is there already; this only keeps a test that is wrong from hanging.
 const PATIENCE: Duration = Duration::from_secs(60);

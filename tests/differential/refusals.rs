@@ -4,11 +4,10 @@
 use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
-
-use crate::chance::Chance;
-use crate::cluster::Cluster;
-use crate::faults::Faults;
-use crate::server;
+use simulation::api_server::faults::Faults;
+use simulation::api_server::server;
+use simulation::chance::Chance;
+use simulation::cluster::Cluster;
 
 /// Code, reason and causes of the refusal of each creation.
 async fn refusals(client: &Client, namespace: &str) -> Vec<(u16, String, Vec<String>)> {

@@ -14,11 +14,10 @@ use inference_operator::reconcile::validate::Valid;
 use inference_operator::settings::Settings;
 use kube::Client;
 use serde_json::{Value, json};
+use simulation::chance::Chance;
+use simulation::cluster::pods::Nodes;
+use simulation::cluster::rollout::{Rollout, condition, number};
 use tokio::time::Instant;
-
-use crate::chance::Chance;
-use crate::pods::Nodes;
-use crate::rollout::{Rollout, condition, number};
 
 /// How long a status stays as it is before it counts as at rest; and how long to wait for that.
 const REST: Duration = Duration::from_secs(5);
@@ -90,17 +89,17 @@ fn built(namespace: &str) -> Value {
 
 // === the simulated one ===
 
-struct Simulated {
+struct SimulatedController {
     deployment: Value,
     rollout: Rollout,
     chance: Chance,
     now: Instant,
 }
 
-impl Simulated {
+impl SimulatedController {
     fn act(&mut self, step: &Step) -> Seen {
         let before = (self.deployment["spec"].clone(), self.deployment["metadata"]["annotations"].clone());
-        crate::side::merge(&mut self.deployment, &step.patch);
+        crate::simulated::merge(&mut self.deployment, &step.patch);
         if before != (self.deployment["spec"].clone(), self.deployment["metadata"]["annotations"].clone()) {
             let generation = number(&self.deployment["metadata"]["generation"]) + 1;
             self.deployment["metadata"]["generation"] = json!(generation);
@@ -127,12 +126,12 @@ impl Simulated {
 
 // === the real one ===
 
-struct Real {
+struct RealController {
     client: Client,
     path: String,
 }
 
-impl Real {
+impl RealController {
     async fn merge(&self, path: &str, changes: &Value) {
         let request = Request::patch(path).header("content-type", "application/merge-patch+json");
         let request = request.body(changes.to_string().into_bytes()).expect("a request");
@@ -181,11 +180,11 @@ async fn the_simulated_deployment_controller_does_as_the_real_one() {
     make("/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await;
     let collection = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
     make(&collection, &built(&namespace)).await;
-    let real = Real { client: client.clone(), path: format!("{collection}/one") };
+    let real = RealController { client: client.clone(), path: format!("{collection}/one") };
     let mut deployment = built(&namespace);
     deployment["metadata"]["generation"] = json!(1);
     let mut simulated =
-        Simulated { deployment, rollout: Rollout::default(), chance: Chance::new(0), now: Instant::now() };
+        SimulatedController { deployment, rollout: Rollout::default(), chance: Chance::new(0), now: Instant::now() };
     let mut story_so_far = String::new();
     for step in story() {
         let (mut real, mut simulated) = (real.act(&step).await, simulated.act(&step));

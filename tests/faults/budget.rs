@@ -4,19 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::log::{Asked, Entry};
-use crate::store::Kind;
+use simulation::api_server::Kind;
 
-/// For each deed, as the project promises it for a creation; and an excuse may have the status say what went wrong, and
-/// then that it is well again.
+use crate::log::{Asked, Entry};
+
+/// For each action, as the project promises it for a creation; and a disturbance may have the status say what went
+/// wrong, and then that it is well again.
 const STATUS_WRITES: usize = 2;
 
 /// How often somebody made or changed an InferenceService or its children, by its name.
-pub type Deeds = BTreeMap<String, usize>;
+pub type ActionCounts = BTreeMap<String, usize>;
 
 /// Empty: all is within the budget.
-pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
-    deeds.iter().filter_map(|(name, deeds)| complaint(log, name, *deeds)).collect()
+pub fn violations(log: &[Entry], actions: &ActionCounts) -> Vec<String> {
+    actions.iter().filter_map(|(name, actions)| violation(log, name, *actions)).collect()
 }
 
 /// What was not made as often as `without` faults, an object each: nothing may be made twice, and what was made may only
@@ -24,7 +25,7 @@ pub fn complaints(log: &[Entry], deeds: &Deeds) -> Vec<String> {
 pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
     let names = |log| asked(log).filter_map(|asked: &Asked| Some(asked.key.as_ref()?.name.clone()));
     let all: BTreeSet<String> = names(without).chain(names(log)).collect();
-    let complaint = |name: String| {
+    let violation = |name: String| {
         let count = |log, kind| asked(log).filter(|asked| asked.is_of(&name) && asked.made_kind(kind)).count();
         let lost = asked(log).filter(|asked| asked.is_of(&name) && asked.is_write && asked.code.is_none()).count();
         let wrong = |kind: &Kind| {
@@ -38,7 +39,7 @@ pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
             count(without, kind)
         ))
     };
-    all.into_iter().filter_map(complaint).collect()
+    all.into_iter().filter_map(violation).collect()
 }
 
 /// How many writes there were of each kind, for people to compare.
@@ -50,7 +51,7 @@ pub fn totals(log: &[Entry]) -> String {
         count(Kind::Service),
         count(Kind::InferenceService),
         asked(log).count(),
-        asked(log).filter(|asked| asked.is_excuse()).count()
+        asked(log).filter(|asked| asked.is_disturbance()).count()
     )
 }
 
@@ -61,17 +62,17 @@ pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
     })
 }
 
-fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
+fn violation(log: &[Entry], name: &str, actions: usize) -> Option<String> {
     let is_own = |entry: &Entry| matches!(entry, Entry::Asked(asked) if asked.is_of(name));
-    // What happens before the first request and after the last one excuses nothing.
+    // What happens before the first request and after the last one disturbances nothing.
     let (first, last) = (log.iter().position(is_own)?, log.iter().rposition(is_own)?);
     let own = &log[first..=last];
     let count = |kind| asked(own).filter(|asked| asked.is_of(name) && asked.wrote_kind(kind)).count();
     let (deployments, services, statuses) =
         (count(Kind::Deployment), count(Kind::Service), count(Kind::InferenceService));
-    let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_excuse()).count();
+    let faults = asked(own).filter(|asked| asked.is_of(name) && asked.is_disturbance()).count();
     let beginnings = own.iter().filter(|entry| entry.is_new_beginning()).count();
-    let causes = deeds + faults + beginnings;
+    let causes = actions + faults + beginnings;
     if deployments <= causes && services <= causes && statuses <= STATUS_WRITES * causes {
         return None;
     }
@@ -81,8 +82,8 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
         .map(|entry| format!("  {entry}"))
         .collect();
     Some(format!(
-        "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {deeds} \
-         deeds, {faults} faults and {beginnings} new beginnings:\n{}",
+        "{name}: {deployments} writes of the Deployment, {services} of the Service, {statuses} of the status, for {actions} \
+         actions, {faults} faults and {beginnings} new beginnings:\n{}",
         story.join("\n")
     ))
 }
@@ -90,31 +91,31 @@ fn complaint(log: &[Entry], name: &str, deeds: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::Fate;
-    use crate::store::Key;
+    use simulation::api_server::Key;
+    use simulation::api_server::faults::Handling;
 
     /// As it was seen: a Service made while its list was late on its way was looked at once more.
     #[test]
     fn a_late_list_explains_one_more_look_and_nothing_else_does() {
-        let write = |kind, fate, code| {
+        let write = |kind, handling, code| {
             Entry::Asked(Asked {
                 key: Some(Key::new(kind, "chaos", "demo")),
                 line: String::new(),
                 is_write: true,
-                fate,
+                handling,
                 code: Some(code),
             })
         };
-        let look = || Kind::CHILDREN.map(|kind| write(kind, Fate::Served, 200));
+        let look = || Kind::CHILDREN.map(|kind| write(kind, Handling::Served, 200));
         let mut log = vec![
-            write(Kind::Service, Fate::Served, 201),
-            write(Kind::Deployment, Fate::Unanswered, 201),
+            write(Kind::Service, Handling::Served, 201),
+            write(Kind::Deployment, Handling::Unanswered, 201),
             Entry::Late("services".to_owned()),
         ];
         log.extend(look().into_iter().chain(look()));
-        let deeds = Deeds::from([("demo".to_owned(), 1)]);
-        assert_eq!(complaints(&log, &deeds), [] as [&str; 0]);
+        let actions = ActionCounts::from([("demo".to_owned(), 1)]);
+        assert_eq!(violations(&log, &actions), [] as [&str; 0]);
         log.remove(2);
-        assert_eq!(complaints(&log, &deeds).len(), 1);
+        assert_eq!(violations(&log, &actions).len(), 1);
     }
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
+use simulation::api_server::Kind;
+use simulation::chance::Chance;
 
+use crate::actions::{self, TAKEN, UserAction};
 use crate::budget;
-use crate::chance::Chance;
-use crate::deeds::{self, Deed, TAKEN};
 use crate::seed;
-use crate::side::Side;
+use crate::setup::Setup;
 use crate::snapshot::Snapshot;
-use crate::store::Kind;
 use crate::support::Fixture;
 
 const COUNT: u64 = 60;
@@ -23,73 +23,73 @@ const RATES: [u64; 4] = [0, 30, 100, 250];
 /// The one whose server has no streaming lists, and lists from the past instead.
 const READS_PAGES: u64 = 100;
 
-/// After so many deeds each operator is killed that something goes wrong for.
+/// After so many actions each operator is killed that something goes wrong for.
 const KILLED_AFTER: usize = 30;
 
 /// And all connections end of those.
 const CUT_AFTER: usize = 10;
 
-/// Between two deeds.
+/// Between two actions.
 const PAUSE: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     let fixture = Fixture::new("chaos").await;
     let seed = seed::drawn();
-    let plan = deeds::plan(&mut Chance::new(seed), COUNT);
-    let mut sides = Vec::new();
+    let plan = actions::plan(&mut Chance::new(seed), COUNT);
+    let mut setups = Vec::new();
     for rate in RATES {
-        let mut side = Side::new(&fixture.client, &format!("chaos-rate-{rate}"), seed ^ rate, rate).await;
+        let mut setup = Setup::new(&fixture.client, &format!("chaos-rate-{rate}"), seed ^ rate, rate).await;
         if rate == READS_PAGES {
-            side.proxy.refuse_streaming_lists();
+            setup.proxy.refuse_streaming_lists();
         }
-        side.start_operator();
-        sides.push(side);
+        setup.start_operator();
+        setups.push(setup);
     }
-    for (number, deed) in plan.iter().enumerate() {
+    for (number, action) in plan.iter().enumerate() {
         if number % KILLED_AFTER == KILLED_AFTER - 1 {
-            sides[1..].iter_mut().for_each(Side::kill_operator);
+            setups[1..].iter_mut().for_each(Setup::kill_operator);
         }
-        for side in &sides {
-            deed.act(&side.client, &side.namespace).await;
+        for setup in &setups {
+            action.act(&setup.client, &setup.namespace).await;
         }
         if number % KILLED_AFTER == KILLED_AFTER - 1 {
-            sides[1..].iter_mut().for_each(Side::start_operator);
+            setups[1..].iter_mut().for_each(Setup::start_operator);
         }
         if number % CUT_AFTER == CUT_AFTER / 2 {
-            sides[1..].iter().for_each(|side| side.proxy.cut());
+            setups[1..].iter().for_each(|setup| setup.proxy.cut());
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let counts: Vec<(u64, u64)> = sides.iter().map(|side| side.proxy.stop_faults()).collect();
+    let counts: Vec<(u64, u64)> = setups.iter().map(|setup| setup.proxy.stop_faults()).collect();
     println!("faults, of requests and of lines of watches: {counts:?}");
     assert!(
         counts[1..].iter().all(|(requests, _)| *requests > 0) && counts.last().is_some_and(|(_, lines)| *lines > 0)
     );
 
-    let past: Vec<usize> = sides.iter().map(|side| side.proxy.looks_at_the_past()).collect();
+    let past: Vec<usize> = setups.iter().map(|setup| setup.proxy.looks_at_the_past()).collect();
     println!("lists and watches from the past: {past:?}");
     assert!(past[1..].iter().sum::<usize>() > 0);
 
     let expected_names = expected_names(&plan);
-    let expected = sides[0].settles(expected_names.len()).await;
+    let expected = setups[0].settles(expected_names.len()).await;
     assert_eq!(names(&expected), expected_names, "without faults");
     strangers_have_kept_what_they_had(&expected);
-    let deeds = deeds::count(&plan);
-    for side in &sides {
-        side.becomes(&expected).await;
-        side.rests(&TAKEN.map(|(name, _)| name)).await;
-        let complaints = budget::complaints(&side.proxy.log(), &deeds);
-        println!("{}: {}", side.namespace, budget::totals(&side.proxy.log()));
-        assert!(complaints.is_empty(), "{}:\n{}", side.namespace, complaints.join("\n"));
+    let actions = actions::count(&plan);
+    for setup in &setups {
+        setup.becomes(&expected).await;
+        setup.rests(&TAKEN.map(|(name, _)| name)).await;
+        let violations = budget::violations(&setup.proxy.log(), &actions);
+        println!("{}: {}", setup.namespace, budget::totals(&setup.proxy.log()));
+        assert!(violations.is_empty(), "{}:\n{}", setup.namespace, violations.join("\n"));
     }
-    for side in sides {
-        side.clean_up().await;
+    for setup in setups {
+        setup.clean_up().await;
     }
     fixture.clean_up().await;
 }
 
-/// In one of the sides, and so in all that are like it.
+/// In one of the setups, and so in all that are like it.
 fn strangers_have_kept_what_they_had(snapshot: &Snapshot) {
     for (name, kind) in TAKEN {
         let object = &snapshot[&format!("{kind:?} {name}")];
@@ -104,12 +104,12 @@ fn names(snapshot: &Snapshot) -> BTreeSet<&str> {
     snapshot.keys().filter_map(|name| name.strip_prefix("InferenceService ")).collect()
 }
 
-fn expected_names(plan: &[Deed]) -> BTreeSet<&str> {
+fn expected_names(plan: &[UserAction]) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
-    for deed in plan {
-        match deed {
-            Deed::Make(name, _) => names.insert(name.as_str()),
-            Deed::Delete(name) => names.remove(name.as_str()),
+    for action in plan {
+        match action {
+            UserAction::Make(name, _) => names.insert(name.as_str()),
+            UserAction::Delete(name) => names.remove(name.as_str()),
             _ => false,
         };
     }

@@ -1,4 +1,4 @@
-//! API servers that are none, are ill or mean it badly: no crash, no growth, no storm of requests, a clear word in the
+//! API servers that are none, misbehave or are hostile: no crash, no growth, no storm of requests, a clear word in the
 //! log, and when the server is well again all goes on. All of them at once: most of it is waiting.
 
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use crate::certificates::Authority;
-use crate::impostor::{Answer, Impostor, Scope, Then, http};
+use crate::fake_api_server::{Answer, FakeApiServer, Scope, Then, http};
 use crate::support::wait::within;
 use crate::support::{Operator, eventually};
 
@@ -14,7 +14,7 @@ use crate::support::{Operator, eventually};
 /// meanwhile is many times as much.
 const GROWTH: u64 = 640;
 
-/// How long a server is ill at least.
+/// How long a server misbehaves at least.
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// Half a minute is how long the operator waits for an answer.
@@ -35,44 +35,44 @@ fn endless(text: Vec<u8>, again: &str) -> Answer {
     Answer { text, then: Then::Forever(again.into_bytes(), PAUSE) }
 }
 
-struct Patient {
+struct Trial {
     name: String,
-    impostor: Impostor,
+    server: FakeApiServer,
     operator: Operator,
     authority: Authority,
     began: Instant,
     memory: u64,
 }
 
-impl Patient {
-    async fn start(name: &str, scope: Scope, manner: Answer) -> Patient {
+impl Trial {
+    async fn start(name: &str, scope: Scope, answer: Answer) -> Trial {
         let authority = Authority::new();
         let certificate = authority.server();
-        Patient::with(name, authority, Impostor::start(certificate, scope, manner).await).await
+        Trial::with(name, authority, FakeApiServer::start(certificate, scope, answer).await).await
     }
 
     /// An operator that has met the server.
-    async fn with(name: &str, authority: Authority, impostor: Impostor) -> Patient {
-        let operator = Operator::spawn_at(name, "secret", &impostor.listener.port, &authority.pem, &[]);
+    async fn with(name: &str, authority: Authority, server: FakeApiServer) -> Trial {
+        let operator = Operator::spawn_at(name, "secret", &server.listener.port, &authority.pem, &[]);
         within(PATIENCE, "the server is asked", || async {
-            if impostor.listener.connections() > 0 { Ok(()) } else { Err(operator.log()) }
+            if server.listener.connections() > 0 { Ok(()) } else { Err(operator.log()) }
         })
         .await;
         let memory = operator.peak_memory();
-        Patient { name: name.to_owned(), impostor, operator, authority, began: Instant::now(), memory }
+        Trial { name: name.to_owned(), server, operator, authority, began: Instant::now(), memory }
     }
 
-    async fn says(&self, word: &str) {
+    async fn log_says(&self, word: &str) {
         within(PATIENCE, &format!("the log says {word:?}"), || async {
             if self.operator.log().contains(word) { Ok(()) } else { Err(self.operator.log()) }
         })
         .await;
     }
 
-    /// To be called when it has been ill for a while: it was borne with patience, by so many that ask at once.
-    async fn bore(&self, askers: usize) {
+    /// To be called when the server has misbehaved for a while. `askers`: how many requests the operator makes at once.
+    async fn stays_within_limits(&self, askers: usize) {
         tokio::time::sleep(PERIOD.saturating_sub(self.began.elapsed())).await;
-        let (seconds, asked) = (self.began.elapsed().as_secs(), self.impostor.listener.connections());
+        let (seconds, asked) = (self.began.elapsed().as_secs(), self.server.listener.connections());
         // The waits double from a quarter of a second to five.
         let bound = askers * (7 + usize::try_from(seconds / 5).unwrap_or(0));
         // The kernel's counters may be behind by some pages.
@@ -86,69 +86,69 @@ impl Patient {
     }
 
     async fn recovers(&self) {
-        self.impostor.recover();
+        self.server.recover();
         self.operator.ready().await;
     }
 }
 
-/// A server that answers everything in this manner from the start.
-async fn ill(name: &str, manner: Answer, word: &str) {
-    let patient = Patient::start(name, Scope::All, manner).await;
-    patient.says(word).await;
-    patient.bore(1).await;
-    patient.recovers().await;
+/// A server that answers everything like this from the start.
+async fn survives(name: &str, answer: Answer, word: &str) {
+    let trial = Trial::start(name, Scope::All, answer).await;
+    trial.log_says(word).await;
+    trial.stays_within_limits(1).await;
+    trial.recovers().await;
 }
 
 #[tokio::test]
 async fn a_page_of_html_is_recognised() {
-    ill("html", closing(http("200 OK", "text/html", "<html>Welcome!</html>")), "not the expected JSON").await;
+    survives("html", closing(http("200 OK", "text/html", "<html>Welcome!</html>")), "not the expected JSON").await;
 }
 
 #[tokio::test]
 async fn an_error_page_is_shown() {
     let page = http("503 Service Unavailable", "text/html", "<html>try again later</html>");
-    ill("errorpage", closing(page), "<html>try again later</html>").await;
+    survives("errorpage", closing(page), "<html>try again later</html>").await;
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_no_token_with_it() {
     let authority = Authority::new();
-    let other = Impostor::start(authority.server(), Scope::All, closing(Vec::new())).await;
+    let other = FakeApiServer::start(authority.server(), Scope::All, closing(Vec::new())).await;
     let location =
         format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: https://127.0.0.1:{}/\r\n", other.listener.port);
     let answer = closing(format!("{location}content-length: 0\r\nconnection: close\r\n\r\n").into_bytes());
-    let impostor = Impostor::start(authority.server(), Scope::All, answer).await;
-    let patient = Patient::with("redirect", authority, impostor).await;
-    patient.says("307 Temporary Redirect").await;
-    patient.bore(1).await;
+    let server = FakeApiServer::start(authority.server(), Scope::All, answer).await;
+    let trial = Trial::with("redirect", authority, server).await;
+    trial.log_says("307 Temporary Redirect").await;
+    trial.stays_within_limits(1).await;
     assert_eq!(other.listener.connections(), 0);
-    patient.recovers().await;
+    trial.recovers().await;
 }
 
 #[tokio::test]
 async fn an_answer_that_trickles_is_given_up() {
-    let manner = Answer { text: b"HTTP/1.1 200 OK\r\nx: ".to_vec(), then: Then::Forever(b"x".to_vec(), PAUSE) };
-    ill("trickle", manner, "no answer within 30 s").await;
+    let answer = Answer { text: b"HTTP/1.1 200 OK\r\nx: ".to_vec(), then: Then::Forever(b"x".to_vec(), PAUSE) };
+    survives("trickle", answer, "no answer within 30 s").await;
 }
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up() {
-    ill("silent", Answer { text: Vec::new(), then: Then::Silence }, "no answer within 30 s").await;
+    survives("silent", Answer { text: Vec::new(), then: Then::Silence }, "no answer within 30 s").await;
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_up_is_not_called_without_a_pause() {
-    ill("hangsup", closing(Vec::new()), "connection closed before message completed").await;
+    survives("hangsup", closing(Vec::new()), "connection closed before message completed").await;
 }
 
 #[tokio::test]
 async fn a_header_without_end_is_given_up() {
-    ill("header", endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), "x"), "message head is too large").await;
+    survives("header", endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), "x"), "message head is too large").await;
 }
 
 #[tokio::test]
 async fn headers_without_end_are_given_up() {
-    ill("headers", endless(b"HTTP/1.1 200 OK\r\n".to_vec(), "x: y\r\n"), "message head is too large").await;
+    survives("headers", endless(b"HTTP/1.1 200 OK\r\n".to_vec(), "x: y\r\n"), "message head is too large").await;
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn gzip_that_nobody_asked_for_is_recognised() {
     let head =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n";
     let body = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0];
-    ill("gzip", closing([&head[..], &body].concat()), "not the expected JSON").await;
+    survives("gzip", closing([&head[..], &body].concat()), "not the expected JSON").await;
 }
 
 #[tokio::test]
@@ -169,8 +169,8 @@ async fn an_object_without_end_is_given_up() {
         ("blanks", "", " "),
     ];
     join_all(cases.map(|(name, beginning, again)| async move {
-        let manner = endless(http("200 OK", JSON, beginning), again);
-        ill(&format!("endless-{name}"), manner, "nothing came for too long").await;
+        let answer = endless(http("200 OK", JSON, beginning), again);
+        survives(&format!("endless-{name}"), answer, "nothing came for too long").await;
     }))
     .await;
 }
@@ -178,7 +178,7 @@ async fn an_object_without_end_is_given_up() {
 #[tokio::test]
 async fn a_refusal_without_end_is_given_up() {
     let beginning = http("500 Internal Server Error", JSON, r#"{"kind":"Status","message":""#);
-    ill("refusal", endless(beginning, "x"), "no answer within 30 s").await;
+    survives("refusal", endless(beginning, "x"), "no answer within 30 s").await;
 }
 
 /// There is no telling it from a large cluster's, but it costs no memory.
@@ -189,22 +189,22 @@ async fn a_list_without_end_costs_no_memory() {
         r#""uid":"00000000-0000-4000-8000-000000000001","generation":1},"spec":{"model":"m","gpuType":"L40S"}}}"#,
         "\n"
     );
-    ill("endless-list", endless(http("200 OK", JSON, ""), line), "starting").await;
+    survives("endless-list", endless(http("200 OK", JSON, ""), line), "starting").await;
 }
 
 #[tokio::test]
 async fn watches_that_say_nonsense_are_named() {
     let lines = "nonsense\n{}\n{\"type\":\"ADDED\"}\n";
-    let patient = Patient::start("nonsense", Scope::Watches, closing(http("200 OK", JSON, lines))).await;
-    patient.operator.ready().await;
+    let trial = Trial::start("nonsense", Scope::Watches, closing(http("200 OK", JSON, lines))).await;
+    trial.operator.ready().await;
     // Its lists were well, and so are its watches, until they end.
-    patient.impostor.listener.cut();
-    patient.says("not the expected JSON").await;
-    patient.bore(3).await;
-    patient.impostor.recover();
+    trial.server.listener.cut();
+    trial.log_says("not the expected JSON").await;
+    trial.stays_within_limits(3).await;
+    trial.server.recover();
     eventually("all three watches are well again", || async {
-        let well = patient.operator.lines_with(" watching resource");
-        if well == 3 { Ok(()) } else { Err(patient.operator.log()) }
+        let well = trial.operator.lines_with(" watching resource");
+        if well == 3 { Ok(()) } else { Err(trial.operator.log()) }
     })
     .await;
 }
@@ -223,15 +223,15 @@ async fn an_object_that_cannot_be_read_is_tried_again_at_a_slow_pace() {
         ("empty", closing(http("200 OK", JSON, "")), "the answer is empty"),
         ("endless", endless(http("200 OK", JSON, r#"{"metadata":{"name":""#), "x"), "timed out after 30 s"),
     ];
-    join_all(cases.map(|(name, manner, word)| async move {
-        let patient = Patient::start(&format!("object-{name}"), Scope::Objects, manner).await;
-        patient.says(word).await;
+    join_all(cases.map(|(name, answer, word)| async move {
+        let trial = Trial::start(&format!("object-{name}"), Scope::Objects, answer).await;
+        trial.log_says(word).await;
         // Three watches are opened, and stay.
-        patient.bore(2).await;
-        let is_made = || patient.impostor.asked().iter().any(|(line, _)| line.starts_with("POST"));
+        trial.stays_within_limits(2).await;
+        let is_made = || trial.server.asked().iter().any(|(line, _)| line.starts_with("POST"));
         assert!(!is_made(), "nothing is made without a look");
-        patient.impostor.recover();
-        within(PATIENCE, "it goes on", || async { if is_made() { Ok(()) } else { Err(patient.operator.log()) } }).await;
+        trial.server.recover();
+        within(PATIENCE, "it goes on", || async { if is_made() { Ok(()) } else { Err(trial.operator.log()) } }).await;
     }))
     .await;
 }
@@ -250,14 +250,14 @@ async fn a_certificate_that_is_not_the_api_servers_gets_no_token() {
         };
         // It expires within this second.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let impostor = Impostor::start(certificate, Scope::All, closing(Vec::new())).await;
-        let patient = Patient::with(name, authority, impostor).await;
-        patient.says(word).await;
-        patient.bore(1).await;
-        assert!(patient.impostor.asked().is_empty(), "it was asked");
-        patient.impostor.listener.present(patient.authority.server());
-        patient.recovers().await;
-        assert!(patient.impostor.asked().iter().all(|(_, has_token)| *has_token));
+        let server = FakeApiServer::start(certificate, Scope::All, closing(Vec::new())).await;
+        let trial = Trial::with(name, authority, server).await;
+        trial.log_says(word).await;
+        trial.stays_within_limits(1).await;
+        assert!(trial.server.asked().is_empty(), "it was asked");
+        trial.server.listener.present(trial.authority.server());
+        trial.recovers().await;
+        assert!(trial.server.asked().iter().all(|(_, has_token)| *has_token));
     }))
     .await;
 }

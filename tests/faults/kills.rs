@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::budget::{self, Deeds};
-use crate::chance::Chance;
+use simulation::chance::Chance;
+
+use crate::budget::{self, ActionCounts};
 use crate::seed;
-use crate::side::Side;
+use crate::setup::Setup;
 use crate::snapshot;
 use crate::support::Fixture;
 
@@ -18,31 +19,31 @@ const MOST_WRITES: u64 = 80;
 const LONGEST_LIFE: Duration = Duration::from_secs(120);
 
 /// Kills it so often, and lets the last one live.
-async fn live(side: &mut Side, seed: u64) {
+async fn live(setup: &mut Setup, seed: u64) {
     let mut chance = Chance::new(seed);
     for kill in 0..KILLS {
         // The first ones one after the other: each place in the creation of the first one.
         let writes = if kill < 4 { 1 + kill as u64 } else { 1 + chance.below(MOST_WRITES) };
-        let sprung = side.proxy.after_writes(writes);
-        side.start_operator();
+        let sprung = setup.proxy.after_writes(writes);
+        setup.start_operator();
         tokio::time::timeout(LONGEST_LIFE, sprung).await.expect("it writes").expect("a proxy");
-        side.kill_operator();
+        setup.kill_operator();
     }
-    side.start_operator();
+    setup.start_operator();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_that_is_killed_after_any_write_leaves_nothing_undone_and_nothing_done_twice() {
     let fixture = Fixture::new("kills").await;
     let seed = seed::drawn();
-    let mut spared = Side::new(&fixture.client, "kills-none", seed, 0).await;
-    let mut killed = Side::new(&fixture.client, "kills-many", seed, 0).await;
+    let mut spared = Setup::new(&fixture.client, "kills-none", seed, 0).await;
+    let mut killed = Setup::new(&fixture.client, "kills-many", seed, 0).await;
     spared.start_operator();
     let (spared_api, killed_api) = (spared.api.clone(), killed.api.clone());
     let create = async {
         for number in 0..COUNT {
             for api in [&spared_api, &killed_api] {
-                Side::create(api, &format!("demo-{number}")).await;
+                Setup::create(api, &format!("demo-{number}")).await;
             }
         }
     };
@@ -54,11 +55,11 @@ async fn an_operator_that_is_killed_after_any_write_leaves_nothing_undone_and_no
     snapshot::assert_same_traces(&spared.traces().await, &killed.traces().await);
     println!("no kills: {}", budget::totals(&spared.proxy.log()));
     println!("{KILLS} kills: {}", budget::totals(&killed.proxy.log()));
-    let deeds: Deeds = (0..COUNT).map(|number| (format!("demo-{number}"), 1)).collect();
-    let mut complaints = budget::complaints(&spared.proxy.log(), &deeds);
-    complaints.extend(budget::complaints(&killed.proxy.log(), &deeds));
-    complaints.extend(budget::made_otherwise(&spared.proxy.log(), &killed.proxy.log()));
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let actions: ActionCounts = (0..COUNT).map(|number| (format!("demo-{number}"), 1)).collect();
+    let mut violations = budget::violations(&spared.proxy.log(), &actions);
+    violations.extend(budget::violations(&killed.proxy.log(), &actions));
+    violations.extend(budget::made_otherwise(&spared.proxy.log(), &killed.proxy.log()));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     tokio::join!(spared.clean_up(), killed.clean_up());
     fixture.clean_up().await;
 }

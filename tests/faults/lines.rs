@@ -1,4 +1,4 @@
-//! The answer to a watch, line by line, each with a fate of its own. Used by the proxy.
+//! The answer to a watch, line by line, each handled as the faults say. Used by the proxy.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
+use simulation::api_server::faults::LineHandling;
 use tower::BoxError;
 
-use crate::faults::LineFate;
 use crate::log::Entry;
 use crate::proxy::{Body, State, lock};
 
@@ -66,20 +66,20 @@ impl Lines {
             Ok(line) => line,
             Err(error) => return Some(Err(error)),
         };
-        let fate = lock(&self.state.lines).line_fate();
-        Some(Ok(match fate {
-            LineFate::Sent => self.sent(line),
-            LineFate::Late(wait) => {
+        let handling = lock(&self.state.lines).line_handling();
+        Some(Ok(match handling {
+            LineHandling::Sent => self.sent(line),
+            LineHandling::Late(wait) => {
                 tokio::time::sleep(wait / FASTER).await;
                 self.is_late = true;
                 self.sent(line)
             }
-            LineFate::Ended => return None,
-            LineFate::Broken => {
+            LineHandling::Ended => return None,
+            LineHandling::Broken => {
                 self.end = Some(End::Broken);
                 line.slice(..line.len() / 2)
             }
-            LineFate::Expired => {
+            LineHandling::Expired => {
                 self.end = Some(End::Over);
                 self.sent(Bytes::from_static(EXPIRED.as_bytes()))
             }

@@ -1,5 +1,5 @@
 //! A port that speaks TLS, whose certificate can be changed and whose connections can be cut, also by themselves when
-//! nothing has moved on them for a while. Used by the proxy and the impostor; knows nothing of HTTP.
+//! nothing has moved on them for a while. Used by the proxy and the fake API server; knows nothing of HTTP.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};

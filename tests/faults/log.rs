@@ -1,8 +1,8 @@
 //! What the operator has asked for through the proxy, and what became of it. Written by the proxy, read by the budget;
 //! pure.
 
-use crate::faults::Fate;
-use crate::store::{Key, Kind};
+use simulation::api_server::faults::Handling;
+use simulation::api_server::{Key, Kind};
 
 pub enum Entry {
     /// The operator was started.
@@ -22,7 +22,7 @@ pub struct Asked {
     /// Method and path.
     pub line: String,
     pub is_write: bool,
-    pub fate: Fate,
+    pub handling: Handling,
     /// What the API server said; None: it was not asked, or gave no answer.
     pub code: Option<u16>,
 }
@@ -35,8 +35,8 @@ impl Asked {
 
     /// Something went wrong that makes the operator do it again; 409: somebody else was faster, as the Deployment
     /// controller can be.
-    pub fn is_excuse(&self) -> bool {
-        self.fate != Fate::Served || self.code.is_none_or(|code| code >= 500 || matches!(code, 409 | 429))
+    pub fn is_disturbance(&self) -> bool {
+        self.handling != Handling::Served || self.code.is_none_or(|code| code >= 500 || matches!(code, 409 | 429))
     }
 
     pub fn is_of(&self, name: &str) -> bool {
@@ -67,7 +67,7 @@ impl std::fmt::Display for Entry {
             Entry::Cut => write!(formatter, "all connections end"),
             Entry::Past(what) => write!(formatter, "from the past: {what}"),
             Entry::Late(what) => write!(formatter, "late: {what}"),
-            Entry::Asked(Asked { line, fate, code, .. }) => write!(formatter, "{line}: {fate:?}, {code:?}"),
+            Entry::Asked(Asked { line, handling, code, .. }) => write!(formatter, "{line}: {handling:?}, {code:?}"),
         }
     }
 }

@@ -3,31 +3,14 @@
 
 #![allow(clippy::expect_used)]
 
-#[path = "../simulation/chance.rs"]
-mod chance;
-#[path = "../simulation/clock.rs"]
-#[allow(dead_code)] // the simulation uses all of them
-mod clock;
-#[path = "../simulation/faults.rs"]
-#[allow(dead_code)]
-mod faults;
-#[path = "../simulation/lasting.rs"]
-#[allow(dead_code)]
-mod lasting;
-#[path = "../simulation/question.rs"]
-#[allow(dead_code)]
-mod question;
-#[path = "../simulation/store.rs"]
-#[allow(dead_code)]
-mod store;
 #[path = "../cluster/support/mod.rs"]
 #[allow(dead_code, unused_imports)] // the cluster tests use all of them
 mod support;
 
+mod actions;
 mod budget;
 mod certificates;
-mod deeds;
-mod impostor;
+mod fake_api_server;
 mod line;
 mod lines;
 mod listener;
@@ -35,11 +18,11 @@ mod log;
 mod past;
 mod proxy;
 mod seed;
-mod side;
+mod setup;
 mod snapshot;
 
+mod broken_watches;
 mod chaos;
-mod deaf;
 mod hostile;
 mod kills;
 mod outages;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::budget::{self, Deeds};
+use crate::budget::{self, ActionCounts};
 use crate::proxy::Proxy;
-use crate::side::Side;
+use crate::setup::Setup;
 use crate::snapshot;
 use crate::support::shell::{cluster, variable};
 use crate::support::{Fixture, Operator, eventually, kubectl};
@@ -22,10 +22,10 @@ fn start(name: &str, proxy: &Proxy) -> Operator {
 /// So many InferenceServices before each outage.
 const COUNT: usize = 20;
 
-async fn create_some(side: &Side, round: usize) -> Vec<String> {
+async fn create_some(setup: &Setup, round: usize) -> Vec<String> {
     let names: Vec<String> = (0..COUNT).map(|number| format!("demo-{round}-{number}")).collect();
     for name in &names {
-        Side::create(&side.api, name).await;
+        Setup::create(&setup.api, name).await;
     }
     names
 }
@@ -48,7 +48,7 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     const OUTAGES: [&[&str]; 3] = [&["apiserver"], &["datastore"], &["datastore", "apiserver"]];
     let fixture = Fixture::new("outages").await;
     // What it is held against comes first: an outage is one for all.
-    let mut spared = Side::new(&fixture.client, "outages-none", 0, 0).await;
+    let mut spared = Setup::new(&fixture.client, "outages-none", 0, 0).await;
     spared.start_operator();
     for round in 0..OUTAGES.len() {
         create_some(&spared, round).await;
@@ -57,15 +57,15 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     spared.rests(&[]).await;
     spared.kill_operator();
 
-    let mut struck = Side::new(&fixture.client, "outages-many", 0, 0).await;
+    let mut struck = Setup::new(&fixture.client, "outages-many", 0, 0).await;
     struck.start_operator();
     struck.operator().ready().await;
-    let mut deeds = Deeds::new();
+    let mut actions = ActionCounts::new();
     for (round, parts) in OUTAGES.into_iter().enumerate() {
         // Each outage from now on ends all watches. What is made while the lists after it are read is not in
         // them, and is looked at again: an apply that changes nothing.
         let names = create_some(&struck, round).await;
-        deeds.extend(names.into_iter().map(|name| (name, 1 + OUTAGES.len() - round)));
+        actions.extend(names.into_iter().map(|name| (name, 1 + OUTAGES.len() - round)));
         outage(&fixture.client, parts).await;
     }
     struck.becomes(&expected).await;
@@ -73,9 +73,9 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     snapshot::assert_same_traces(&spared.traces().await, &struck.traces().await);
     println!("no outages: {}", budget::totals(&spared.proxy.log()));
     println!("outages: {}", budget::totals(&struck.proxy.log()));
-    let mut complaints = budget::complaints(&struck.proxy.log(), &deeds);
-    complaints.extend(budget::made_otherwise(&spared.proxy.log(), &struck.proxy.log()));
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let mut violations = budget::violations(&struck.proxy.log(), &actions);
+    violations.extend(budget::made_otherwise(&spared.proxy.log(), &struck.proxy.log()));
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
     tokio::join!(spared.clean_up(), struck.clean_up());
     fixture.clean_up().await;
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::faults::Faults;
+use simulation::api_server::faults::Faults;
 
 /// The whole cluster shares one count, so that the few versions of the simulation would show nothing.
 const VERSIONS: u64 = 40;

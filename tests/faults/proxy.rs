@@ -21,17 +21,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
+use simulation::api_server::faults::{Faults, Handling};
+use simulation::api_server::request;
+use simulation::chance::Chance;
 use tokio::sync::oneshot;
 use tower::BoxError;
 
 use crate::certificates::Authority;
-use crate::chance::Chance;
-use crate::faults::{Fate, Faults};
 use crate::lines::{self, FASTER};
 use crate::listener::{Listener, Stream};
 use crate::log::{Asked, Entry};
 use crate::past::Past;
-use crate::question;
 use crate::support::shell::variable;
 
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -50,7 +50,7 @@ pub struct State {
     requests: Mutex<Faults>,
     pub lines: Mutex<Faults>,
     past: Mutex<Past>,
-    illness: Mutex<Option<Illness>>,
+    watch_failure: Mutex<Option<WatchFailure>>,
     pub log: Mutex<Vec<Entry>>,
     trap: Mutex<Option<Trap>>,
     /// How often the operator was told that it fell behind.
@@ -59,7 +59,7 @@ pub struct State {
 
 /// What a server may do to every watch at a version, or to every streaming list, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Illness {
+pub enum WatchFailure {
     /// 504: its version is none yet.
     WatchesRefused,
     /// 200, and a line that says 500.
@@ -86,7 +86,7 @@ impl Proxy {
             requests: Mutex::new(faults(seed, rate)),
             lines: Mutex::new(faults(!seed, rate / LINES_ARE_SAFER)),
             past: Mutex::default(),
-            illness: Mutex::default(),
+            watch_failure: Mutex::default(),
             log: Mutex::default(),
             trap: Mutex::default(),
             expired: AtomicU64::new(0),
@@ -113,8 +113,8 @@ impl Proxy {
     }
 
     /// From here on watches or lists are answered in this manner.
-    pub fn fall_ill(&self, illness: Illness) {
-        *lock(&self.state.illness) = Some(illness);
+    pub fn fail_watches(&self, failure: WatchFailure) {
+        *lock(&self.state.watch_failure) = Some(failure);
     }
 
     /// Ends all connections, with whatever is under way.
@@ -212,27 +212,27 @@ async fn serve(state: Arc<State>, stream: Stream) {
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
-    let fate = lock(&state.requests).fate();
-    let asked = asked(&parts, &body, fate);
+    let handling = lock(&state.requests).handling();
+    let asked = asked(&parts, &body, handling);
     let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
-    match fate {
-        Fate::Refused(code) => {
+    match handling {
+        Handling::Refused(code) => {
             state.note(asked);
             return Ok(refusal(code));
         }
-        Fate::Unheard => {
+        Handling::NotReceived => {
             state.note(asked);
             return Err(Lost);
         }
-        Fate::Late(wait) => tokio::time::sleep(wait / FASTER).await,
-        Fate::Served | Fate::Unanswered | Fate::Hanging | Fate::CutShort => {}
+        Handling::Late(wait) => tokio::time::sleep(wait / FASTER).await,
+        Handling::Served | Handling::Unanswered | Handling::Hanging | Handling::CutShort => {}
     }
     let Some(path) = state.turn(&parts) else {
         state.note(Asked { code: Some(422), ..asked });
         return Ok(refusal(422));
     };
-    let illness = *lock(&state.illness);
-    if let Some(answer) = illness.filter(|_| is_watch).and_then(|illness| ill(illness, &path)) {
+    let failure = *lock(&state.watch_failure);
+    if let Some(answer) = failure.filter(|_| is_watch).and_then(|failure| failed_watch(failure, &path)) {
         state.note(Asked { code: Some(answer.status().as_u16()), ..asked });
         return Ok(answer);
     }
@@ -245,20 +245,20 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     if code == Some(410) {
         state.expired.fetch_add(1, Ordering::Relaxed);
     }
-    let body = match fate {
-        Fate::Unanswered => return Err(Lost),
-        Fate::Hanging => pending().await,
-        Fate::CutShort => cut_short(&body.collect().await.map_err(|_| Lost)?.to_bytes()),
+    let body = match handling {
+        Handling::Unanswered => return Err(Lost),
+        Handling::Hanging => pending().await,
+        Handling::CutShort => cut_short(&body.collect().await.map_err(|_| Lost)?.to_bytes()),
         _ if is_watch => lines::watch(path, body, state),
         _ => body.map_err(BoxError::from).boxed_unsync(),
     };
     Ok(Response::from_parts(head, body))
 }
 
-fn asked(parts: &Parts, body: &Bytes, fate: Fate) -> Asked {
-    let key = question::parse(parts, body).ok().and_then(|question| question.about().cloned());
+fn asked(parts: &Parts, body: &Bytes, handling: Handling) -> Asked {
+    let key = request::parse(parts, body).ok().and_then(|request| request.about().cloned());
     let line = format!("{} {}", parts.method, parts.uri);
-    Asked { key, line, is_write: parts.method != Method::GET, fate, code: None }
+    Asked { key, line, is_write: parts.method != Method::GET, handling, code: None }
 }
 
 fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {
@@ -272,12 +272,12 @@ fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {
 }
 
 /// What becomes of this watch. None: it is spared.
-fn ill(illness: Illness, path: &str) -> Option<Response<Body>> {
+fn failed_watch(failure: WatchFailure, path: &str) -> Option<Response<Body>> {
     let is_list = path.contains("sendInitialEvents=true");
-    match illness {
-        Illness::WatchesRefused if !is_list => Some(refusal(504)),
-        Illness::WatchesFail if !is_list => Some(Response::new(whole(FAILURE.into()))),
-        Illness::StreamsFail if is_list => Some(Response::new(whole(FAILURE.into()))),
+    match failure {
+        WatchFailure::WatchesRefused if !is_list => Some(refusal(504)),
+        WatchFailure::WatchesFail if !is_list => Some(Response::new(whole(FAILURE.into()))),
+        WatchFailure::StreamsFail if is_list => Some(Response::new(whole(FAILURE.into()))),
         _ => None,
     }
 }

@@ -33,8 +33,9 @@ pub async fn take(client: &Client, namespace: &str) -> Result<Snapshot, String> 
     Ok(snapshot)
 }
 
-/// What else has come of it: the names of ReplicaSets, one for each template that there ever was, and how often the
-/// operator has complained, but for what the outages themselves explain. No two clusters agree on these where specs change faster than they are followed.
+/// What else has come of it: the names of ReplicaSets, one for each template that there ever was, and of the operator's
+/// Warning Events, without those that the outages themselves explain. No two clusters agree on these where specs change
+/// faster than they are followed.
 pub async fn traces(client: &Client, namespace: &str) -> BTreeSet<String> {
     let list = async |path: &str| {
         let request = Request::get(path.replace("NAMESPACE", namespace)).body(Vec::new()).expect("a request");

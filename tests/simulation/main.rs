@@ -4,33 +4,9 @@
 
 #![allow(clippy::expect_used)]
 
-mod budget;
-mod chance;
-mod clock;
-mod cluster;
-mod controllers;
-mod excuses;
-mod faults;
-mod guard;
-mod judge;
-mod kstatus;
-mod lasting;
-mod listing;
-mod memory;
-mod moments;
-mod obstacles;
-mod oracle;
-mod pods;
-mod question;
 mod record;
-mod rollout;
-mod server;
-mod setup;
-mod store;
 mod totals;
 mod users;
-mod violation;
-mod watching;
 mod world;
 
 use std::collections::BTreeMap;
@@ -87,7 +63,7 @@ const FOUND: [u64; 17] = [
 #[test]
 fn what_was_found_once_stays_mended() {
     for seed in FOUND {
-        let result = world::run(seed, world::MOST_DEEDS);
+        let result = world::run(seed, world::MOST_ACTIONS);
         assert!(result.is_ok(), "SEED={seed}: {}", result.err().unwrap_or_default());
     }
 }
@@ -95,7 +71,7 @@ fn what_was_found_once_stays_mended() {
 #[test]
 fn a_seed_decides_everything() {
     for seed in 0..20 {
-        let (once, again) = (world::run(seed, world::MOST_DEEDS), world::run(seed, world::MOST_DEEDS));
+        let (once, again) = (world::run(seed, world::MOST_ACTIONS), world::run(seed, world::MOST_ACTIONS));
         assert!(once == again, "SEED={seed} went another way the second time");
     }
 }
@@ -120,12 +96,14 @@ fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
             if seed >= seeds.end {
                 return;
             }
-            match world::run(seed, world::MOST_DEEDS) {
+            match world::run(seed, world::MOST_ACTIONS) {
                 Ok(run) => totals.lock().expect("no panic").add(&run.totals),
                 Err(failure) => {
                     if !counts {
-                        let (deeds, failure) = world::cut_down(seed).unwrap_or_default();
-                        eprintln!("--- SEED={seed} cargo test --test simulation, cut down to {deeds} deeds\n{failure}");
+                        let (actions, failure) = world::cut_down(seed).unwrap_or_default();
+                        eprintln!(
+                            "--- SEED={seed} cargo test --test simulation, cut down to {actions} actions\n{failure}"
+                        );
                     }
                     failed.lock().expect("no panic").insert(seed, failure);
                 }

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::violation::Name;
+use simulation::oracle::violation::Name;
+
 use crate::world::Failure;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

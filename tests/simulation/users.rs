@@ -1,20 +1,20 @@
 //! People and other programs: users who create, change, delete and make anew, and strangers who edit,
-//! delete and relabel the operator's children or take their names. Drawn from the seed, one deed at a time.
+//! delete and relabel the operator's children or take their names. Drawn from the seed, one action at a time.
 
 use std::time::Duration;
 
 use inference_operator::reconcile::deployment::SELECTOR_LABEL;
 use serde_json::{Value, json};
+use simulation::api_server::faults::Poison;
+use simulation::api_server::outage::Outage;
+use simulation::api_server::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
+use simulation::chance::Chance;
+use simulation::cluster::controllers::{drop_finalizers, lose_a_pod, remove};
+use simulation::cluster::{Inner, Shared, UserAction};
+use simulation::oracle::budget::NOISE;
+use simulation::oracle::invariants;
+use simulation::oracle::ownership::is_adoptable;
 use tokio::time::Instant;
-
-use crate::chance::Chance;
-use crate::cluster::{Deed, Inner, Shared};
-use crate::controllers::{drop_finalizers, lose_a_pod, remove};
-use crate::faults::Poison;
-use crate::guard::is_adoptable;
-use crate::lasting::Lasting;
-use crate::moments;
-use crate::store::{Key, Kind, Propagation, Store, controller_uid, is_deleting};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const NAMESPACES: [&str; 2] = ["blue", "green"];
@@ -22,8 +22,6 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 /// The labels that the operator sets.
 const LABELS: [&str; 5] =
     ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component", MANAGED_BY, SELECTOR_LABEL];
-/// Done to a child, and nothing that the operator has to answer with a write.
-pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
 const FINALIZER: &str = "example.com/hold";
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 const LONGEST_CALM: Duration = Duration::from_secs(20 * 60);
@@ -31,7 +29,7 @@ const LONGEST_CALM: Duration = Duration::from_secs(20 * 60);
 const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(30 * 60);
 /// What is found out by three silent minutes and a few tries.
-const HEARS_AGAIN_WITHIN: Duration = Duration::from_secs(600);
+const IN_SYNC_WITHIN: Duration = Duration::from_secs(600);
 
 /// Some runs have more than others, so that one that finds nothing in them still says something.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,17 +56,17 @@ impl Hazards {
     }
 }
 
-/// Does so many deeds, with pauses.
-pub async fn act(cluster: &Shared, chance: &mut Chance, deeds: usize, hazards: Hazards) {
-    for _ in 0..deeds {
+/// So many actions, with pauses.
+pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards: Hazards) {
+    for _ in 0..actions {
         let kind = chance.below(100);
         cluster.with(|inner| {
             match kind {
-                0..70 => deed(inner, chance),
+                0..70 => ordinary(inner, chance),
                 70..91 => trouble(inner, chance),
                 _ => hazard(inner, chance, hazards),
             }
-            moments::look(inner);
+            invariants::check_kstatus(inner);
         });
         cluster.wake();
         // Often several at once; and now and then nothing for long, which is when trouble shows.
@@ -90,24 +88,24 @@ pub fn strangers_leave(inner: &mut Inner) {
         };
         if inner.store.get(&key).is_some_and(is_foreign) {
             inner.store.delete(&key);
-            inner.deeds.push(Deed { at: Instant::now(), what: "give back the name of", key: key.clone() });
+            inner.actions.push(UserAction { at: Instant::now(), what: "give back the name of", key: key.clone() });
         }
         let before = inner.store.version;
         inner.store.update(&key, |object| drop_finalizers(object, &[FINALIZER]));
         inner.store.update(&key, |object| remove(object, "/spec", "paused"));
         if inner.store.version != before {
-            inner.deeds.push(Deed { at: Instant::now(), what: "let go of", key });
+            inner.actions.push(UserAction { at: Instant::now(), what: "let go of", key });
         }
     }
     inner.nodes.heal();
-    inner.faults.lasting = None;
-    inner.moments.refused.clear();
+    inner.faults.outage = None;
+    inner.invariants.refused.clear();
     // What was refused until now is tried again in its time.
-    inner.excuses.add(None);
+    inner.disturbances.add(None);
 }
 
 /// What users and strangers do with the objects.
-fn deed(inner: &mut Inner, chance: &mut Chance) {
+fn ordinary(inner: &mut Inner, chance: &mut Chance) {
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
@@ -171,7 +169,7 @@ fn deed(inner: &mut Inner, chance: &mut Chance) {
         }
     };
     if before != (store.version, store.floor) {
-        inner.deeds.push(Deed { at: Instant::now(), what, key });
+        inner.actions.push(UserAction { at: Instant::now(), what, key });
     }
 }
 
@@ -238,14 +236,14 @@ fn trouble(inner: &mut Inner, chance: &mut Chance) {
         }
         11 => {
             if lose_a_pod(inner, &deployment) {
-                inner.deeds.push(Deed { at: Instant::now(), what: "lose a pod of", key: deployment });
+                inner.actions.push(UserAction { at: Instant::now(), what: "lose a pod of", key: deployment });
             }
             return;
         }
         _ => return shortage(inner, chance),
     };
     if inner.store.version != before {
-        inner.deeds.push(Deed { at: Instant::now(), what, key });
+        inner.actions.push(UserAction { at: Instant::now(), what, key });
     }
 }
 
@@ -269,7 +267,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
         0 if hazards.restores => {
             let back = 1 + chance.below(30);
             inner.store.restore(inner.store.version.saturating_sub(back));
-            moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
+            invariants::loses_sync(inner, IN_SYNC_WITHIN);
             for_all(inner, "put back the datastore of");
         }
         1 if hazards.poison => {
@@ -277,15 +275,15 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
             inner.faults.poisoned.insert(chance.pick(&Kind::ALL).copied().unwrap_or(Kind::Deployment), poison);
             // All watches end.
             inner.store.restores += 1;
-            moments::cannot_hear(inner, HEARS_AGAIN_WITHIN);
+            invariants::loses_sync(inner, IN_SYNC_WITHIN);
         }
         2 | 3 if hazards.refusals => {
-            inner.faults.lasting = match inner.faults.lasting {
-                None => chance.pick(&Lasting::ALL).copied(),
+            inner.faults.outage = match inner.faults.outage {
+                None => chance.pick(&Outage::ALL).copied(),
                 Some(_) => None,
             };
-            inner.moments.refused.clear();
-            inner.excuses.add(None);
+            inner.invariants.refused.clear();
+            inner.disturbances.add(None);
         }
         4 if hazards.namespaces => {
             let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
@@ -300,7 +298,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
 
 fn for_all(inner: &mut Inner, what: &'static str) {
     let all: Vec<Key> = inner.store.of_kind(Kind::InferenceService).map(|(key, _)| key.clone()).collect();
-    inner.deeds.extend(all.into_iter().map(|key| Deed { at: Instant::now(), what, key }));
+    inner.actions.extend(all.into_iter().map(|key| UserAction { at: Instant::now(), what, key }));
 }
 
 /// Deletes an InferenceService and its children, and makes them again as a backup tool does: with labels and specs, and

@@ -9,18 +9,21 @@ use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
 use inference_operator::reconcile::event::Limit;
 use inference_operator::telemetry::metrics::Metrics;
+use simulation::api_server::faults::Faults;
+use simulation::api_server::server;
+use simulation::chance::Chance;
+use simulation::clock;
+use simulation::cluster::{Cluster, Inner, Shared, controllers, pods};
+use simulation::operator::{CONFIG_HASH, SETTINGS};
+use simulation::oracle::violation::{Name, Violation, is_tolerated};
+use simulation::oracle::{budget, end_state, invariants, memory, obstacles};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::chance::Chance;
-use crate::cluster::{Cluster, Inner, Shared};
-use crate::faults::Faults;
-use crate::setup::{CONFIG_HASH, SETTINGS};
 use crate::totals::Totals;
 use crate::users::Hazards;
-use crate::violation::{Name, Violation, is_tolerated};
-use crate::{budget, clock, controllers, memory, moments, obstacles, oracle, pods, record, server, users};
+use crate::{record, users};
 
 /// Faults in a thousand requests; a run has one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
@@ -40,7 +43,7 @@ const MOST_PODS: usize = 7;
 /// And then there is silence.
 const SILENCE: Duration = Duration::from_secs(3600);
 
-pub const MOST_DEEDS: usize = 50;
+pub const MOST_ACTIONS: usize = 50;
 /// Lines of a trace, where `TRACE` does not say otherwise.
 const TRACE: usize = 60;
 
@@ -67,18 +70,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `most_deeds`: users and strangers do no more than that.
-pub fn run(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
+/// `most_actions`: users and strangers do no more than that.
+pub fn run(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(simulate(seed, most_deeds))
+    runtime.expect("a runtime").block_on(simulate(seed, most_actions))
 }
 
-/// The fewest deeds with which the seed fails still, and what is wrong then. None: it does not fail.
+/// The fewest actions with which the seed fails still, and what is wrong then. None: it does not fail.
 pub fn cut_down(seed: u64) -> Option<(usize, Failure)> {
-    (0..=MOST_DEEDS).find_map(|deeds| run(seed, deeds).err().map(|problem| (deeds, problem)))
+    (0..=MOST_ACTIONS).find_map(|actions| run(seed, actions).err().map(|problem| (actions, problem)))
 }
 
-async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
+async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     clock::begin();
     let mut chance = Chance::new(seed);
     let mut faults = Faults {
@@ -93,16 +96,16 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
         faults.kills = KILLS;
     }
     let hazards = Hazards::draw(&mut chance);
-    let deeds = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_deeds);
+    let actions = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_actions);
     let cluster = Cluster::new(faults);
-    let _world = Ends(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
-    let _oracle = Ends(tokio::spawn(watches(cluster.clone())));
+    let _world = AbortOnDrop(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
+    let _oracle = AbortOnDrop(tokio::spawn(check_obstacles(cluster.clone())));
     // What it remembers when faults stop it has to live with.
-    let mut process = Ends(tokio::spawn(lives(cluster.clone(), seed, is_killed)));
+    let mut process = AbortOnDrop(tokio::spawn(run_and_kill(cluster.clone(), seed, is_killed)));
     // Somebody has started a second one by mistake. It stays.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
-    cluster.lock().moments.operators = 1 + u8::from(twin.is_some());
-    users::act(&cluster, &mut chance, deeds, hazards).await;
+    cluster.lock().invariants.operators = 1 + u8::from(twin.is_some());
+    users::act(&cluster, &mut chance, actions, hazards).await;
 
     cluster.with(|inner| {
         inner.faults.on = false;
@@ -114,13 +117,13 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
         for process in twin.into_iter().chain([process]) {
             let memory = process.end().await;
             let mut inner = cluster.lock();
-            if let Some(complaint) = memory::complaint(&inner.store, &memory) {
-                inner.complain(Name::Memory, complaint);
+            if let Some(violation) = memory::violation(&inner.store, &memory) {
+                inner.report(Name::Memory, violation);
             }
         }
     }
     let inner = cluster.lock();
-    record::write(&inner.moments.seen);
+    record::write(&inner.invariants.seen);
     let violations: Vec<Violation> =
         inner.violations.iter().filter(|violation| !is_tolerated(violation.name)).cloned().collect();
     if violations.is_empty() {
@@ -133,15 +136,15 @@ async fn simulate(seed: u64, most_deeds: usize) -> Result<Run, Failure> {
 }
 
 /// Looks now and then, until it is known how all ends.
-async fn watches(cluster: Shared) {
+async fn check_obstacles(cluster: Shared) {
     while !cluster.lock().is_over {
         tokio::time::sleep(obstacles::PACE).await;
-        obstacles::look(&mut cluster.lock());
+        obstacles::check(&mut cluster.lock());
     }
 }
 
 /// The operator's process, again and again. Returns the one that is alive when faults stop.
-async fn lives(cluster: Shared, seed: u64, is_killed: bool) -> Process {
+async fn run_and_kill(cluster: Shared, seed: u64, is_killed: bool) -> Process {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
         let killed = Arc::new(Notify::new());
@@ -166,7 +169,7 @@ async fn lives(cluster: Shared, seed: u64, is_killed: bool) -> Process {
 
 /// An operator. Killed, where it is dropped.
 struct Process {
-    task: Ends<Memory>,
+    task: AbortOnDrop<Memory>,
     ends: oneshot::Sender<()>,
 }
 
@@ -174,15 +177,15 @@ impl Process {
     /// `killed`: is told when it is time to kill it.
     fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
         let mut inner = cluster.lock();
-        inner.excuses.add(None);
-        moments::process_starts(&mut inner);
+        inner.disturbances.add(None);
+        invariants::process_starts(&mut inner);
         drop(inner);
         let client = server::client(cluster.clone(), killed);
         let (config_hash, events) = (*CONFIG_HASH, Limit::default());
         let context = Arc::new(Context { client, settings: SETTINGS.clone(), config_hash, now: clock::now, events });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
-        let task = Ends(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
+        let task = AbortOnDrop(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
         Process { task, ends }
     }
 
@@ -194,9 +197,9 @@ impl Process {
 }
 
 /// A task that ends with whoever holds it.
-struct Ends<T>(JoinHandle<T>);
+struct AbortOnDrop<T>(JoinHandle<T>);
 
-impl<T> Drop for Ends<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -205,25 +208,25 @@ impl<T> Drop for Ends<T> {
 /// False: it does not, and there is nothing more to look at.
 async fn comes_to_rest(cluster: &Shared) -> bool {
     let deadline = Instant::now() + SETTLES_WITHIN;
-    let (mut complaints, mut looked_at) = (Vec::new(), None);
-    let complaints = loop {
+    let (mut violations, mut looked_at) = (Vec::new(), None);
+    let violations = loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let inner = cluster.lock();
         if looked_at.replace(inner.store.version) != Some(inner.store.version) {
-            complaints = oracle::complaints(&inner.store);
+            violations = end_state::violations(&inner.store);
         }
         drop(inner);
-        if complaints.is_empty() || Instant::now() >= deadline {
-            break complaints;
+        if violations.is_empty() || Instant::now() >= deadline {
+            break violations;
         }
     };
-    let is_settled = complaints.is_empty();
+    let is_settled = violations.is_empty();
     cluster.with(|inner| {
         inner.is_over = true;
-        for (name, key, complaint) in complaints {
-            // What is not heard may come to match its spec, or not.
-            if inner.store.is_heard(&key) {
-                inner.complain(name, complaint);
+        for (name, key, violation) in violations {
+            // What its watches missed may come to match its spec, or not.
+            if inner.store.is_observed(&key) {
+                inner.report(name, violation);
             }
         }
     });
@@ -242,22 +245,22 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     tokio::time::sleep(SILENCE).await;
     let mut inner = cluster.lock();
     // What a restored datastore does not tell is noticed late.
-    let is_heard = inner.store.unheard.is_empty();
-    if is_heard && (inner.store.version != version || inner.log.len() != quiet_since) {
-        inner.complain(Name::NotQuiet, "it is not quiet");
+    let nothing_missed = inner.store.missed.is_empty();
+    if nothing_missed && (inner.store.version != version || inner.log.len() != quiet_since) {
+        inner.report(Name::NotQuiet, "it is not quiet");
         return false;
     }
-    for complaint in budget::complaints(&inner) {
-        inner.complain(Name::OverBudget, complaint);
+    for violation in budget::violations(&inner) {
+        inner.report(Name::OverBudget, violation);
     }
     true
 }
 
-/// The end of what happened, requests and deeds in their order, with the seconds since the beginning.
+/// The end of what happened, requests and actions in their order, with the seconds since the beginning.
 fn trace(inner: &Inner, most_lines: usize) -> String {
     let requests = inner.log.iter().map(|request| (request.at, request.to_string()));
-    let deeds = inner.deeds.iter().map(|deed| (deed.at, deed.to_string()));
-    let mut lines: Vec<(Instant, String)> = deeds.chain(requests).collect();
+    let actions = inner.actions.iter().map(|action| (action.at, action.to_string()));
+    let mut lines: Vec<(Instant, String)> = actions.chain(requests).collect();
     lines.sort_by_key(|(at, _)| *at);
     let lines = lines.split_off(lines.len().saturating_sub(most_lines));
     let line = |(at, what): (Instant, String)| format!("{:10.3} {what}", clock::elapsed(at).as_secs_f64());

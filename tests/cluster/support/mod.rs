@@ -2,14 +2,12 @@
 
 pub mod audit;
 pub mod fixture;
-#[path = "../../simulation/kstatus.rs"]
-pub mod kstatus;
 pub mod obstacle;
 pub mod operator;
 pub mod recorder;
 pub mod shell;
+pub mod stability_check;
 pub mod temporary;
-pub mod vigil;
 pub mod wait;
 
 pub use audit::Request;
@@ -17,6 +15,6 @@ pub use fixture::Fixture;
 pub use operator::Operator;
 pub use recorder::Recorder;
 pub use shell::{kubectl, kubectl_fails};
+pub use stability_check::StabilityCheck;
 pub use temporary::Temporary;
-pub use vigil::Vigil;
 pub use wait::eventually;

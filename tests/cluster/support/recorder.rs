@@ -9,10 +9,10 @@ use inference_operator::api::InferenceService;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
+use simulation::oracle::kstatus::{self, Verdict};
 use tokio::task::JoinHandle;
 
 use super::fixture::Fixture;
-use super::kstatus::{self, Verdict};
 use super::wait::eventually;
 
 /// One version of the object, as the watch brought it.

@@ -1,0 +1,17 @@
+//! The simulated API server: objects and their history, lists and watches of them, and what goes wrong on the way.
+//! Asked by kube's own client (`server::client`); who acts in the cluster writes to the `Store` directly.
+
+mod apply;
+pub mod faults;
+mod list;
+mod object;
+pub mod outage;
+mod refusal;
+pub mod request;
+pub mod server;
+mod store;
+mod watch;
+
+pub use object::{Key, Kind, Propagation, controller_uid, controllers, finalizers, is_deleting};
+pub use refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
+pub use store::{Change, Store};

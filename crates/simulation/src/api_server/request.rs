@@ -1,0 +1,151 @@
+//! What the operator asks for, read from its HTTP requests. Used by the server; pure.
+
+use bytes::Bytes;
+use http::{Method, request::Parts};
+use serde_json::Value;
+
+use super::{Key, Kind};
+
+pub enum ApiRequest {
+    Watch(WatchRequest),
+    List(ListRequest),
+    Get(Key),
+    Create {
+        key: Key,
+        object: Value,
+    },
+    Apply {
+        key: Key,
+        desired: Value,
+        force: bool,
+    },
+    /// A JSON patch that tests the uid and sets the status.
+    Status {
+        key: Key,
+        uid: Value,
+        status: Value,
+    },
+    /// A Kubernetes Event.
+    Event {
+        namespace: String,
+        event: Value,
+    },
+}
+
+impl ApiRequest {
+    /// As a log of requests calls it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            ApiRequest::Watch(_) => "watch",
+            ApiRequest::List(_) => "list",
+            ApiRequest::Get(_) => "get",
+            ApiRequest::Create { .. } => "create",
+            ApiRequest::Apply { .. } => "apply",
+            ApiRequest::Status { .. } => "status",
+            ApiRequest::Event { .. } => "event",
+        }
+    }
+
+    /// None: it is about more than one object.
+    pub fn about(&self) -> Option<&Key> {
+        match self {
+            ApiRequest::Get(key)
+            | ApiRequest::Create { key, .. }
+            | ApiRequest::Apply { key, .. }
+            | ApiRequest::Status { key, .. } => Some(key),
+            ApiRequest::Watch(_) | ApiRequest::List(_) | ApiRequest::Event { .. } => None,
+        }
+    }
+}
+
+/// Which objects, and what of them.
+pub struct Selection {
+    pub kind: Kind,
+    /// None: of all namespaces.
+    pub namespace: Option<String>,
+    pub managed_only: bool,
+    pub metadata_only: bool,
+}
+
+pub struct ListRequest {
+    pub selection: Selection,
+    pub limit: Option<usize>,
+    pub token: Option<String>,
+}
+
+pub struct WatchRequest {
+    pub selection: Selection,
+    /// Begins with a list.
+    pub initial_events: bool,
+    pub version: u64,
+}
+
+/// The error says which request this server does not know.
+pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
+    let unknown = || format!("a request that the simulation does not know: {} {}", parts.method, parts.uri);
+    let query = parts.uri.query().unwrap_or_default();
+    let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
+    let (kind, rest) = match path.as_slice() {
+        ["apis", "events.k8s.io", "v1", "namespaces", namespace, "events"] if parts.method == Method::POST => {
+            let event = serde_json::from_slice(body).map_err(|error| format!("{}: {error}", parts.uri))?;
+            return Ok(ApiRequest::Event { namespace: (*namespace).to_owned(), event });
+        }
+        ["apis", "ai.example.com", "v1", rest @ ..] => (Kind::InferenceService, rest),
+        ["apis", "apps", "v1", rest @ ..] => (Kind::Deployment, rest),
+        ["api", "v1", rest @ ..] => (Kind::Service, rest),
+        _ => return Err(unknown()),
+    };
+    let plural = match kind {
+        Kind::InferenceService => "inferenceservices",
+        Kind::Deployment => "deployments",
+        Kind::Service => "services",
+    };
+    let accept = parts.headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let metadata_only = accept.contains("PartialObjectMetadata");
+    let managed_only = match parameter("labelSelector") {
+        None => false,
+        Some("app.kubernetes.io%2Fmanaged-by%3Dinference-operator") => true,
+        Some(_) => return Err(unknown()),
+    };
+    let object = || serde_json::from_slice::<Value>(body).map_err(|error| format!("{}: {error}", parts.uri));
+    let many = |namespace: Option<&str>| {
+        let selection = Selection { kind, namespace: namespace.map(str::to_owned), managed_only, metadata_only };
+        if parameter("watch") == Some("true") {
+            let initial_events = parameter("sendInitialEvents") == Some("true");
+            let version = parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+            return ApiRequest::Watch(WatchRequest { selection, initial_events, version });
+        }
+        let limit = parameter("limit").and_then(|limit| limit.parse().ok());
+        ApiRequest::List(ListRequest { selection, limit, token: parameter("continue").map(str::to_owned) })
+    };
+    match (&parts.method, rest) {
+        (&Method::GET, [found]) if *found == plural => Ok(many(None)),
+        (&Method::GET, ["namespaces", namespace, found]) if *found == plural => Ok(many(Some(namespace))),
+        (&Method::GET, ["namespaces", namespace, found, name]) if *found == plural => {
+            Ok(ApiRequest::Get(Key::new(kind, namespace, name)))
+        }
+        (&Method::POST, ["namespaces", namespace, "services"]) => {
+            let object = object()?;
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            Ok(ApiRequest::Create { key: Key::new(kind, namespace, &name), object })
+        }
+        (&Method::PATCH, ["namespaces", namespace, found, name])
+            if *found == plural && kind != Kind::InferenceService =>
+        {
+            let force = parameter("force") == Some("true");
+            Ok(ApiRequest::Apply { key: Key::new(kind, namespace, name), desired: object()?, force })
+        }
+        (&Method::PATCH, ["namespaces", namespace, "inferenceservices", name, "status"]) => {
+            let operations = object()?;
+            let operation = |index: usize, op: &str, path: &str| {
+                let operation = &operations[index];
+                (operation["op"] == op && operation["path"] == path).then(|| operation["value"].clone())
+            };
+            let uid = operation(0, "test", "/metadata/uid").ok_or_else(unknown)?;
+            let status = operation(1, "add", "/status").ok_or_else(unknown)?;
+            Ok(ApiRequest::Status { key: Key::new(kind, namespace, name), uid, status })
+        }
+        _ => Err(unknown()),
+    }
+}

@@ -1,0 +1,312 @@
+//! The simulated datastore: objects with uid, generation and resourceVersion, and everything that ever
+//! happened to them. Used by the server and by whoever acts in the cluster; knows nothing of HTTP.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use inference_operator::api;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::apply::{conflict, overlay, remove_what_is_gone};
+use super::object::{Key, Kind, Propagation, controllers, finalizers, is_deleting};
+use super::refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
+use crate::chance::Chance;
+use crate::clock;
+
+/// What the CRD says of a status that is not there yet.
+static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
+    let crd = serde_json::to_value(api::InferenceService::crd()).unwrap_or_default();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+    let mut status = schema["default"].clone();
+    // Of an object that is there, each field has its own.
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        if let (Some(status), Some(default)) = (status.as_object_mut(), field.get("default")) {
+            status.entry(name.clone()).or_insert_with(|| default.clone());
+        }
+    }
+    status
+});
+
+/// One write.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub at: Instant,
+    pub version: u64,
+    pub key: Key,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+#[derive(Default)]
+pub struct Store {
+    pub version: u64,
+    pub objects: BTreeMap<Key, Value>,
+    pub history: Vec<Change>,
+    /// What happened up to this resourceVersion is compacted.
+    pub floor: u64,
+    /// Namespaces that are going away: nothing can be made in them.
+    pub terminating: BTreeSet<String>,
+    /// Namespaces that are not there.
+    pub gone: BTreeSet<String>,
+    /// How often it was put back to an earlier state. Watches do not outlive that.
+    pub restores: u64,
+    /// What a watch from before the datastore was put back is not told of: what is otherwise by that, and what was
+    /// written until the datastore came to the version again that it had.
+    pub missed: BTreeSet<Key>,
+    /// Whose status is the CRD's default, which only a write writes down: the first one changes something, whatever it says.
+    defaulted: BTreeSet<Key>,
+    /// That version.
+    peak: u64,
+    /// All that was ever made, by its uid.
+    pub existed: BTreeSet<(Key, String)>,
+    made: u64,
+    /// What the operator applied last, to take away what it does not apply any more.
+    applied: BTreeMap<Key, Value>,
+    /// What the operator made by a POST: its fields stay when they are not applied any more.
+    posted: BTreeSet<Key>,
+}
+
+impl Store {
+    pub fn get(&self, key: &Key) -> Option<&Value> {
+        self.objects.get(key)
+    }
+
+    /// Can an operator that lives through it know of this InferenceService and its children?
+    pub fn is_observed(&self, key: &Key) -> bool {
+        Kind::ALL.iter().all(|kind| !self.missed.contains(&Key { kind: *kind, ..key.clone() }))
+    }
+
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Value)> {
+        self.objects.iter().filter(move |(key, _)| key.kind == kind)
+    }
+
+    /// All objects of a kind as they were then.
+    pub fn snapshot(&self, kind: Kind, version: u64) -> BTreeMap<&Key, &Value> {
+        let mut objects: BTreeMap<&Key, &Value> = self.of_kind(kind).collect();
+        for change in self.history.iter().rev().take_while(|change| change.version > version) {
+            if change.key.kind == kind {
+                match &change.before {
+                    Some(before) => objects.insert(&change.key, before),
+                    None => objects.remove(&change.key),
+                };
+            }
+        }
+        objects
+    }
+
+    pub fn create(&mut self, key: &Key, mut object: Value) -> Result<Value, Refusal> {
+        if self.objects.contains_key(key) {
+            return Err(refusal(409, "AlreadyExists", format!("{key:?} already exists")));
+        }
+        self.refuse_by_namespace(&key.namespace)?;
+        self.made += 1;
+        let (api_version, kind) = key.kind.type_meta();
+        object["apiVersion"] = json!(api_version);
+        object["kind"] = json!(kind);
+        object["metadata"]["name"] = json!(key.name);
+        object["metadata"]["namespace"] = json!(key.namespace);
+        // In their order, and as different as real ones: their difference alone tells a Deployment that was made anew.
+        let uid = format!("{:08x}-0000-4000-8000-{:012x}", self.made, Chance::new(self.made).below(1 << 48));
+        object["metadata"]["uid"] = json!(uid);
+        self.existed.insert((key.clone(), uid));
+        if key.kind != Kind::Service {
+            object["metadata"]["generation"] = json!(1);
+        }
+        if key.kind == Kind::InferenceService && !DEFAULT_STATUS.is_null() {
+            object["status"] = DEFAULT_STATUS.clone();
+        }
+        let made = self.write(key, Some(object)).unwrap_or_default();
+        if key.kind == Kind::InferenceService {
+            self.defaulted.insert(key.clone());
+        }
+        Ok(made)
+    }
+
+    pub fn refuse_by_namespace(&self, namespace: &str) -> Result<(), Refusal> {
+        if self.terminating.contains(namespace) {
+            let message =
+                format!("unable to create new content in namespace {namespace} because it is being terminated");
+            return Err(Refusal { cause: Some(NAMESPACE_TERMINATING), ..refusal(403, "Forbidden", message) });
+        }
+        if self.gone.contains(namespace) {
+            return Err(refusal(404, "NotFound", format!("namespaces \"{namespace}\" not found")));
+        }
+        Ok(())
+    }
+
+    /// As the operator makes one.
+    pub fn post(&mut self, key: &Key, object: Value) -> Result<Value, Refusal> {
+        let made = self.create(key, object)?;
+        self.posted.insert(key.clone());
+        Ok(made)
+    }
+
+    /// Changes an object that is there; nothing is written where nothing changes.
+    pub fn update(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Value> {
+        let before = self.objects.get(key)?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after == *before && !self.defaulted.contains(key) {
+            return Some(after);
+        }
+        // The last finalizer is gone, and so is what it held.
+        if is_deleting(before) && finalizers(&after).next().is_none() {
+            return self.remove(key, Some(after));
+        }
+        let annotated = after["metadata"]["annotations"] != before["metadata"]["annotations"];
+        let is_changed = after["spec"] != before["spec"] || key.kind == Kind::Deployment && annotated;
+        if is_changed && key.kind != Kind::Service {
+            raise_generation(&mut after);
+        }
+        self.write(key, Some(after))
+    }
+
+    /// As controllers delete, and kubectl where nobody says otherwise.
+    pub fn delete(&mut self, key: &Key) {
+        self.delete_as(key, Propagation::Background);
+    }
+
+    /// What has a finalizer, or is to wait for the garbage collector, stays for as long with a deletionTimestamp, which
+    /// raises the generation.
+    pub fn delete_as(&mut self, key: &Key, propagation: Propagation) {
+        let Some(before) = self.objects.get(key).cloned() else { return };
+        let of_collector = match propagation {
+            Propagation::Background => None,
+            Propagation::Foreground => Some("foregroundDeletion"),
+            Propagation::Orphan => Some("orphan"),
+        };
+        let others = finalizers(&before).filter(|name| !matches!(*name, "foregroundDeletion" | "orphan"));
+        let left: Vec<&str> = others.chain(of_collector).collect();
+        if left.is_empty() {
+            self.remove(key, None);
+            return;
+        }
+        let mut after = before.clone();
+        after["metadata"]["finalizers"] = json!(left);
+        if !is_deleting(&before) {
+            after["metadata"]["deletionTimestamp"] = json!(clock::stamp());
+            if key.kind != Kind::Service {
+                raise_generation(&mut after);
+            }
+        }
+        if after != before {
+            self.write(key, Some(after));
+        }
+    }
+
+    fn remove(&mut self, key: &Key, last: Option<Value>) -> Option<Value> {
+        self.applied.remove(key);
+        self.posted.remove(key);
+        self.write(key, None);
+        last
+    }
+
+    /// Puts everything back to what it was, resourceVersions too. Uids are drawn anew, as always.
+    pub fn restore(&mut self, version: u64) {
+        let version = version.max(self.floor).min(self.version);
+        let restored = Kind::ALL.into_iter().flat_map(|kind| self.snapshot(kind, version));
+        let restored = restored.map(|(key, object)| (key.clone(), object.clone())).collect();
+        let before = std::mem::replace(&mut self.objects, restored);
+        self.history.retain(|change| change.version <= version);
+        let objects = &self.objects;
+        self.applied.retain(|key, _| objects.contains_key(key));
+        self.posted.retain(|key| objects.contains_key(key));
+        self.missed
+            .extend(before.iter().filter(|(key, object)| objects.get(key) != Some(object)).map(|(key, _)| key.clone()));
+        self.peak = self.peak.max(self.version);
+        self.version = version;
+        // Its namespaces are back as well.
+        self.terminating.clear();
+        self.gone.clear();
+        self.restores += 1;
+    }
+
+    fn write(&mut self, key: &Key, mut after: Option<Value>) -> Option<Value> {
+        self.version += 1;
+        if let Some(object) = &mut after {
+            object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        }
+        self.defaulted.remove(key);
+        let before = match &after {
+            Some(object) => self.objects.insert(key.clone(), object.clone()),
+            None => self.objects.remove(key),
+        };
+        if self.version <= self.peak {
+            self.missed.insert(key.clone());
+        }
+        let (at, version) = (Instant::now(), self.version);
+        self.history.push(Change { at, version, key: key.clone(), before, after: after.clone() });
+        after
+    }
+
+    /// Forgets what is older, as etcd's compaction does.
+    pub fn compact(&mut self, floor: u64) {
+        self.floor = self.floor.max(floor);
+    }
+
+    /// Server-side apply by the operator, as far as the operator can tell it from the real one: fields
+    /// that are not applied any more go, and without force the selector of somebody else conflicts.
+    pub fn apply(&mut self, key: &Key, mut desired: Value, force: bool) -> Result<Value, Refusal> {
+        let uid = take(&mut desired, "uid");
+        let version = take(&mut desired, "resourceVersion");
+        let Some(found) = self.objects.get(key) else {
+            // A resourceVersion is no precondition for an object to be there.
+            if uid.is_some() {
+                return Err(refusal(409, "Conflict", "the object to be applied on is not there"));
+            }
+            let made = self.create(key, desired.clone())?;
+            self.applied.insert(key.clone(), desired);
+            return Ok(made);
+        };
+        let metadata = &found["metadata"];
+        if version.is_some_and(|version| version != metadata["resourceVersion"]) {
+            return Err(refusal(409, "Conflict", "the object has been modified"));
+        }
+        if uid.is_some_and(|uid| uid != metadata["uid"]) {
+            return Err(refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable"));
+        }
+        let last = self.applied.get(key).cloned();
+        if let (false, Some(path)) = (force, conflict(found, &desired, last.as_ref().unwrap_or(&Value::Null), "")) {
+            return Err(refusal(409, "Conflict", format!("Apply failed with 1 conflict: conflict with \"x\": {path}")));
+        }
+        if key.kind == Kind::Deployment && found["spec"]["selector"] != desired["spec"]["selector"] {
+            return Err(refusal(422, "Invalid", "spec.selector: field is immutable"));
+        }
+        let gone = if self.posted.contains(key) { None } else { last.clone() }.unwrap_or_default();
+        let mut merged = found.clone();
+        remove_what_is_gone(&mut merged, &gone, &desired, "");
+        overlay(&mut merged, &desired, "");
+        if controllers(&merged) > 1 {
+            return Err(refusal(422, "Invalid", "Only one reference can have Controller set to true"));
+        }
+        self.applied.insert(key.clone(), desired.clone());
+        let before = self.version;
+        let after = self.update(key, |object| *object = merged);
+        // Who applies for the first time becomes a manager of these fields, which is a write.
+        if self.version == before && last.as_ref() != Some(&desired) {
+            return Ok(self.write(key, after).unwrap_or_default());
+        }
+        Ok(after.unwrap_or_default())
+    }
+
+    /// A JSON patch of the status subresource, which tests the uid.
+    pub fn set_status(&mut self, key: &Key, uid: &Value, status: Value) -> Result<Value, Refusal> {
+        let found = self.objects.get(key).ok_or_else(|| refusal(404, "NotFound", format!("{key:?} not found")))?;
+        if *uid != found["metadata"]["uid"] {
+            return Err(refusal(422, "Invalid", "the server rejected our request due to an error in our request"));
+        }
+        let after = self.update(key, |object| object["status"] = status);
+        Ok(after.unwrap_or_default())
+    }
+}
+
+fn raise_generation(object: &mut Value) {
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+    object["metadata"]["generation"] = json!(generation + 1);
+}
+
+fn take(object: &mut Value, field: &str) -> Option<Value> {
+    object["metadata"].as_object_mut()?.remove(field)
+}

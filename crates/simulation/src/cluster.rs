@@ -1,0 +1,143 @@
+//! What all parts of one simulated cluster share: the datastore, the faults, and what the operator asked
+//! for. Everything runs on one thread; the lock is never held across an await.
+
+pub mod controllers;
+pub mod pods;
+pub mod rollout;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::api_server::faults::Faults;
+use crate::api_server::{Key, Store};
+use crate::clock;
+use crate::cluster::pods::Nodes;
+use crate::cluster::rollout::Rollout;
+use crate::oracle::disturbances::Disturbances;
+use crate::oracle::invariants::Invariants;
+use crate::oracle::violation::{Name, Violation};
+
+pub type Shared = Arc<Cluster>;
+
+pub struct Cluster {
+    inner: Mutex<Inner>,
+    /// Not a watch channel: that wakes in an order that no seed decides.
+    changed: Notify,
+}
+
+pub struct Inner {
+    pub store: Store,
+    pub faults: Faults,
+    /// Requests of any kind that the operator has had an answer to.
+    pub answered: u64,
+    /// What the operator asked for, watches and lists apart.
+    pub log: Vec<RequestRecord>,
+    /// What users and strangers did, where that changed anything.
+    pub actions: Vec<UserAction>,
+    pub disturbances: Disturbances,
+    pub nodes: Nodes,
+    /// What stands behind each Deployment, by its uid.
+    pub rollouts: BTreeMap<String, Rollout>,
+    pub invariants: Invariants,
+    /// How all ends is known: nobody looks at every moment any more.
+    pub is_over: bool,
+    /// What must never happen and did.
+    pub violations: Vec<Violation>,
+}
+
+/// One thing that a user or a stranger did.
+pub struct UserAction {
+    pub at: Instant,
+    pub what: &'static str,
+    pub key: Key,
+}
+
+impl fmt::Display for UserAction {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "** {} {:?} {}/{}", self.what, self.key.kind, self.key.namespace, self.key.name)
+    }
+}
+
+/// One request of the operator that reached the API server.
+pub struct RequestRecord {
+    pub at: Instant,
+    pub verb: &'static str,
+    pub key: Key,
+    pub code: u16,
+    /// Did the datastore change?
+    pub wrote: bool,
+}
+
+impl fmt::Display for RequestRecord {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RequestRecord { verb, key, code, wrote, .. } = self;
+        let wrote = if *wrote { ", written" } else { "" };
+        write!(out, "{verb} {:?} {}/{}: {code}{wrote}", key.kind, key.namespace, key.name)
+    }
+}
+
+impl Inner {
+    pub fn report(&mut self, name: Name, what: impl Into<String>) {
+        self.violations.push(Violation { name, at: clock::elapsed(Instant::now()), what: what.into() });
+    }
+
+    /// Whether something goes wrong that is about this object, or about all of them.
+    pub fn draw<T>(&mut self, about: Option<&Key>, draw: impl FnOnce(&mut Faults) -> T) -> T {
+        let before = self.faults.count;
+        let drawn = draw(&mut self.faults);
+        if self.faults.count != before {
+            self.disturbances.add(about);
+        }
+        drawn
+    }
+}
+
+impl Cluster {
+    pub fn new(faults: Faults) -> Shared {
+        let inner = Inner {
+            store: Store::default(),
+            faults,
+            answered: 0,
+            log: Vec::new(),
+            actions: Vec::new(),
+            disturbances: Disturbances::default(),
+            nodes: Nodes::default(),
+            rollouts: BTreeMap::new(),
+            invariants: Invariants::default(),
+            is_over: false,
+            violations: Vec::new(),
+        };
+        Arc::new(Cluster { inner: Mutex::new(inner), changed: Notify::new() })
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the datastore, and tells the watches if that changed it.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.lock();
+        let before = inner.store.version;
+        let result = act(&mut inner);
+        let after = inner.store.version;
+        drop(inner);
+        if after != before {
+            self.changed.notify_waiters();
+        }
+        result
+    }
+
+    /// Tells all who wait that something is otherwise, be it in the datastore or not.
+    pub fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Returns after the next change.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}

@@ -1,0 +1,13 @@
+//! What must hold of the operator, whatever goes wrong: at every moment, by requests and statuses as they arrive, and
+//! at the end, once faults have stopped. Told by the API server and the runs; must never change what it judges.
+
+pub mod budget;
+pub mod disturbances;
+pub mod end_state;
+pub mod invariants;
+pub mod kstatus;
+pub mod memory;
+pub mod obstacles;
+pub mod ownership;
+pub mod status;
+pub mod violation;

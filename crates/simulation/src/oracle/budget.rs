@@ -1,0 +1,61 @@
+//! How much the operator may write in one run: so much for each thing that happened to an object, and for each fault
+//! and start of the operator, which may have made it do something twice. Called by the simulation; pure.
+
+use std::collections::BTreeMap;
+
+use crate::api_server::Kind;
+use crate::cluster::{Inner, RequestRecord, UserAction};
+
+/// Done to a child, and nothing that the operator has to answer with a write.
+pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
+/// Each child is written once for what happened, and the status follows the replicas as they come.
+const CHILD_WRITES: u64 = 1;
+const STATUS_WRITES: u64 = 4;
+/// A new Service is made by a POST; who applies to it for the first time becomes a manager of its fields.
+const NEW_SERVICE_WRITES: u64 = 2;
+
+/// Of one InferenceService and its children: what happened that is a reason to write each of them, or how often
+/// that was done.
+#[derive(Debug, Default)]
+struct Count {
+    deployments: u64,
+    services: u64,
+    statuses: u64,
+}
+
+/// Empty: all is within the budget.
+pub fn violations(inner: &Inner) -> Vec<String> {
+    let mut actions: BTreeMap<(&str, &str), Count> = BTreeMap::new();
+    for UserAction { what, key, .. } in inner.actions.iter().filter(|action| !NOISE.contains(&action.what)) {
+        let count = actions.entry((&key.namespace, &key.name)).or_default();
+        // It depends on the name alone.
+        count.services += match key.kind {
+            Kind::Service => CHILD_WRITES,
+            Kind::InferenceService if what.contains("create") => NEW_SERVICE_WRITES,
+            _ => 0,
+        };
+        count.deployments += u64::from(key.kind != Kind::Service);
+        count.statuses += 1;
+    }
+    let mut writes: BTreeMap<(&str, &str), Count> = BTreeMap::new();
+    for RequestRecord { verb, key, .. } in inner.log.iter().filter(|request| request.wrote) {
+        let count = writes.entry((&key.namespace, &key.name)).or_default();
+        match (*verb, key.kind) {
+            ("status", _) => count.statuses += 1,
+            (_, Kind::Service) => count.services += 1,
+            _ => count.deployments += 1,
+        }
+    }
+    let judge = |(&(namespace, name), writes): (&(&str, &str), &Count)| {
+        let disturbances = inner.disturbances.of(namespace, name);
+        let none = Count::default();
+        let actions = actions.get(&(namespace, name)).unwrap_or(&none);
+        let is_within = writes.deployments <= CHILD_WRITES * (actions.deployments + disturbances)
+            && writes.services <= actions.services + CHILD_WRITES * disturbances
+            && writes.statuses <= STATUS_WRITES * (actions.statuses + disturbances);
+        (!is_within).then(|| {
+            format!("over budget: {namespace}/{name}: {writes:?} were written, for {actions:?} and {disturbances} faults and starts")
+        })
+    };
+    writes.iter().filter_map(judge).collect()
+}

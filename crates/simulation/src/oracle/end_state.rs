@@ -1,0 +1,83 @@
+//! What must be true once faults have stopped: each InferenceService matches its spec, and says so.
+//! Called by the simulation; looks at the datastore alone.
+
+use inference_operator::model::view::RawSpec;
+use inference_operator::reconcile::validate::{Valid, decode, validate};
+use inference_operator::reconcile::{deployment, service};
+use inference_operator::settings::Settings;
+use serde_json::Value;
+
+use super::ownership::is_adoptable;
+use super::violation::Name;
+use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting};
+use crate::operator::SETTINGS;
+
+/// What is not as it must be; empty: all is well.
+pub fn violations(store: &Store) -> Vec<(Name, Key, String)> {
+    let settings: &Settings = &SETTINGS;
+    let mut violations = Vec::new();
+    for (key, object) in store.of_kind(Kind::InferenceService) {
+        if let Err(problem) = check(store, settings, key, object) {
+            let is_left = Kind::CHILDREN.iter().any(|kind| {
+                let child = Key { kind: *kind, ..key.clone() };
+                store.get(&child).is_some_and(|found| is_adoptable(&child, found))
+            });
+            let name = if is_left { Name::NotAdopted } else { Name::NotSettled };
+            violations.push((name, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
+        }
+    }
+    violations
+}
+
+fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Result<(), String> {
+    let (metadata, status) = (&object["metadata"], &object["status"]);
+    if status["observedGeneration"] != metadata["generation"] {
+        return Err("the status does not speak of the latest spec".into());
+    }
+    let uid = metadata["uid"].as_str().unwrap_or_default().parse().map_err(|_| "no uid".to_owned())?;
+    let phase = status["phase"].as_str().unwrap_or_default();
+    let spec = decode(&RawSpec::from(&object["spec"]));
+    let valid = spec.as_ref().map(|spec| validate(&key.namespace, &key.name, uid, spec, &settings.catalog));
+    let Ok(Ok(valid)) = valid else {
+        return if phase == "Failed" { Ok(()) } else { Err(format!("a spec that is refused is {phase}")) };
+    };
+    child(store, key, Kind::Deployment, &valid, &deployment::build(&valid, &settings.server))?;
+    child(store, key, Kind::Service, &valid, &service::build(&valid, &settings.server))?;
+    if is_deleting(object) {
+        return Err("it is being deleted still".into());
+    }
+    if phase != "Ready" || status["readyReplicas"] != object["spec"]["replicas"] {
+        return Err(format!("it is {phase} with {} ready", status["readyReplicas"]));
+    }
+    if !status["endpoint"].is_string() {
+        return Err("it has no endpoint".into());
+    }
+    Ok(())
+}
+
+fn child(store: &Store, key: &Key, kind: Kind, valid: &Valid, desired: &Value) -> Result<(), String> {
+    let found = store.get(&Key { kind, ..key.clone() }).ok_or_else(|| format!("there is no {kind:?}"))?;
+    if controller_uid(found) != Some(&valid.uid.to_string()) {
+        return Err(format!("the {kind:?} belongs to somebody else: {found}"));
+    }
+    match missing(found, desired, "") {
+        None => Ok(()),
+        Some(path) => Err(format!("the {kind:?} differs at {path}: {found}")),
+    }
+}
+
+/// The first path at which `found` is not as `desired` says; what `desired` does not name may be anything.
+pub fn missing(found: &Value, desired: &Value, path: &str) -> Option<String> {
+    match (found, desired) {
+        (Value::Object(found), Value::Object(desired)) => desired.iter().find_map(|(name, value)| {
+            let path = format!("{path}.{name}");
+            missing(found.get(name).unwrap_or(&Value::Null), value, &path)
+        }),
+        // Lists of objects are merged: a stranger's port beside ours stays.
+        (Value::Array(found), Value::Array(desired)) if desired.iter().all(Value::is_object) => {
+            let is_there = |one: &Value| found.iter().any(|other| missing(other, one, path).is_none());
+            (!desired.iter().all(is_there)).then(|| path.to_owned())
+        }
+        _ => (found != desired).then(|| path.to_owned()),
+    }
+}

@@ -1,0 +1,249 @@
+//! What must be true at every moment, and not only in the end. The server tells it of each request of the operator as
+//! it arrives and as it is answered, the runs after each action, and now and then it looks by itself (obstacles.rs).
+//! Reports each thing once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::kstatus::{self, Verdict, verdict};
+use super::status;
+use super::violation::Name;
+use crate::api_server::request::ApiRequest;
+use crate::api_server::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
+use crate::cluster::Inner;
+use crate::cluster::rollout::number;
+use crate::operator::desired;
+
+/// client-go's limits for the Events of one object: so many at once, and then one in five minutes.
+const EVENT_BURST: f64 = 25.0;
+const SECONDS_AN_EVENT: f64 = 300.0;
+
+/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests.
+const IN_FLIGHT: u64 = 3 * 4;
+
+/// More requests in one second than six InferenceServices and their faults explain.
+const STORM: u64 = 400;
+
+#[derive(Default)]
+pub struct Invariants {
+    /// How many there were in this second.
+    requests: (u32, u64),
+    is_storm: bool,
+    /// Requests that are refused each time, and since when.
+    pub refused: BTreeMap<(Key, &'static str), Instant>,
+    /// Whether anything but chance ever refused anything.
+    pub was_refused: bool,
+    /// What stands in the way of each, and since when, at this generation of its Deployment.
+    pub since: BTreeMap<(Key, &'static str), (Instant, i64)>,
+    /// The datastore's version when that was looked for last.
+    pub looked_at: Option<(u64, u64)>,
+    /// Nothing is asked of what the operator cannot have read yet.
+    out_of_sync_until: Option<Instant>,
+    /// When a watch of children was refused last.
+    pub watch_refused: Option<Instant>,
+    /// What was listed since an operator was started last. One that has not listed all kinds yet works
+    /// on nothing, and so says nothing in any status: it is said in its log and by /readyz.
+    listed: BTreeSet<Kind>,
+    /// Objects as they were seen, for kstatus itself to judge.
+    pub seen: BTreeSet<String>,
+    reported: BTreeSet<(Name, String)>,
+    /// Operators that are alive at the same time: one, unless somebody has started a second one by mistake. Each may
+    /// post as many Events as if it were alone, for it does not know of the other.
+    pub operators: u8,
+    /// Tokens that were left at that time.
+    events: BTreeMap<String, (f64, Instant)>,
+    /// The newest generation that a Deployment of this uid's was built from.
+    newest: BTreeMap<String, i64>,
+    /// Requests about a namespace since the first that was refused because it goes away.
+    dying: BTreeMap<String, u64>,
+    early: BTreeSet<String>,
+}
+
+/// Reports this, if it has not yet.
+pub fn report_once(inner: &mut Inner, name: Name, about: String, what: String) {
+    if inner.invariants.reported.insert((name, about)) {
+        inner.report(name, what);
+    }
+}
+
+/// A new process does not know what the one before did.
+pub fn process_starts(inner: &mut Inner) {
+    inner.invariants.events.clear();
+    inner.invariants.dying.values_mut().for_each(|count| *count = 0);
+    inner.invariants.listed.clear();
+}
+
+/// A list of this kind was read to its end. It may name again what is in a namespace that goes away.
+pub fn is_listed(inner: &mut Inner, kind: Kind) {
+    inner.invariants.listed.insert(kind);
+    if kind == Kind::InferenceService {
+        inner.invariants.dying.values_mut().for_each(|count| *count = 0);
+    }
+}
+
+/// Since when the operator is in sync; None: always.
+pub fn in_sync_since(invariants: &Invariants) -> Option<Instant> {
+    let is_in_sync = invariants.listed.len() == Kind::ALL.len();
+    if is_in_sync { invariants.out_of_sync_until } else { Some(Instant::now()) }
+}
+
+/// The datastore was put back, or a watch is refused from now on: to find that out takes a while.
+pub fn loses_sync(inner: &mut Inner, for_so_long: Duration) {
+    inner.invariants.out_of_sync_until = Some(Instant::now() + for_so_long);
+    inner.invariants.newest.clear();
+    inner.disturbances.add(None);
+}
+
+/// What becomes of the children is not told until it is not any more. That this is so is told by the log and by /readyz.
+pub fn watch_is_refused(inner: &mut Inner) {
+    inner.invariants.watch_refused = Some(Instant::now());
+}
+
+/// Does the operator ask at full speed, or has it? Counted by the second.
+pub fn is_storm(inner: &mut Inner) -> bool {
+    let second = crate::clock::now();
+    let (last, count) = inner.invariants.requests;
+    inner.invariants.requests = if last == second { (second, count + 1) } else { (second, 1) };
+    if inner.invariants.is_storm {
+        return true;
+    }
+    let is_storm = inner.invariants.requests.1 > STORM;
+    inner.invariants.is_storm = is_storm;
+    if is_storm {
+        let what = inner.log.last().map(ToString::to_string).unwrap_or_default();
+        report_once(inner, Name::Storm, String::new(), what);
+    }
+    is_storm
+}
+
+/// A request arrives. What it says is judged by what is now, however late it is served.
+pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
+    match request {
+        ApiRequest::Status { key, uid, status, .. } => {
+            let refused = inner.invariants.was_refused || inner.faults.count > 0;
+            // Where the datastore was put back, a Deployment of the same generation may be another, until that is heard.
+            let is_deaf = inner.invariants.out_of_sync_until.is_some_and(|until| Instant::now() < until);
+            let judged = status::violation(&inner.store, key, uid, status, refused)
+                .filter(|(name, _)| !is_deaf || !matches!(name, Name::EarlyDegraded | Name::FalseReady));
+            let about = uid.as_str().unwrap_or_default().to_owned();
+            let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
+            if is_early {
+                inner.invariants.early.insert(about.clone());
+            } else {
+                inner.invariants.early.remove(&about);
+            }
+            if let Some((name, what)) = judged {
+                report_once(inner, name, format!("{about} {}", status["observedGeneration"]), what);
+            }
+        }
+        ApiRequest::Event { event, .. } => event_arrives(inner, event),
+        _ => {}
+    }
+}
+
+fn event_arrives(inner: &mut Inner, event: &Value) {
+    let uid = event["regarding"]["uid"].as_str().unwrap_or_default().to_owned();
+    let reason = event["reason"].as_str().unwrap_or_default();
+    let is_early = inner.invariants.early.contains(&uid) && reason == "ReplicasUnavailable";
+    if event["type"] == "Warning" && (is_early || matches!(reason, "RollingOut" | "DeploymentPending")) {
+        report_once(inner, Name::EarlyWarning, uid.clone(), event.to_string());
+    }
+    let operators = f64::from(inner.invariants.operators);
+    let burst = EVENT_BURST * operators;
+    let (left, at) = inner.invariants.events.get(&uid).copied().unwrap_or((burst, Instant::now()));
+    let left = (left + at.elapsed().as_secs_f64() * operators / SECONDS_AN_EVENT).min(burst) - 1.0;
+    inner.invariants.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
+    // An operator counts whole seconds.
+    if left < -operators / SECONDS_AN_EVENT {
+        report_once(inner, Name::TooManyEvents, uid, event.to_string());
+    }
+}
+
+/// A request about one object is answered.
+pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Option<&Refusal>) {
+    let place = (key.clone(), verb);
+    let goes_away = refusal.is_some_and(|no| no.cause == Some(NAMESPACE_TERMINATING));
+    if !inner.store.terminating.contains(&key.namespace) && !inner.store.gone.contains(&key.namespace) {
+        inner.invariants.dying.remove(&key.namespace);
+    }
+    // One that is gone already is looked for a few times more, until its watch tells, in whatever namespace.
+    let owner = Key { kind: Kind::InferenceService, ..key.clone() };
+    if let Some(count) = inner.invariants.dying.get_mut(&key.namespace) {
+        *count += u64::from(inner.store.get(&owner).is_some());
+        if *count > IN_FLIGHT * u64::from(inner.invariants.operators) {
+            let what = format!("{verb} {key:?}");
+            report_once(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
+        }
+    } else if goes_away {
+        inner.invariants.dying.insert(key.namespace.clone(), 0);
+    }
+    match refusal {
+        // No refusal of what was asked for, but an answer: 422 is how a test of the uid fails.
+        Some(no) if matches!(no.code, 404 | 409) || goes_away || (verb, no.code) == ("status", 422) => {}
+        Some(_) => {
+            inner.invariants.was_refused = true;
+            inner.invariants.refused.entry(place).or_insert_with(Instant::now);
+        }
+        None => drop(inner.invariants.refused.remove(&place)),
+    }
+}
+
+/// The operator has written a Deployment: of which generation of the spec is it?
+pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
+    let owner = Key { kind: Kind::InferenceService, ..key.clone() };
+    let Some(uid) = written["metadata"]["ownerReferences"][0]["uid"].as_str() else { return };
+    // A request that is late makes a child of one that is gone: the garbage collector takes it.
+    if inner.store.get(&owner).is_none_or(|owner| owner["metadata"]["uid"] != uid) {
+        return;
+    }
+    let newest = inner.invariants.newest.get(uid).copied().unwrap_or(0);
+    let Some(generation) = generation_of(&inner.store, &owner, uid, written, newest) else { return };
+    inner.invariants.newest.insert(uid.to_owned(), newest.max(generation));
+    if generation < newest {
+        let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
+        report_once(inner, Name::OlderSpec, uid.to_owned(), what);
+    }
+}
+
+/// Of which generation is this? Where several ask for just this, the first that is not older than the newest; else the
+/// latest.
+fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value, newest: i64) -> Option<i64> {
+    let changes = store.history.iter().rev().filter(|change| change.key == *owner);
+    let objects = changes.filter_map(|change| change.after.as_ref()).filter(|object| object["metadata"]["uid"] == uid);
+    let (mut asked, mut found) = (None, None);
+    for object in objects {
+        let generation = number(&object["metadata"]["generation"]);
+        if generation < newest && found.is_some() {
+            break;
+        }
+        // A spec is the same as long as its generation is.
+        if asked.replace(generation) == Some(generation) {
+            continue;
+        }
+        let desired = desired(Kind::Deployment, owner, uid, &object["spec"]);
+        if desired.is_some_and(|desired| desired["spec"] == written["spec"]) {
+            found = Some(generation);
+        }
+    }
+    found
+}
+
+/// What kstatus says of each InferenceService now. After each action and each status.
+pub fn check_kstatus(inner: &mut Inner) {
+    let mut early = Vec::new();
+    for (_, object) in inner.store.of_kind(Kind::InferenceService) {
+        let verdict = verdict(object);
+        if *kstatus::RECORDS {
+            inner.invariants.seen.insert(format!("{verdict:?} {object}"));
+        }
+        if verdict == Verdict::Current && object["status"]["phase"] != "Ready" {
+            early.push((object["metadata"]["uid"].to_string(), object.to_string()));
+        }
+    }
+    for (uid, object) in early {
+        report_once(inner, Name::EarlyCurrent, uid, object);
+    }
+}

@@ -1,0 +1,157 @@
+//! Does each status name within a minute what stands in the way? Looked at every ten seconds: what lasts longer than a
+//! minute, with nothing by chance in between that could explain a delay, must be in the condition.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::end_state::missing;
+use super::invariants::{Invariants, in_sync_since, report_once};
+use super::ownership::is_adoptable;
+use super::status::{REFUSALS, has_all, is_foreign, reason, spec_of};
+use super::violation::Name;
+use crate::api_server::{Key, Kind, Store, is_deleting};
+use crate::cluster::Inner;
+use crate::cluster::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
+use crate::operator::{LOAD, desired};
+
+pub const PACE: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The longest that one fault keeps anything from the operator: an event that is late.
+const RECOVERY: Duration = Duration::from_secs(120);
+
+/// Something that stands in the way: what it is, how soon it has to be named, and by which reasons.
+struct Obstacle {
+    what: &'static str,
+    within: Duration,
+    reasons: &'static [&'static str],
+}
+
+impl Obstacle {
+    fn new(what: &'static str, reasons: &'static [&'static str]) -> Obstacle {
+        Obstacle { what, within: MINUTE, reasons }
+    }
+}
+
+/// To be called at this pace.
+pub fn check(inner: &mut Inner) {
+    let version = (inner.store.version, inner.store.restores);
+    if inner.invariants.looked_at == Some(version)
+        && inner.invariants.since.is_empty()
+        && inner.invariants.refused.is_empty()
+    {
+        return;
+    }
+    inner.invariants.looked_at = Some(version);
+    let all: Vec<Key> = inner.store.of_kind(Kind::InferenceService).map(|(key, _)| key.clone()).collect();
+    let is_there = |key: &Key| all.iter().any(|there| there.name == key.name && there.namespace == key.namespace);
+    inner.invariants.since.retain(|(key, _), _| is_there(key));
+    inner.invariants.refused.retain(|(key, _), _| is_there(key));
+    for key in all {
+        for (name, about, what) in check_one(inner, &key) {
+            report_once(inner, name, about, what);
+        }
+    }
+}
+
+/// The name of each thing that is wrong for too long, what it is about, and what it is.
+fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
+    let Inner { store, invariants, disturbances, .. } = inner;
+    let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
+    let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_observed(key)) else {
+        return Vec::new();
+    };
+    let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
+    let obstacles = in_the_way(store, invariants, key, object);
+    let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
+    let mut wrong: Vec<(Name, Obstacle)> =
+        obstacles.into_iter().map(|obstacle| (Name::SilentObstacle, obstacle)).collect();
+    if status["observedGeneration"] != object["metadata"]["generation"] {
+        wrong.push((Name::StaleStatus, Obstacle::new("the status speaks of an older spec", &[])));
+    }
+    let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
+    let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
+    // What an older spec's status says is stale as a whole.
+    let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
+    if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
+        wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
+    }
+    invariants.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
+    if wrong.is_empty() {
+        return Vec::new();
+    }
+    let generation = deployment.map_or(0, |deployment| number(&deployment["metadata"]["generation"]));
+    let (in_sync, sees) = (in_sync_since(invariants), invariants.watch_refused.map(|at| at + RECOVERY));
+    // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
+    let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
+    let explained = disturbances.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
+    let mut violations = Vec::new();
+    for (name, Obstacle { what, within, reasons }) in wrong {
+        // A Deployment that was changed is observed first: what was in the way until then is found anew.
+        let entry = invariants.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
+        if entry.1 != generation {
+            *entry = (Instant::now(), generation);
+        }
+        let since = entry.0;
+        // What is refused, and what spec there is, it knows without a watch of the children.
+        let sees = sees.filter(|_| name != Name::StaleStatus && reasons != REFUSALS);
+        let since = Some(since).max(explained).max(in_sync).max(sees).max(born).unwrap_or(since);
+        // One that is told may be one of several.
+        if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
+            let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
+            violations.push((name, format!("{uid} {what}"), what_is_wrong));
+        }
+    }
+    violations
+}
+
+fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value) -> Vec<Obstacle> {
+    let uid = &object["metadata"]["uid"];
+    // Built only where it is asked for: most of the time nothing is in the way.
+    let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
+    let mut obstacles = Vec::new();
+    for kind in Kind::CHILDREN {
+        let key = Key { kind, ..key.clone() };
+        let Some(child) = store.get(&key) else { continue };
+        if is_foreign(&key, child, uid) {
+            // That of a stranger may be on its way out too.
+            obstacles.push(Obstacle::new("the name is taken", &["NameTaken", "Terminating"]));
+        } else if is_deleting(child) {
+            obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
+        } else if kind == Kind::Deployment && !is_adoptable(&key, child) {
+            obstacles.extend(in_the_rollout(child, &desired));
+        }
+    }
+    let is_refused = |(refused, _): &(Key, &str)| refused.name == key.name && refused.namespace == key.namespace;
+    if invariants.refused.keys().any(is_refused) {
+        obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
+    }
+    // A spec that is refused is all that there is to be said.
+    if !obstacles.is_empty() && desired().is_none() {
+        obstacles.clear();
+    }
+    obstacles
+}
+
+fn in_the_rollout(deployment: &Value, desired: &dyn Fn() -> Option<Value>) -> Option<Obstacle> {
+    let status = &deployment["status"];
+    let is_observed = number(&status["observedGeneration"]) >= number(&deployment["metadata"]["generation"]);
+    if !is_observed || is_complete(deployment, status) {
+        return None;
+    }
+    if deployment["spec"]["paused"] == true {
+        // A pause hides what else there is, and is hidden by it.
+        return Some(Obstacle::new("the Deployment is paused", &["DeploymentPaused", TIMED_OUT, "FailedCreate"]));
+    }
+    if condition(status, "ReplicaFailure").is_some() {
+        return Some(Obstacle::new("pods cannot be made", &["FailedCreate"]));
+    }
+    if has_reason(status, TIMED_OUT) {
+        return Some(Obstacle::new("the rollout does not proceed", &[TIMED_OUT]));
+    }
+    if !has_reason(status, COMPLETE) || missing(&deployment["spec"], &desired()?["spec"], "").is_some() {
+        return None;
+    }
+    Some(Obstacle { within: LOAD + MINUTE, ..Obstacle::new("replicas do not come", &["ReplicasUnavailable"]) })
+}

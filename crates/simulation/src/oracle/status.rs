@@ -1,0 +1,139 @@
+//! Is what a status says so, as of the Deployment that it was computed from? Called for each status that the operator
+//! sends, as it arrives; looks at the datastore's history alone; pure.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::end_state::missing;
+use super::ownership::is_adoptable;
+use super::violation::Name;
+use crate::api_server::{Key, Kind, Store, controller_uid};
+use crate::cluster::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
+use crate::operator::{LOAD, desired};
+
+/// What somebody else took away again may still be spoken of for so long.
+const VIEW: Duration = Duration::from_secs(120);
+/// Times in a status are whole seconds.
+const ROUNDING: Duration = Duration::from_secs(5);
+
+pub const REFUSALS: [&str; 3] = ["ApiServerRefused", "Timeout", "RequestFailed"];
+
+/// The reason of the condition Ready.
+pub fn reason(status: &Value) -> &str {
+    condition(status, "Ready").and_then(|ready| ready["reason"].as_str()).unwrap_or_default()
+}
+
+/// The spec of that generation, and since when it is there.
+pub fn spec_of<'a>(store: &'a Store, key: &Key, uid: &Value, generation: i64) -> Option<(Instant, &'a Value)> {
+    let of_generation =
+        |object: &Value| object["metadata"]["uid"] == *uid && number(&object["metadata"]["generation"]) == generation;
+    let mut changes = store.history.iter().filter(|change| change.key == *key);
+    let first = changes.find(|change| change.after.as_ref().is_some_and(of_generation))?;
+    Some((first.at, &first.after.as_ref()?["spec"]))
+}
+
+/// Do so many replicas of this very Deployment's newest template answer?
+pub fn has_all(deployment: &Value, replicas: i64) -> bool {
+    is_complete(deployment, &deployment["status"]) && number(&deployment["spec"]["replicas"]) == replicas
+}
+
+struct Case<'a> {
+    store: &'a Store,
+    child: Key,
+    uid: &'a Value,
+    /// Of the generation that the status speaks of.
+    spec: &'a Value,
+    since: Instant,
+    /// The Deployment that the status was computed from.
+    deployment: Option<&'a Value>,
+    version: u64,
+}
+
+/// None: it is so.
+pub fn violation(store: &Store, key: &Key, uid: &Value, status: &Value, refused: bool) -> Option<(Name, String)> {
+    // What is about one that is gone is refused.
+    store.get(key).filter(|object| object["metadata"]["uid"] == *uid)?;
+    let (since, spec) = spec_of(store, key, uid, number(&status["observedGeneration"]))?;
+    let version = status["observed"]["deploymentResourceVersion"].as_str();
+    let version = version.and_then(|version| version.parse().ok()).unwrap_or(0);
+    let child = Key { kind: Kind::Deployment, ..key.clone() };
+    let mut changes = store.history.iter().rev().filter(|change| change.key == child);
+    let deployment = changes.find(|change| change.version == version).and_then(|change| change.after.as_ref());
+    let case = Case { store, child, uid, spec, since, deployment, version };
+    let name = match (status["phase"].as_str(), reason(status)) {
+        (Some("Ready"), _) => (!case.has_run()).then_some(Name::FalseReady),
+        (Some("Degraded"), reason) => case.degraded(reason, refused),
+        (Some("Failed"), _) => (!case.is_for_the_user()).then_some(Name::FalseFailed),
+        _ => None,
+    }?;
+    Some((name, format!("{}/{}: {status}\nof {spec} from {}", key.namespace, key.name, json!(deployment))))
+}
+
+impl Case<'_> {
+    fn desired(&self) -> Option<Value> {
+        desired(Kind::Deployment, &self.child, self.uid.as_str()?, self.spec)
+    }
+
+    fn has_run(&self) -> bool {
+        let (Some(deployment), Some(desired)) = (self.deployment, self.desired()) else { return false };
+        let replicas = number(&self.spec["replicas"]);
+        let is_ours = missing(&deployment["spec"], &desired["spec"], "").is_none();
+        is_ours && (replicas == 0 || has_all(deployment, replicas))
+    }
+
+    fn degraded(&self, reason: &str, refused: bool) -> Option<Name> {
+        let null = Value::Null;
+        let deployment = self.deployment.unwrap_or(&null);
+        let has = |obstacle: bool| (!obstacle).then_some(Name::FalseObstacle);
+        match reason {
+            "ReplicasUnavailable" => (!self.replicas_may_be_missed()).then_some(Name::EarlyDegraded),
+            TIMED_OUT => has(has_reason(&deployment["status"], TIMED_OUT)),
+            "FailedCreate" => has(condition(&deployment["status"], "ReplicaFailure").is_some()),
+            "DeploymentPaused" => has(deployment["spec"]["paused"] == true),
+            "Terminating" | "Contested" | "ReplicasOverridden" => None,
+            reason if REFUSALS.contains(&reason) => has(refused),
+            _ => Some(Name::EarlyDegraded),
+        }
+    }
+
+    /// They were all there with this spec, or had the time to come.
+    fn replicas_may_be_missed(&self) -> bool {
+        let Some(deployment) = self.deployment else { return false };
+        let replicas = number(&self.spec["replicas"]);
+        let mut began = Instant::now();
+        let changes = self.store.history.iter().rev().filter(|change| change.key == self.child);
+        for change in changes.skip_while(|change| change.version > self.version) {
+            let Some(then) = &change.after else { break };
+            if then["metadata"]["uid"] != deployment["metadata"]["uid"] || then["spec"] != deployment["spec"] {
+                break;
+            }
+            // It was so until the next change.
+            if began >= self.since && has_all(then, replicas) {
+                return true;
+            }
+            began = change.at;
+        }
+        began.max(self.since).elapsed() + ROUNDING >= LOAD
+    }
+
+    /// A spec that is refused, a name that is taken, or a rollout that its deadline has ended.
+    fn is_for_the_user(&self) -> bool {
+        let timed_out = self.deployment.is_some_and(|deployment| has_reason(&deployment["status"], TIMED_OUT));
+        timed_out || self.desired().is_none() || Kind::CHILDREN.iter().any(|kind| self.was_taken(*kind))
+    }
+
+    fn was_taken(&self, kind: Kind) -> bool {
+        let key = Key { kind, ..self.child.clone() };
+        let is_foreign = |object: &Value| is_foreign(&key, object, self.uid);
+        let of_late = self.store.history.iter().rev().take_while(|change| change.at.elapsed() < VIEW);
+        self.store.get(&key).is_some_and(is_foreign)
+            || of_late.filter(|change| change.key == key).any(|change| change.before.as_ref().is_some_and(is_foreign))
+    }
+}
+
+/// Neither its own nor one that it may adopt.
+pub fn is_foreign(key: &Key, object: &Value, uid: &Value) -> bool {
+    controller_uid(object) != uid.as_str() && !is_adoptable(key, object)
+}

@@ -1,0 +1,73 @@
+//! The objects that the actions are about: where they are served, what the operator would apply, and what a stranger
+//! makes under the same name. Used by both API servers; pure.
+
+use inference_operator::api::InferenceServiceSpec;
+use inference_operator::catalog::Catalog;
+use inference_operator::model::uid::Uid;
+use inference_operator::reconcile::validate::Valid;
+use inference_operator::reconcile::{deployment, service};
+use inference_operator::settings::Settings;
+use serde_json::{Value, json};
+use simulation::api_server::{Key, Kind};
+
+use crate::action::Action;
+
+pub fn path(key: &Key, with_name: bool) -> String {
+    let (api, plural) = match key.kind {
+        Kind::InferenceService => ("apis/ai.example.com/v1", "inferenceservices"),
+        Kind::Deployment => ("apis/apps/v1", "deployments"),
+        Kind::Service => ("api/v1", "services"),
+    };
+    let collection = format!("/{api}/namespaces/{}/{plural}", key.namespace);
+    if with_name { format!("{collection}/{}", key.name) } else { collection }
+}
+
+/// An object of this kind with every field that the operator may apply.
+pub fn built(action: &Action) -> Value {
+    let kind = match *action {
+        Action::Apply { kind, .. }
+        | Action::Get(kind, _)
+        | Action::Edit(kind, _)
+        | Action::Annotate(kind, _)
+        | Action::Hold(kind, _)
+        | Action::LetGo(kind, _)
+        | Action::DeleteAs(kind, ..)
+        | Action::Relabel(kind, _)
+        | Action::Take(kind, _)
+            if kind != Kind::InferenceService =>
+        {
+            kind
+        }
+        Action::CreateService(_) => Kind::Service,
+        _ => return Value::Null,
+    };
+    let mut built = desired(kind, "", "", Uid::default(), 1, Some(1));
+    // Its owners have uids.
+    built["metadata"] = json!({"labels": built["metadata"]["labels"]});
+    built
+}
+
+pub fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
+    let (catalog, server) = (Catalog::default(), Settings::default().server);
+    let gpu = catalog.get("L40S").expect("built in");
+    let spec = InferenceServiceSpec { replicas, max_batch_size: batch, ..InferenceServiceSpec::new("m", "L40S") };
+    let valid = Valid { namespace, name, uid, spec: &spec, gpu };
+    if kind == Kind::Deployment { deployment::build(&valid, &server) } else { service::build(&valid, &server) }
+}
+
+pub fn strangers(kind: Kind, name: &str) -> Value {
+    let labels = json!({"app": "foreign"});
+    let spec = match kind {
+        Kind::Deployment => json!({
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+        }),
+        // As complete as the API server would make them: they may come to stand among the operator's own.
+        Kind::Service => {
+            json!({"selector": labels, "ports": [{"name": "web", "port": 81, "targetPort": 81, "protocol": "TCP"}]})
+        }
+        Kind::InferenceService => json!({"model": "m", "gpuType": "L40S", "replicas": 0}),
+    };
+    json!({"metadata": {"name": name, "labels": labels}, "spec": spec})
+}
