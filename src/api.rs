@@ -72,6 +72,20 @@ pub struct InferenceServiceSpec {
     // OpenAPI has no unsigned formats; the bounds say it.
     #[schemars(range(min = 1, max = 4_294_967_295_u32), extend("format" = "int64"))]
     pub max_batch_size: Option<u32>,
+
+    /// When the node pulls the image of the model server: Always, IfNotPresent, or Never, for a
+    /// node that has the image already and no registry. Left out, Kubernetes decides by the
+    /// image's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+}
+
+/// As a container has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImagePullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
 }
 
 impl InferenceServiceSpec {
@@ -82,6 +96,7 @@ impl InferenceServiceSpec {
             replicas: default_replicas(),
             gpu_type: gpu_type.to_owned(),
             max_batch_size: None,
+            image_pull_policy: None,
         }
     }
 }

@@ -66,6 +66,9 @@ pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     if let Some(runtime_class) = &server.runtime_class {
         pod["runtimeClassName"] = json!(runtime_class);
     }
+    if let Some(policy) = valid.spec.image_pull_policy {
+        pod["containers"][0]["imagePullPolicy"] = json!(policy);
+    }
     if !server.command.is_empty() {
         pod["containers"][0]["command"] = server.command.iter().map(|part| literal(part)).collect();
     }
@@ -135,7 +138,7 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::InferenceServiceSpec;
+    use crate::api::{ImagePullPolicy, InferenceServiceSpec};
     use crate::catalog::Catalog;
     use crate::settings::Settings;
 
@@ -172,6 +175,22 @@ mod tests {
         let server = Settings::default().server;
         assert_eq!(arguments_of(&built("m", None, &server)), ["--model=m", "--port=8000"]);
         assert_eq!(arguments_of(&built("m", Some(7), &server)), ["--model=m", "--max-num-seqs=7", "--port=8000"]);
+    }
+
+    #[test]
+    fn a_pull_policy_is_the_containers_and_without_one_kubernetes_decides() {
+        let build = |policy: Option<ImagePullPolicy>| {
+            let spec = InferenceServiceSpec { image_pull_policy: policy, ..InferenceServiceSpec::new("m", "L40S") };
+            let catalog = Catalog::default();
+            let gpu = catalog.get("L40S").expect("built in");
+            let valid = Valid { namespace: "ns", name: "demo", uid: Uid::default(), spec: &spec, gpu };
+            build(&valid, &Settings::default().server)["spec"]["template"]["spec"]["containers"][0]
+                .get("imagePullPolicy")
+                .cloned()
+        };
+        assert_eq!(build(None), None);
+        assert_eq!(build(Some(ImagePullPolicy::Never)), Some(json!("Never")));
+        assert_eq!(build(Some(ImagePullPolicy::IfNotPresent)), Some(json!("IfNotPresent")));
     }
 
     #[test]

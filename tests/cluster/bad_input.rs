@@ -34,6 +34,7 @@ async fn the_api_server_refuses_what_the_schema_can_check() {
             json!({"maxBatchSize": 4_294_967_296_u64}),
             "spec.maxBatchSize in body should be less than or equal to",
         ),
+        ("demo", json!({"imagePullPolicy": "never"}), "spec.imagePullPolicy: Unsupported value: \"never\""),
         ("1demo", json!({}), "metadata.name must be a name that a Service can have too"),
         ("demo.dotted", json!({}), "metadata.name must be a name that a Service can have too"),
         (&"a".repeat(64), json!({}), "metadata.name must be a name that a Service can have too"),

@@ -40,6 +40,7 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
         &["/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution"],
     ),
     ("maxBatchSize", &["1", "4294967295"], &["/spec/template/spec/containers/0/args"]),
+    ("imagePullPolicy", &[r#""Always""#, r#""Never""#], &["/spec/template/spec/containers/0/imagePullPolicy"]),
 ];
 
 /// Who may do everything with InferenceServices in one namespace, their status included, and nothing else.

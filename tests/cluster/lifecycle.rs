@@ -23,6 +23,14 @@ fn has_arguments(expected: &[&str]) -> impl Fn(&Deployment) -> Result<(), String
     }
 }
 
+fn pulls(policy: &'static str) -> impl Fn(&Deployment) -> Result<(), String> {
+    move |deployment| {
+        let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        let found = pod.and_then(|pod| pod.containers.first()?.image_pull_policy.clone());
+        if found.as_deref() == Some(policy) { Ok(()) } else { Err(format!("{found:?}")) }
+    }
+}
+
 #[tokio::test]
 async fn an_inference_service_becomes_ready_and_its_status_is_true() {
     let fixture = Fixture::new("ready").await;
@@ -78,6 +86,12 @@ async fn each_field_of_the_spec_reaches_the_deployment_and_goes_when_it_is_unset
     fixture.change("demo", json!({"maxBatchSize": null})).await;
     let without = has_arguments(&["--model=other/model", "--port=8000"]);
     fixture.until_deployment("demo", "no batch size", without).await;
+
+    // Where nothing is said, the API server itself says IfNotPresent for an image with a tag.
+    for (asked, expected) in [(json!("Never"), "Never"), (json!(null), "IfNotPresent")] {
+        fixture.change("demo", json!({"imagePullPolicy": asked})).await;
+        fixture.until_deployment("demo", expected, pulls(expected)).await;
+    }
 
     fixture.change("demo", json!({"gpuType": "H100"})).await;
     let affinity = |deployment: &Deployment| {
