@@ -24,6 +24,7 @@ pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::api::Phase;
     use inference_operator::model::{Abnormal, ObservedVersions};
     use inference_operator::reconcile::status::{Assessment, Subject, compose};
+    use inference_operator::time::Timestamp;
     let name = format!("inference-{number:05}");
     let subject =
         Subject { namespace: "models", name: &name, endpoint: "http://demo", generation: 1, config_hash: CONFIG_HASH };
@@ -40,7 +41,7 @@ pub fn inference_service_event(number: usize) -> Bytes {
         deployment_fields: NonZeroU32::new(7),
         service: NonZeroU64::new(1001),
     };
-    let (status, _) = compose(assessment, 1, versions, &subject, None, 1000);
+    let (status, _) = compose(assessment, 1, versions, &subject, None, Timestamp(1000));
     let object = json!({
         "apiVersion": "ai.example.com/v1", "kind": "InferenceService",
         "metadata": metadata(&name, number, 100, "kubectl-client-side-apply"),

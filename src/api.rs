@@ -2,14 +2,13 @@
 //! Used by everything that reads or writes one; must never know how a Deployment looks.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::time::Utc;
+use crate::time::{Timestamp, Utc};
 
 pub const GROUP: &str = "ai.example.com";
 pub const VERSION: &str = "v1";
@@ -149,19 +148,19 @@ pub struct Condition {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Seconds since 1970; 0 where it is none that this operator writes.
+    /// Not known where it is none that this operator writes.
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
-    pub last_transition_time: u32,
+    pub last_transition_time: Timestamp,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's shape
-fn write_time<S: Serializer>(seconds: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&Utc(Duration::from_secs(u64::from(*seconds))))
+fn write_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Utc::from(*time))
 }
 
-fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
-    Ok(Utc::parse(&text).and_then(|time| u32::try_from(time.0.as_secs()).ok()).unwrap_or(0))
+    Ok(Utc::parse(&text).map(Timestamp::from).unwrap_or_default())
 }
 
 /// The versions of a status: see `InferenceServiceStatus::observed`.

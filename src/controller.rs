@@ -248,8 +248,7 @@ impl Controller {
         if record.dirty.contains(Dirty::COUNT) {
             return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
         }
-        let load_seconds = self.context.settings.server.load_seconds;
-        Duration::from_secs(u64::from(record.load_left(load_seconds, (self.context.now)())))
+        record.load_left(self.context.settings.server.load_time, (self.context.now)())
     }
 
     /// A safety net under all of the above: whatever is not settled and not queued is queued.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use inference_operator::kubernetes::client;
 use inference_operator::settings::{self, Invocation, Settings};
 use inference_operator::telemetry::metrics::Metrics;
+use inference_operator::time::Timestamp;
 use inference_operator::{controller, reconcile, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +83,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         gpu_types = settings.catalog.expected(),
         "starting"
     );
-    let context = reconcile::Context::new(client, settings, now);
+    let context = reconcile::Context::new(client, settings, Timestamp::now);
     let shutdown = async move {
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
@@ -92,12 +93,6 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     };
     controller::run(context, metrics, seed(), shutdown).await;
     Ok(())
-}
-
-/// Seconds since the epoch.
-fn now() -> u32 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Operators that are started by the same power cut must not retry in step.

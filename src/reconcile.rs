@@ -21,6 +21,7 @@ use crate::error::{Error, Remedy};
 use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
 use crate::model::{Action, ChildKind, Dirty, Outcome, Summary, Task};
 use crate::settings::Settings;
+use crate::time::Timestamp;
 use apply::Precondition;
 use children::{Child, Children};
 pub use config_hash::config_hash;
@@ -33,13 +34,13 @@ pub struct Context {
     pub settings: Settings,
     /// See `config_hash`.
     pub config_hash: u64,
-    /// Seconds since the epoch; handed in, so that a test can own the clock.
-    pub now: fn() -> u32,
+    /// Handed in, so that a test can own the clock.
+    pub now: fn() -> Timestamp,
     pub events: event::Limit,
 }
 
 impl Context {
-    pub fn new(client: kube::Client, settings: Settings, now: fn() -> u32) -> Arc<Self> {
+    pub fn new(client: kube::Client, settings: Settings, now: fn() -> Timestamp) -> Arc<Self> {
         let events = event::Limit::default();
         Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events })
     }
@@ -253,7 +254,7 @@ async fn update_status(context: &Context, task: &Task, children: &mut Children) 
             status::contested(repair.kind, who, &subject)
         }
         _ => {
-            let load_wait = LoadWait::new(before.as_ref(), context.settings.server.load_seconds, now);
+            let load_wait = LoadWait::new(before.as_ref(), context.settings.server.load_time, now);
             status::assess(deployment, load_wait, &subject)
         }
     };

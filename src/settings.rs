@@ -42,8 +42,8 @@ pub struct ModelServer {
     /// `{model}`, `{maxBatchSize}` and `{port}` are replaced; an argument with `{maxBatchSize}` is
     /// left out where the spec does not set it.
     pub arguments: Vec<String>,
-    /// Seconds that a model may take to load before the container is started again.
-    pub load_seconds: u32,
+    /// The time that a model may take to load before the container is started again.
+    pub load_time: Duration,
     pub runtime_class: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Default for Settings {
                 port: 8000,
                 command: strings(&["python3", "-m", "vllm.entrypoints.openai.api_server"]),
                 arguments: strings(&["--model={model}", "--max-num-seqs={maxBatchSize}", "--port={port}"]),
-                load_seconds: 1800,
+                load_time: Duration::from_secs(1800),
                 runtime_class: None,
             },
             cluster_domain: "cluster.local".into(),
@@ -134,7 +134,9 @@ const FLAGS: &[Flag] = &[
         name: "model-load-seconds",
         value: "SECONDS",
         help: "time that a model may take to load (default: 1800)",
-        set: |settings, value| within(value, 10, 86_400).map(|value| settings.server.load_seconds = value),
+        set: |settings, value| {
+            within(value, 10, 86_400).map(|value| settings.server.load_time = Duration::from_secs(value))
+        },
     },
     Flag {
         name: "runtime-class",
@@ -391,7 +393,7 @@ mod tests {
             server.port.to_string(),
             json(&server.command),
             json(&server.arguments),
-            server.load_seconds.to_string(),
+            server.load_time.as_secs().to_string(),
             cluster_domain,
             resync.as_secs().to_string(),
             concurrency.to_string(),

@@ -8,6 +8,38 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Utc(pub Duration);
 
+/// The same in whole seconds and 4 bytes, which are enough until 2106: as it is remembered. The default is a time that
+/// is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u32);
+
+impl Timestamp {
+    pub fn now() -> Timestamp {
+        Timestamp::from(Utc::now())
+    }
+
+    pub fn is_known(self) -> bool {
+        self != Timestamp::default()
+    }
+
+    /// Zero where that is still to come.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_secs(u64::from(self.0.saturating_sub(earlier.0)))
+    }
+}
+
+impl From<Utc> for Timestamp {
+    fn from(time: Utc) -> Timestamp {
+        Timestamp(u32::try_from(time.0.as_secs()).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Timestamp> for Utc {
+    fn from(time: Timestamp) -> Utc {
+        Utc(Duration::from_secs(u64::from(time.0)))
+    }
+}
+
 impl Utc {
     /// What the machine's clock says.
     pub fn now() -> Utc {

@@ -2,6 +2,7 @@
 //! the index; pure; must stay small, because there is one for every InferenceService of the cluster.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use crate::api::Phase;
 use crate::controller::flags::{self, Flags};
@@ -14,6 +15,7 @@ use crate::model::{ChildKind, Dirty};
 use crate::model::{ObservedVersions, Summary};
 use crate::reconcile::plan;
 use crate::reconcile::status::{self, ParsedStatus};
+use crate::time::Timestamp;
 
 /// More are not counted, or a fight of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
@@ -352,10 +354,11 @@ impl Record {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// Seconds that are left until its replicas should be there.
-    pub fn load_left(&self, load_seconds: u32, now: u32) -> u32 {
-        let since = self.summary.map(|summary| summary.abnormal_since).filter(|&since| since != 0).unwrap_or(now);
-        (load_seconds + 1).saturating_sub(now.saturating_sub(since))
+    /// What is left of the time in which its replicas should be there.
+    pub fn load_left(&self, load_time: Duration, now: Timestamp) -> Duration {
+        let since = self.summary.map(|summary| summary.abnormal_since).filter(|since| since.is_known()).unwrap_or(now);
+        // Both times are whole seconds.
+        (load_time + Duration::from_secs(1)).saturating_sub(now.since(since))
     }
 
     pub fn phase(&self) -> Option<Phase> {

@@ -148,6 +148,7 @@ mod tests {
     use crate::settings::Settings;
     use crate::testing::fake_api_server::{self, Asked, Part, Reply};
     use crate::testing::fixtures::CONFIG_HASH;
+    use crate::time::Timestamp;
 
     /// A list without an object that goes on as a watch.
     fn empty_list() -> Reply {
@@ -159,7 +160,7 @@ mod tests {
     fn sources(replies: usize) -> (Sources, Asked) {
         let (client, asked) = fake_api_server::client((0..replies).map(|_| empty_list()));
         let (settings, events) = (Settings::default(), Limit::default());
-        let context = Context { client, settings, config_hash: CONFIG_HASH, now: || 1000, events };
+        let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
         (Sources::new(&context, &Arc::default(), 1), asked)
     }
 

@@ -16,6 +16,7 @@ use crate::testing::fixtures::{
     CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, object, ready, status_of,
 };
 use crate::testing::log_capture::listen;
+use crate::time::Timestamp;
 
 /// The API server never answers.
 fn controller() -> Controller {
@@ -27,7 +28,7 @@ fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let (client, _) = fake_api_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
     let events = Limit::default();
-    let context = Context { client, settings, config_hash: CONFIG_HASH, now: || 1000, events };
+    let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
     Controller::new(Arc::new(context), Arc::default(), 1)
 }
 
@@ -161,7 +162,7 @@ async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_to_do_is_done_in_its_own_time() {
     let moving = || object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
-    let load = u64::from(Settings::default().server.load_seconds) + 1;
+    let load = Settings::default().server.load_time.as_secs() + 1;
     for (next, expected) in [
         (Action::Recheck(Dirty::STATUS), 500),
         (Action::Recheck(Dirty::COUNT), 30_000),

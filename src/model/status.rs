@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::api::Phase;
 use crate::model::ChildKind;
+use crate::time::Timestamp;
 
 /// What is left of a status once it is written: enough to tell whether another one would differ,
 /// and since when its conditions hold. 24 bytes.
@@ -21,16 +22,16 @@ pub struct Summary {
     pub was_ready: bool,
     /// The lower half of the seconds at which this process wrote it; 0: another did.
     pub written: u16,
-    /// Seconds since the epoch at which Ready became what it is.
-    pub ready_since: u32,
-    /// Seconds since the epoch at which Reconciling or Stalled became true for this spec and these children.
-    pub abnormal_since: u32,
+    /// When Ready became what it is.
+    pub ready_since: Timestamp,
+    /// When Reconciling or Stalled became true for this spec and these children.
+    pub abnormal_since: Timestamp,
 }
 
 impl Summary {
     /// What is left of it where there is another spec, or where there are other children: they wait anew.
     pub fn of_others(self) -> Summary {
-        Summary { abnormal_since: 0, was_ready: false, ..self }
+        Summary { abnormal_since: Timestamp::default(), was_ready: false, ..self }
     }
 
     /// The same where somebody else has written it, of the spec and the children that are known: how long they have
@@ -101,15 +102,22 @@ mod tests {
     #[test]
     fn what_is_of_another_spec_waits_anew_and_keeps_all_else() {
         let (phase, abnormal) = (Phase::Degraded, Abnormal::Stalled);
-        let known = Summary { checksum: 1, phase, abnormal, written: 2, ready_since: 3, ..Summary::default() };
-        assert_eq!(Summary { was_ready: true, abnormal_since: 4, ..known }.of_others(), known);
+        let known =
+            Summary { checksum: 1, phase, abnormal, written: 2, ready_since: Timestamp(3), ..Summary::default() };
+        assert_eq!(Summary { was_ready: true, abnormal_since: Timestamp(4), ..known }.of_others(), known);
     }
 
     #[test]
     fn a_status_that_somebody_puts_back_makes_nothing_wait_for_longer() {
-        let known = Summary { abnormal_since: 90, ready_since: 80, ..Summary::default() };
-        let old = Summary { checksum: 1, abnormal_since: 40, ready_since: 30, was_ready: true, ..Summary::default() };
-        assert_eq!(old.waiting_like(&known), Summary { abnormal_since: 90, was_ready: false, ..old });
+        let known = Summary { abnormal_since: Timestamp(90), ready_since: Timestamp(80), ..Summary::default() };
+        let old = Summary {
+            checksum: 1,
+            abnormal_since: Timestamp(40),
+            ready_since: Timestamp(30),
+            was_ready: true,
+            ..Summary::default()
+        };
+        assert_eq!(old.waiting_like(&known), Summary { abnormal_since: Timestamp(90), was_ready: false, ..old });
         assert_eq!(known.waiting_like(&old), Summary { was_ready: true, ..known });
     }
 

@@ -15,15 +15,15 @@ pub use crate::model::labels::{MANAGED_BY, SELECTOR_LABEL};
 const GPU_RESOURCE: &str = "nvidia.com/gpu";
 
 /// Seconds between two probes.
-const PROBE_PERIOD: u32 = 10;
+const PROBE_PERIOD: u64 = 10;
 
 /// Seconds on top of the model's load time in which the image may be pulled and a node be found.
-const PULL_SECONDS: u32 = 600;
+const PULL_SECONDS: u64 = 600;
 
 /// The Deployment for server-side apply: only the fields that this operator has an opinion on.
 pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     let name = valid.name;
-    let load_seconds = server.load_seconds;
+    let load_seconds = server.load_time.as_secs();
     let mut deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",

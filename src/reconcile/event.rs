@@ -16,7 +16,7 @@ use crate::model::uid::Uid;
 use crate::reconcile::Context;
 use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::Assessment;
-use crate::time::Utc;
+use crate::time::{Timestamp, Utc};
 
 /// Kubernetes' own limit of an Event's note.
 const NOTE_LIMIT: usize = 1024;
@@ -36,19 +36,20 @@ pub struct Limit(Mutex<Vec<Spent>>);
 struct Spent {
     uid: Uid,
     warnings: u8,
-    /// Seconds since the epoch up to which what was spent has come back.
-    counted: u32,
+    /// Up to when what was spent has come back.
+    counted: Timestamp,
 }
 
 impl Limit {
     /// May this object be warned of now? Counts it, if so.
-    pub fn allow(&self, uid: Uid, now: u32) -> bool {
+    pub fn allow(&self, uid: Uid, now: Timestamp) -> bool {
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for object in objects.iter_mut() {
             // A clock that was set back begins anew.
-            let refills = now.checked_sub(object.counted).map_or(u32::from(BURST), |passed| passed / REFILL_SECONDS);
+            let refills =
+                now.0.checked_sub(object.counted.0).map_or(u32::from(BURST), |passed| passed / REFILL_SECONDS);
             object.warnings = object.warnings.saturating_sub(u8::try_from(refills).unwrap_or(BURST));
-            object.counted = if now < object.counted { now } else { object.counted + refills * REFILL_SECONDS };
+            object.counted = now.min(Timestamp(object.counted.0.saturating_add(refills * REFILL_SECONDS)));
         }
         objects.retain(|object| object.warnings > 0);
         if objects.is_empty() {
@@ -94,14 +95,14 @@ async fn post(context: &Context, task: &Task, assessment: &Assessment) {
     }
 }
 
-fn build(task: &Task, assessment: &Assessment, now: u32) -> Value {
+fn build(task: &Task, assessment: &Assessment, now: Timestamp) -> Value {
     let mut hasher = fnv::FnvHasher::default();
     // What differs in its numbers alone, such as what a quota has used, is the same news.
     let words: String = assessment.message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
     for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &words] {
         hasher.write(part.as_bytes());
     }
-    let time = Utc(Duration::from_secs(u64::from(now)));
+    let time = Utc::from(now);
     let note: String = assessment.message.chars().take(NOTE_LIMIT / 4).collect();
     json!({
         "apiVersion": "events.k8s.io/v1",
@@ -132,21 +133,24 @@ mod tests {
     #[test]
     fn an_object_is_warned_of_25_times_in_a_row_and_then_once_in_five_minutes() {
         let limit = Limit::default();
-        let allowed = (0..60).filter(|second| limit.allow(uid(1), 1000 + second)).count();
+        let allowed = (0..60).filter(|second| limit.allow(uid(1), Timestamp(1000 + second))).count();
         assert_eq!(allowed, usize::from(BURST));
-        assert!(limit.allow(uid(2), 1059), "each object has its own");
-        assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS) && !limit.allow(uid(1), 1001 + REFILL_SECONDS));
-        assert!(limit.allow(uid(1), 500), "a clock that is set back freezes nothing");
+        assert!(limit.allow(uid(2), Timestamp(1059)), "each object has its own");
+        assert!(
+            limit.allow(uid(1), Timestamp(1000 + REFILL_SECONDS))
+                && !limit.allow(uid(1), Timestamp(1001 + REFILL_SECONDS))
+        );
+        assert!(limit.allow(uid(1), Timestamp(500)), "a clock that is set back freezes nothing");
     }
 
     #[test]
     fn only_so_many_objects_are_remembered_and_none_for_ever() {
         let limit = Limit::default();
         for number in 0..10_000 {
-            assert!(limit.allow(uid(number), 1000));
+            assert!(limit.allow(uid(number), Timestamp(1000)));
         }
         assert_eq!(limit.0.lock().expect("no panic").len(), REMEMBERED);
-        assert!(limit.allow(uid(1), 1000 + REFILL_SECONDS));
+        assert!(limit.allow(uid(1), Timestamp(1000 + REFILL_SECONDS)));
         assert_eq!(limit.0.lock().expect("no panic").len(), 1);
     }
 
@@ -154,8 +158,8 @@ mod tests {
     fn an_object_that_is_warned_of_again_and_again_is_remembered_whoever_else_is() {
         let limit = Limit::default();
         let allowed = (1..=1000).filter(|&other| {
-            limit.allow(uid(other), 1000);
-            limit.allow(uid(0), 1000)
+            limit.allow(uid(other), Timestamp(1000));
+            limit.allow(uid(0), Timestamp(1000))
         });
         assert_eq!(allowed.count(), usize::from(BURST));
     }

@@ -11,6 +11,7 @@ use crate::api::Phase;
 use crate::error::Error;
 use crate::model::view::{DeploymentView, Managers, Meta, ServiceView};
 use crate::model::{Action, ChildKind, Dirty, ObservedVersions, Summary, Task};
+use crate::time::Timestamp;
 
 /// So many repairs of late are no accident.
 pub const CONTESTED_AFTER: u8 = 5;
@@ -215,7 +216,13 @@ fn covers(found: &Value, desired: &Value) -> bool {
 
 /// What stays as it was for now: what to do in place of computing the status. `wrote`, `repaired`: what was done to the
 /// children.
-pub fn status_waits(task: &Task, deployment: &DeploymentView, wrote: bool, repaired: bool, now: u32) -> Option<Action> {
+pub fn status_waits(
+    task: &Task,
+    deployment: &DeploymentView,
+    wrote: bool,
+    repaired: bool,
+    now: Timestamp,
+) -> Option<Action> {
     let is_unseen = deployment.status.observed_generation < deployment.meta.generation;
     if is_unseen && !task.dirty.contains(Dirty::STATUS) && !is_contested(task, repaired) {
         // What is as it was left is seen before long, and its watch tells; what was written is looked at.

@@ -3,6 +3,7 @@
 
 use std::hash::Hasher;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 use fnv::FnvHasher;
 
@@ -11,6 +12,7 @@ use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
 use crate::model::view::{DeploymentCondition, DeploymentView};
 use crate::model::{Abnormal, ChildKind, ObservedVersions, Summary};
 use crate::reconcile::deployment::selector;
+use crate::time::Timestamp;
 
 /// While a status stays in its phase, it is written once in so many seconds at most.
 pub const READY_COUNT_INTERVAL: u32 = 30;
@@ -51,19 +53,19 @@ pub struct Subject<'a> {
 /// For how long replicas of this spec have been on their way, and for how long they may be.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadWait {
-    pub waited: u32,
-    pub load_seconds: u32,
+    pub waited: Duration,
+    pub load_time: Duration,
     /// What is missing was there before: nothing is to be waited for.
     pub was_ready: bool,
 }
 
 impl LoadWait {
-    pub fn new(before: Option<&Summary>, load_seconds: u32, now: u32) -> LoadWait {
+    pub fn new(before: Option<&Summary>, load_time: Duration, now: Timestamp) -> LoadWait {
         let since =
             before.filter(|before| before.abnormal == Abnormal::Reconciling).map(|before| before.abnormal_since);
         LoadWait {
-            waited: now - past(since, now),
-            load_seconds,
+            waited: now.since(past(since, now)),
+            load_time,
             was_ready: before.is_some_and(|before| before.was_ready),
         }
     }
@@ -110,8 +112,8 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
             let message = format!("{count}; {}", next_look("pod", subject));
             return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
         }
-        if load_wait.waited >= load_wait.load_seconds {
-            let message = format!("{count} after {} s; {}", load_wait.load_seconds, next_look("pod", subject));
+        if load_wait.waited >= load_wait.load_time {
+            let message = format!("{count} after {} s; {}", load_wait.load_time.as_secs(), next_look("pod", subject));
             return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
         }
     }
@@ -178,7 +180,7 @@ pub fn compose(
     versions: ObservedVersions,
     subject: &Subject,
     before: Option<&Summary>,
-    now: u32,
+    now: Timestamp,
 ) -> (InferenceServiceStatus, Summary) {
     let Assessment { phase, abnormal, reason, message } = assessment;
     let ready = phase == Phase::Ready;
@@ -195,7 +197,7 @@ pub fn compose(
         ready_since: past(ready_since, now),
         abnormal_since: past(abnormal_since, now),
     };
-    let condition = |type_: &str, holds: bool, since: u32| Condition {
+    let condition = |type_: &str, holds: bool, since: Timestamp| Condition {
         type_: type_.to_owned(),
         status: if holds { "True" } else { "False" }.to_owned(),
         reason: reason.clone(),
@@ -229,14 +231,14 @@ pub fn compose(
 }
 
 /// A time that is not known, or that the clock has not come to again since it was set back, is now.
-fn past(since: Option<u32>, now: u32) -> u32 {
-    since.filter(|&since| since != 0 && since <= now).unwrap_or(now)
+fn past(since: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    since.filter(|&since| since.is_known() && since <= now).unwrap_or(now)
 }
 
 /// See `Summary::written`.
-pub fn half(seconds: u32) -> u16 {
+pub fn half(time: Timestamp) -> u16 {
     #[allow(clippy::cast_possible_truncation)] // a pace of half a minute is all that it is for
-    let half = seconds as u16;
+    let half = time.0 as u16;
     half
 }
 
@@ -245,7 +247,7 @@ pub fn half(seconds: u32) -> u16 {
 pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
     let since = |types: &[&str]| {
         let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
-        found.map_or(0, |condition| condition.last_transition_time)
+        found.map_or(Timestamp::default(), |condition| condition.last_transition_time)
     };
     let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
     let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());

@@ -10,6 +10,7 @@ use crate::api::Phase;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use crate::model::{Abnormal, Action, ObservedVersions, Outcome, Summary};
 use crate::reconcile::status::{self, Assessment, Subject};
+use crate::time::Timestamp;
 
 /// The resourceVersions of the children as they were looked at last.
 pub const DEPLOYMENT_VERSION: u64 = 50;
@@ -42,7 +43,7 @@ pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) 
 pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) -> Value {
     let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, config_hash };
     let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };
-    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, 1000);
+    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, Timestamp(1000));
     serde_json::to_value(status).expect("JSON")
 }
 

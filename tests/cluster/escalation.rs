@@ -10,6 +10,7 @@ use inference_operator::model::{Abnormal, ObservedVersions};
 use inference_operator::reconcile::status::{self, Assessment, Subject};
 use inference_operator::reconcile::{config_hash, deployment};
 use inference_operator::settings::Settings;
+use inference_operator::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -295,7 +296,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
     let assessment = Assessment { phase, abnormal, reason: "ReplicasReady".into(), message: "99 of 99".into() };
-    status::compose(assessment, 99, versions, &subject, None, 1_800_000_000).0
+    status::compose(assessment, 99, versions, &subject, None, Timestamp(1_800_000_000)).0
 }
 
 #[tokio::test]

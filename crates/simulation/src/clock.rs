@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use inference_operator::time::Utc;
+use inference_operator::time::{Timestamp, Utc};
 use tokio::time::Instant;
 
 const FIRST: u32 = 1_800_000_000;
@@ -24,13 +24,13 @@ pub fn elapsed(at: Instant) -> Duration {
 }
 
 /// Seconds since 1970.
-pub fn now() -> u32 {
-    FIRST + u32::try_from(elapsed(Instant::now()).as_secs()).unwrap_or(0)
+pub fn now() -> Timestamp {
+    Timestamp(FIRST + u32::try_from(elapsed(Instant::now()).as_secs()).unwrap_or(0))
 }
 
 /// As Kubernetes writes it.
 pub fn stamp() -> String {
-    Utc(Duration::from_secs(u64::from(now()))).to_string()
+    Utc::from(now()).to_string()
 }
 
 /// Seconds since 1970 of what `stamp` has written; 0 where it is none.

@@ -16,8 +16,7 @@ pub const LOAD: Duration = Duration::from_secs(300);
 
 pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let settings = Settings::default();
-    let load_seconds = u32::try_from(LOAD.as_secs()).unwrap_or_default();
-    Settings { server: ModelServer { load_seconds, ..settings.server.clone() }, ..settings }
+    Settings { server: ModelServer { load_time: LOAD, ..settings.server.clone() }, ..settings }
 });
 
 /// Nothing of the settings changes, and to compute it takes longer than most of what a process lives through.

@@ -7,6 +7,7 @@ use super::*;
 use crate::controller::name_arena::NameArena;
 use crate::error::Error;
 use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, outcome, ready, status_of};
+use crate::time::Timestamp;
 
 fn record(object: &InferenceServiceView) -> Record {
     let name = NameArena::default().add("demo").expect("a name");
@@ -311,13 +312,10 @@ fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
     let moving = |version| object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
     let mut record = record(&moving(100));
     assert_eq!(record.dirty, Dirty::DUE);
-    let since = 1000;
-    record.summary = record.summary.map(|summary| Summary { abnormal_since: since, ..summary });
-    assert_eq!(
-        (record.load_left(10, since), record.load_left(10, since + 4), record.load_left(10, since + 60)),
-        (11, 7, 0)
-    );
-    assert_eq!(record.load_left(10, since - 500), 11, "a clock that was set back");
+    record.summary = record.summary.map(|summary| Summary { abnormal_since: Timestamp(1000), ..summary });
+    let left = |now| record.load_left(Duration::from_secs(10), Timestamp(now)).as_secs();
+    assert_eq!((left(1000), left(1004), left(1060)), (11, 7, 0));
+    assert_eq!(left(500), 11, "a clock that was set back");
 }
 
 /// What an old operator wrote says whether this spec was Ready, and since when it is not.
@@ -452,9 +450,9 @@ fn a_time_that_was_put_right_is_kept_without_a_write() {
     let mut record = settled();
     record.summary.as_mut().expect("a status").written = 77;
     let start = start_task(&mut record, Dirty::ROLLOUT);
-    let later = record.summary.map(|summary| Summary { abnormal_since: 5, written: 99, ..summary });
+    let later = record.summary.map(|summary| Summary { abnormal_since: Timestamp(5), written: 99, ..summary });
     let outcome = Outcome { summary: later, ..ends(&record, 1, STAMPS) };
     assert!(record.finish(&start, &outcome, CONFIG_HASH));
     let summary = record.summary.expect("a status");
-    assert_eq!((summary.abnormal_since, summary.written, record.dirty), (5, 77, Dirty::empty()));
+    assert_eq!((summary.abnormal_since, summary.written, record.dirty), (Timestamp(5), 77, Dirty::empty()));
 }

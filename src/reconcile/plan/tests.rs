@@ -7,6 +7,7 @@ use super::*;
 use crate::api::Phase;
 use crate::reconcile::tests::{deployment, summary, task};
 use crate::testing::fixtures::{OTHER_UID, STAMPS};
+use crate::time::Timestamp;
 
 #[test]
 fn only_what_was_never_worked_on_is_new() {
@@ -275,7 +276,7 @@ fn a_status_waits_for_the_deployment_controller_and_for_the_end_of_a_contest() {
     let same_unseen = deployment(|it| it["status"]["observedGeneration"] = json!(0));
     let contested = |written| Some(Summary { is_contested: true, written, ..summary(Phase::Degraded) });
     let look = |task: Task, deployment: &DeploymentView, wrote, repaired| {
-        status_waits(&task, deployment, wrote, repaired, 1000).map(|action| action.dirty())
+        status_waits(&task, deployment, wrote, repaired, Timestamp(1000)).map(|action| action.dirty())
     };
     assert_eq!(look(task(Dirty::ROLLOUT), &seen, false, false), None);
     assert_eq!(look(task(Dirty::ROLLOUT), &unseen, false, false), Some(Dirty::STATUS), "another spec");

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::*;
+use crate::time::Timestamp;
+
+const LOAD_TIME: Duration = Duration::from_secs(10);
 
 const SUBJECT: Subject = Subject {
     namespace: "ns",
@@ -146,7 +149,7 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
             "ProgressDeadlineExceeded",
         ),
     ] {
-        let load_wait = LoadWait { waited: 9, load_seconds: 10, was_ready };
+        let load_wait = LoadWait { waited: Duration::from_secs(9), load_time: LOAD_TIME, was_ready };
         let said = assess(&deployment(desired, 2, status), load_wait, &SUBJECT);
         assert_eq!((said.phase, said.abnormal, said.reason.as_str()), (phase, abnormal, reason), "{what}");
         let problem = phase == Phase::Degraded && reason != "ReplicasUnavailable";
@@ -182,7 +185,7 @@ const STAMPS: ObservedVersions = ObservedVersions {
 
 fn written(phase: Phase, abnormal: Abnormal, before: Option<&Summary>, now: u32) -> (InferenceServiceStatus, Summary) {
     let assessment = Assessment { phase, abnormal, reason: "Reason".into(), message: format!("{phase:?}") };
-    compose(assessment, 1, STAMPS, &SUBJECT, before, now)
+    compose(assessment, 1, STAMPS, &SUBJECT, before, Timestamp(now))
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn a_status_is_read_back_as_what_was_written() {
         let json = serde_json::to_string(&status).expect("JSON");
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
         let parsed = parse(&status, SUBJECT.config_hash);
-        let abnormal_since = if abnormal == Abnormal::None { 0 } else { 1000 };
+        let abnormal_since = Timestamp(if abnormal == Abnormal::None { 0 } else { 1000 });
         assert_eq!(parsed.summary, Summary { abnormal_since, written: 0, is_current: false, ..summary });
         assert!(parsed.trusted && !parsed.unfinished);
         assert_eq!(parsed.observed_generation, SUBJECT.generation);
@@ -229,7 +232,7 @@ fn no_field_of_a_status_can_be_changed_unnoticed() {
 #[test]
 fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
     let since = |status: &InferenceServiceStatus| -> Vec<(String, u32)> {
-        status.conditions.iter().map(|c| (c.type_.clone(), c.last_transition_time)).collect()
+        status.conditions.iter().map(|c| (c.type_.clone(), c.last_transition_time.0)).collect()
     };
     let (status, first) = written(Phase::Progressing, Abnormal::Reconciling, None, 1000);
     assert_eq!(since(&status), [("Ready".into(), 1000), ("Reconciling".into(), 1000)]);
@@ -240,7 +243,7 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
     let (status, _) = written(Phase::Ready, Abnormal::None, Some(&third), 4000);
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
     // One that nobody could read.
-    let timeless = Summary { ready_since: 0, abnormal_since: 0, ..first };
+    let timeless = Summary { ready_since: Timestamp::default(), abnormal_since: Timestamp::default(), ..first };
     let (status, _) = written(Phase::Progressing, Abnormal::Reconciling, Some(&timeless), 5000);
     assert_eq!(since(&status), [("Ready".into(), 5000), ("Reconciling".into(), 5000)]);
 }
@@ -248,13 +251,19 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
 #[test]
 fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
     let scaled = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "NewReplicaSetAvailable"]));
-    let at = |waited| assess(&scaled, LoadWait { waited, load_seconds: 10, was_ready: false }, &SUBJECT);
+    let at = |waited| {
+        assess(
+            &scaled,
+            LoadWait { waited: Duration::from_secs(waited), load_time: LOAD_TIME, was_ready: false },
+            &SUBJECT,
+        )
+    };
     assert_eq!((at(9).phase, at(9).reason.as_str()), (Phase::Progressing, "RollingOut"));
     assert_eq!((at(10).phase, at(10).reason.as_str()), (Phase::Degraded, "ReplicasUnavailable"));
     assert!(at(10).message.starts_with("1 of 3 replicas ready after 10 s; see: kubectl"), "{}", at(10).message);
     // The Deployment controller has a deadline of its own for a rollout.
     let moving = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "ReplicaSetUpdated"]));
-    let load_wait = LoadWait { waited: 99, load_seconds: 10, was_ready: true };
+    let load_wait = LoadWait { waited: Duration::from_secs(99), load_time: LOAD_TIME, was_ready: true };
     assert_eq!(assess(&moving, load_wait, &SUBJECT).phase, Phase::Progressing);
 }
 
@@ -262,14 +271,17 @@ fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
 fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
     let at = |phase, since| {
         let abnormal = if phase == Phase::Ready { Abnormal::None } else { Abnormal::Reconciling };
-        let before = Summary { abnormal_since: since, ..written(phase, abnormal, None, since).1 };
-        LoadWait::new(Some(&before), 10, 1000)
+        let before = Summary { abnormal_since: Timestamp(since), ..written(phase, abnormal, None, since).1 };
+        LoadWait::new(Some(&before), LOAD_TIME, Timestamp(1000))
     };
-    assert_eq!((at(Phase::Progressing, 900).waited, at(Phase::Progressing, 900).was_ready), (100, false));
-    assert_eq!((at(Phase::Progressing, 2000).waited, at(Phase::Progressing, 0).waited), (0, 0));
-    assert_eq!((at(Phase::Ready, 900).waited, at(Phase::Ready, 900).was_ready), (0, true));
+    assert_eq!((at(Phase::Progressing, 900).waited.as_secs(), at(Phase::Progressing, 900).was_ready), (100, false));
+    assert_eq!(
+        (at(Phase::Progressing, 2000).waited, at(Phase::Progressing, 0).waited),
+        (Duration::ZERO, Duration::ZERO)
+    );
+    assert_eq!((at(Phase::Ready, 900).waited.as_secs(), at(Phase::Ready, 900).was_ready), (0, true));
     let of_others = written(Phase::Ready, Abnormal::None, None, 900).1.of_others();
-    assert!(!LoadWait::new(Some(&of_others), 10, 1000).was_ready);
+    assert!(!LoadWait::new(Some(&of_others), LOAD_TIME, Timestamp(1000)).was_ready);
     // And is written down so, that it goes on from there.
     let (status, _) = written(
         Phase::Progressing,
@@ -277,7 +289,7 @@ fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
         Some(&written(Phase::Progressing, Abnormal::Reconciling, None, 5000).1),
         1000,
     );
-    assert!(status.conditions.iter().all(|condition| condition.last_transition_time == 1000), "{status:?}");
+    assert!(status.conditions.iter().all(|condition| condition.last_transition_time == Timestamp(1000)), "{status:?}");
 }
 
 #[test]
@@ -286,7 +298,7 @@ fn a_deployment_that_is_paused_says_so_until_it_is_complete() {
         paused: true,
         ..deployment(2, 2, counts(2, counted, ["Progressing", "Unknown", "DeploymentPaused"]))
     };
-    let load_wait = LoadWait { waited: 0, load_seconds: 10, was_ready: false };
+    let load_wait = LoadWait { waited: Duration::ZERO, load_time: LOAD_TIME, was_ready: false };
     let said = assess(&paused([2, 0, 2, 2]), load_wait, &SUBJECT);
     assert_eq!(
         (said.phase, said.abnormal, said.reason.as_str()),
@@ -323,7 +335,7 @@ fn what_was_ready_once_is_remembered_until_there_is_another_spec() {
         (Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", String::new()), None, true),
     ] {
         let reason = assessment.reason.clone();
-        let (_, summary) = compose(assessment, 1, STAMPS, &SUBJECT, before.as_ref(), 1000);
+        let (_, summary) = compose(assessment, 1, STAMPS, &SUBJECT, before.as_ref(), Timestamp(1000));
         assert_eq!(summary.was_ready, expected, "{reason} after {before:?}");
     }
 }

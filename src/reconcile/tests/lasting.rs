@@ -6,6 +6,9 @@ use serde_json::json;
 use super::*;
 use crate::testing::fake_api_server::Reply;
 use crate::testing::fixtures::OTHER_UID;
+use std::time::Duration;
+
+use crate::time::Timestamp;
 
 fn at_the_third_try(task: Task) -> Task {
     Task { failures: 2, ..task }
@@ -146,12 +149,12 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
     };
     let impatient = |replies: Vec<Reply>| {
         let (mut context, asked) = context(replies);
-        context.settings.server.load_seconds = 10;
+        context.settings.server.load_time = Duration::from_secs(10);
         (context, asked)
     };
     let (first, _) = impatient(vec![missing(), written()]);
     let said = reconcile(&first, task(Dirty::STATUS)).await.expect("done").summary.expect("a summary");
-    assert_eq!((said.phase, said.abnormal_since), (Phase::Progressing, 1000));
+    assert_eq!((said.phase, said.abnormal_since), (Phase::Progressing, Timestamp(1000)));
     for (since, dirty, expected, is_due) in [
         (995, Dirty::ROLLOUT, None, true),
         (990, Dirty::DUE, Some("Degraded"), false),
@@ -165,7 +168,7 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
         }
         replies.extend([written(), posted()]);
         let (context, asked) = impatient(replies);
-        let said = Summary { abnormal_since: since, ..said };
+        let said = Summary { abnormal_since: Timestamp(since), ..said };
         let outcome = reconcile(&context, Task { summary: Some(said), ..task(dirty) }).await.expect("done");
         let asked = asked.take();
         assert_eq!(written_phase(&asked), expected, "{since} {dirty:?}: {asked:?}");

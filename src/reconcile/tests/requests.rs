@@ -9,6 +9,7 @@ use super::*;
 use crate::model::ObservedVersions;
 use crate::testing::fake_api_server::{self, Asked, Reply};
 use crate::testing::fixtures::OTHER_UID;
+use crate::time::Timestamp;
 
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/ns/deployments/demo";
 pub const SERVICES: &str = "/api/v1/namespaces/ns/services";
@@ -19,7 +20,7 @@ pub fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
     let (client, asked) = fake_api_server::client(replies);
     let settings = Settings::default();
     let (config_hash, events) = (config_hash(&settings), event::Limit::default());
-    (Context { client, config_hash, settings, now: || 1000, events }, asked)
+    (Context { client, config_hash, settings, now: || Timestamp(1000), events }, asked)
 }
 
 /// One answer each: a Deployment as it should be, the status that was written, an Event.
@@ -140,8 +141,8 @@ fn ready() -> Summary {
     let (config_hash, found) = (config_hash(&settings), deployment(|_| {}));
     let endpoint = service::endpoint("ns", "demo", &settings);
     let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, config_hash };
-    let said = status::assess(&found, LoadWait::new(None, 10, 1000), &subject);
-    status::compose(said, 1, STAMPS, &subject, None, 900).1
+    let said = status::assess(&found, LoadWait::new(None, Duration::from_secs(10), Timestamp(1000)), &subject);
+    status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::testing::fake_api_server::Reply;
+use std::time::Duration;
+
+use crate::time::Timestamp;
 
 /// Rolled out once, and without a replica; the answer to an apply too has the label as the policy wants it.
 fn held() -> Reply {
@@ -20,8 +23,8 @@ fn held() -> Reply {
 #[tokio::test(start_paused = true)]
 async fn replicas_that_are_late_are_missed_also_where_a_policy_holds_a_label() {
     let (mut context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
-    context.settings.server.load_seconds = 100;
-    let said = Summary { abnormal_since: 10, was_ready: false, ..summary(Phase::Progressing) };
+    context.settings.server.load_time = Duration::from_secs(100);
+    let said = Summary { abnormal_since: Timestamp(10), was_ready: false, ..summary(Phase::Progressing) };
     reconcile(&context, Task { summary: Some(said), ..task(Dirty::DUE) }).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));
 }

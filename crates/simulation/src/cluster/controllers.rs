@@ -42,7 +42,7 @@ fn wakes_at(inner: &Inner) -> Option<Instant> {
     let now = Instant::now();
     let pods = inner.rollouts.values().flat_map(|rollout| rollout.sets.iter().filter_map(ReplicaSet::wakes_at));
     let deadlines = inner.store.of_kind(Kind::Deployment).filter_map(|(_, deployment)| {
-        let seconds = Rollout::deadline(deployment)?.saturating_sub(u64::from(clock::now()));
+        let seconds = Rollout::deadline(deployment)?.saturating_sub(u64::from(clock::now().0));
         Some(now + Duration::from_secs(seconds.max(1)))
     });
     pods.chain(deadlines).chain(inner.nodes.wakes_at(now)).min()
@@ -158,7 +158,7 @@ fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
         let rollout = inner.rollouts.entry(uid).or_default();
         let Some(deployment) = inner.store.objects.get(&key) else { continue };
         let version = deployment["metadata"]["resourceVersion"].clone();
-        let is_late = Rollout::deadline(deployment).is_some_and(|deadline| deadline <= u64::from(clock::now()));
+        let is_late = Rollout::deadline(deployment).is_some_and(|deadline| deadline <= u64::from(clock::now().0));
         let mut acts = false;
         if is_late || rollout.rests_at != version {
             let (scaled, status) = rollout.sync(deployment);

@@ -323,5 +323,5 @@ fn has_timed_out(deployment: &Value, status: &Value) -> bool {
     }
     let from = clock::seconds(progressing["lastUpdateTime"].as_str().unwrap_or_default());
     let deadline = u64::try_from(deadline_seconds(deployment)).unwrap_or(0);
-    progressing["reason"] == TIMED_OUT || from + deadline < u64::from(clock::now())
+    progressing["reason"] == TIMED_OUT || from + deadline < u64::from(clock::now().0)
 }

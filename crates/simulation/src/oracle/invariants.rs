@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use inference_operator::time::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -30,7 +31,7 @@ const STORM: u64 = 400;
 #[derive(Default)]
 pub struct Invariants {
     /// How many there were in this second.
-    requests: (u32, u64),
+    requests: (Timestamp, u64),
     is_storm: bool,
     /// Requests that are refused each time, and since when.
     pub refused: BTreeMap<(Key, &'static str), Instant>,
