@@ -1,13 +1,13 @@
 //! What stands in the way for longer than a moment: what the status says of it, whatever it is.
 
+use std::time::Duration;
+
 use super::requests::{STATUS, as_it_was, context, found, new, none, object, posted, service, written, written_phase};
 use serde_json::json;
 
 use super::*;
 use crate::testing::fake_api_server::Reply;
 use crate::testing::fixtures::OTHER_UID;
-use std::time::Duration;
-
 use crate::time::Timestamp;
 
 fn at_the_third_try(task: Task) -> Task {

@@ -1,12 +1,12 @@
 //! A label that an admission webhook or policy of the cluster takes away, or sets otherwise, with each write.
 
+use std::time::Duration;
+
 use super::requests::{context, found, object, posted, written, written_phase};
 use serde_json::json;
 
 use super::*;
 use crate::testing::fake_api_server::Reply;
-use std::time::Duration;
-
 use crate::time::Timestamp;
 
 /// Rolled out once, and without a replica; the answer to an apply too has the label as the policy wants it.
