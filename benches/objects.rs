@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use inference_operator::kubernetes::prune::Pruner;
-use inference_operator::kubernetes::resource::Resource;
+use inference_operator::kubernetes::resource::Watched;
 use inference_operator::kubernetes::watch::line::{self, Line};
 use serde_json::json;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -67,7 +67,7 @@ fn event(kind: &str, object: &serde_json::Value) -> Bytes {
 }
 
 /// As the watch does it: pruned first, then decoded.
-pub fn read<K: Resource>(pruner: &mut Pruner, mut event: Bytes) -> Line<K> {
+pub fn read<K: Watched>(pruner: &mut Pruner, mut event: Bytes) -> Line<K> {
     pruner.advance(&mut event).expect("JSON").expect("a line");
     line::read(pruner.kept()).expect("an event")
 }

@@ -12,7 +12,7 @@ use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::Line;
 use inference_operator::model::ChildKind;
-use inference_operator::model::view::{InferenceServiceView, PartialDeployment};
+use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use objects::{CONFIG_HASH, deployment_event, inference_service_event, read};
 
 #[global_allocator]
@@ -57,11 +57,11 @@ fn a_settled_inference_service_stays_within_its_budget() {
 
     let events: Vec<Bytes> = (0..100).map(|number| deployment_event(number, 1000)).collect();
     let mut pruner = Pruner::new(PartialDeployment::EVENT);
-    read::<PartialDeployment>(&mut pruner, deployment_event(100, 1000));
+    read::<Meta>(&mut pruner, deployment_event(100, 1000));
     let before = dhat::HeapStats::get();
     for event in events {
-        let Line::Applied(child) = read::<PartialDeployment>(&mut pruner, event) else { unreachable!("MODIFIED") };
-        assert_eq!(index.observe_child(ChildKind::Deployment, &child.meta, Seen::Event), None);
+        let Line::Applied(child) = read::<Meta>(&mut pruner, event) else { unreachable!("MODIFIED") };
+        assert_eq!(index.observe_child(ChildKind::Deployment, &child, Seen::Event), None);
     }
     let after = dhat::HeapStats::get();
     assert!(after.curr_bytes <= before.curr_bytes, "an event without news leaves nothing behind");

@@ -1,9 +1,9 @@
 //! Pages of a list: filtered, handed out item by item, decoded.
 
 use inference_operator::kubernetes::prune::{Fields, Keep, Piece};
-use inference_operator::kubernetes::resource::Resource;
+use inference_operator::kubernetes::resource::{Resource, Watched};
 use inference_operator::kubernetes::watch::line;
-use inference_operator::model::view::{InferenceServiceView, PartialDeployment, PartialService};
+use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
 use serde_json::Value;
 
 use super::pieces::{compare, picked, pieces};
@@ -13,20 +13,20 @@ use super::ways;
 pub fn check(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
     match kind % 3 {
-        0 => page::<InferenceServiceView>(data),
-        1 => page::<PartialDeployment>(data),
-        _ => page::<PartialService>(data),
+        0 => page::<InferenceServiceView>(data, InferenceServiceView::LIST),
+        1 => page::<Meta>(data, PartialDeployment::LIST),
+        _ => page::<Meta>(data, PartialService::LIST),
     }
 }
 
-fn page<K: Resource>(data: &[u8]) {
+fn page<K: Watched>(data: &[u8], fields: Fields) {
     let ways = ways(data);
-    for (piece, kept) in pieces(K::LIST, &ways).0 {
+    for (piece, kept) in pieces(fields, &ways).0 {
         if piece == Piece::Item {
             let _ = line::object::<K>(&kept);
         }
     }
-    compare(K::LIST, &ways[0][0], items_and_rest);
+    compare(fields, &ways[0][0], items_and_rest);
 }
 
 /// The items one by one, then the page without them.

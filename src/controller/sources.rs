@@ -9,7 +9,7 @@ use std::task::{self, Poll};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use crate::kubernetes::resource::Resource;
+use crate::kubernetes::resource::{Kind, Watched};
 use crate::kubernetes::selector::Selector;
 use crate::kubernetes::watch::{Event, Watch};
 use crate::model::ChildKind;
@@ -44,10 +44,12 @@ impl Sources {
         let relists = Arc::default();
         let open = Open { context, metrics, seed, relists: &relists };
         let managed = || Selector::label(MANAGED_BY_LABEL, MANAGED_BY);
-        let owners = vec![open.watch(1, Selector::everything(), Observation::InferenceService)];
+        let inference_services = Kind::of::<InferenceServiceView>();
+        let (deployments, services) = (Kind::of::<PartialDeployment>(), Kind::of::<PartialService>());
+        let owners = vec![open.watch(1, inference_services, Selector::everything(), Observation::InferenceService)];
         let children = vec![
-            open.watch(2, managed(), |event: Event<PartialDeployment>| child(ChildKind::Deployment, event)),
-            open.watch(3, managed(), |event: Event<PartialService>| child(ChildKind::Service, event)),
+            open.watch(2, deployments, managed(), |event| Observation::Child(ChildKind::Deployment, event)),
+            open.watch(3, services, managed(), |event| Observation::Child(ChildKind::Service, event)),
         ];
         Sources { owners, children, relists }
     }
@@ -94,10 +96,6 @@ fn poll_first(sources: &mut [Source], context: &mut task::Context<'_>) -> Poll<O
     Poll::Pending
 }
 
-fn child<K: Into<Meta>>(kind: ChildKind, event: Event<K>) -> Observation {
-    Observation::Child(kind, event.map(K::into))
-}
-
 /// What all watches are opened with.
 struct Open<'a> {
     context: &'a Context,
@@ -108,10 +106,16 @@ struct Open<'a> {
 
 impl Open<'_> {
     /// `number`: one of its own, for its jitter.
-    fn watch<K: Resource>(&self, number: u64, selector: Selector, show: fn(Event<K>) -> Observation) -> Source {
+    fn watch<K: Watched>(
+        &self,
+        number: u64,
+        kind: Kind,
+        selector: Selector,
+        show: fn(Event<K>) -> Observation,
+    ) -> Source {
         let namespace = self.context.settings.namespace.as_deref();
         let client = self.context.client.clone();
-        let watch = Watch::<K>::new(client, namespace, selector, self.seed ^ number, self.metrics.clone());
+        let watch = Watch::<K>::new(client, kind, namespace, selector, self.seed ^ number, self.metrics.clone());
         let relists = self.relists.clone();
         let observations = stream::unfold((Box::new(watch), 0), move |(mut watch, mut answered)| {
             let relists = relists.clone();

@@ -22,8 +22,6 @@ pub trait Resource: DeserializeOwned + Send + 'static {
     const EVENT: Fields = &[("type", Keep::Whole), ("object", Keep::Fields(Self::FIELDS))];
     const LIST: Fields = &[("metadata", LIST_METADATA), ("items", Keep::Each(Self::FIELDS))];
 
-    fn resource_version(&self) -> u64;
-
     /// The path of all objects in the namespace, or in the cluster.
     fn path(namespace: Option<&str>) -> String {
         let root = if Self::GROUP.is_empty() { "/api" } else { "/apis/" };
@@ -35,6 +33,36 @@ pub trait Resource: DeserializeOwned + Send + 'static {
     fn resource() -> String {
         let dot = if Self::GROUP.is_empty() { "" } else { "." };
         format!("{}{dot}{}", Self::PLURAL, Self::GROUP)
+    }
+}
+
+/// What a watch makes of an object.
+pub trait Watched: DeserializeOwned + Send + 'static {
+    fn resource_version(&self) -> u64;
+}
+
+/// A kind as a value: kinds of which the same is kept are watched by the same code.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub path: fn(Option<&str>) -> String,
+    /// See `Resource::resource`.
+    pub resource: fn() -> String,
+    pub accept: &'static str,
+    pub accept_list: &'static str,
+    pub event: Fields,
+    pub list: Fields,
+}
+
+impl Kind {
+    pub const fn of<K: Resource>() -> Kind {
+        Kind {
+            path: K::path,
+            resource: K::resource,
+            accept: K::ACCEPT,
+            accept_list: K::ACCEPT_LIST,
+            event: K::EVENT,
+            list: K::LIST,
+        }
     }
 }
 

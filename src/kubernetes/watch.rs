@@ -22,7 +22,7 @@ use crate::kubernetes::backoff::Jitter;
 use crate::kubernetes::prune::Piece;
 use crate::kubernetes::refusal::{describe, retry_after};
 use crate::kubernetes::request::{self, Answer};
-use crate::kubernetes::resource::{Resource, decode};
+use crate::kubernetes::resource::{Kind, Watched, decode};
 use crate::kubernetes::selector::Selector;
 use crate::telemetry::metrics::{self, Metrics};
 use line::{Line, Unclear};
@@ -50,20 +50,9 @@ pub enum Event<K> {
     Delete(K),
 }
 
-impl<K> Event<K> {
-    pub fn map<T>(self, into: impl FnOnce(K) -> T) -> Event<T> {
-        match self {
-            Event::Init => Event::Init,
-            Event::InitApply(object) => Event::InitApply(into(object)),
-            Event::InitDone => Event::InitDone,
-            Event::Apply(object) => Event::Apply(into(object)),
-            Event::Delete(object) => Event::Delete(into(object)),
-        }
-    }
-}
-
 pub struct Watch<K> {
     client: kube::Client,
+    kind: Kind,
     namespace: Option<String>,
     selector: Selector,
     stage: Stage,
@@ -77,7 +66,7 @@ pub struct Watch<K> {
     /// Where it is noted that something was heard, and as which watch.
     metrics: Arc<Metrics>,
     number: usize,
-    kind: PhantomData<fn() -> K>,
+    objects: PhantomData<fn() -> K>,
 }
 
 enum Stage {
@@ -110,10 +99,11 @@ enum Interruption {
     Lost(&'static str),
 }
 
-impl<K: Resource> Watch<K> {
+impl<K: Watched> Watch<K> {
     /// `namespace` None: all of them. `seed` decides all jitter. `metrics`: are told when something was heard.
     pub fn new(
         client: kube::Client,
+        kind: Kind,
         namespace: Option<&str>,
         selector: Selector,
         seed: u64,
@@ -121,6 +111,7 @@ impl<K: Resource> Watch<K> {
     ) -> Watch<K> {
         Watch {
             client,
+            kind,
             namespace: namespace.map(str::to_owned),
             selector,
             stage: Stage::Begin,
@@ -130,8 +121,8 @@ impl<K: Resource> Watch<K> {
             message: Message::default(),
             jitter: Jitter::new(seed),
             metrics,
-            number: metrics::watch(&K::resource()),
-            kind: PhantomData,
+            number: metrics::watch(&(kind.resource)()),
+            objects: PhantomData,
         }
     }
 
@@ -182,7 +173,7 @@ impl<K: Resource> Watch<K> {
             Opened::StreamingList => self.stage = Stage::StreamingList(answer, now + LONGEST_STREAM),
             Opened::FirstPage => {
                 if self.progress.reads_pages() {
-                    tracing::info!(resource = K::resource(), "no streaming lists: reading pages");
+                    tracing::info!(resource = (self.kind.resource)(), "no streaming lists: reading pages");
                 }
                 self.stage = Stage::Page(answer);
             }
@@ -222,7 +213,7 @@ impl<K: Resource> Watch<K> {
             (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
             (Stage::Page(answer), Some(Piece::Item)) => {
                 self.deadline = Instant::now() + LIST_PAUSE;
-                let object = line::object(answer.kept()).inspect_err(warn::<K>);
+                let object = line::object(answer.kept()).inspect_err(|unclear| self.warn(unclear));
                 Ok(object.ok().map(Event::InitApply))
             }
             (Stage::Page(answer), Some(Piece::Document)) => {
@@ -271,21 +262,24 @@ impl<K: Resource> Watch<K> {
             Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Lost("it fell behind")),
             Ok(Line::Error(status)) => return Err(self.failed(kube::Error::Api(status))),
             Err(unclear @ Unclear::Object(_)) => {
-                warn::<K>(&unclear);
+                self.warn(&unclear);
                 (None, version.unwrap_or_default())
             }
             Err(unclear @ Unclear::Line(_)) => return Err(self.failed(kube::Error::Service(unclear.into()))),
         };
         if version.is_some_and(|version| seen < version) {
             // The datastore was put back to an earlier copy, and what has happened since has these versions too.
-            tracing::info!(resource = K::resource(), "the API server's data is older than before; listing again");
+            tracing::info!(
+                resource = (self.kind.resource)(),
+                "the API server's data is older than before; listing again"
+            );
             return Err(Interruption::Lost("an event from the past"));
         }
         if let Stage::Watching { resource_version, .. } = &mut self.stage {
             *resource_version = seen;
             self.progress.told(now);
             self.deadline = self.watch_deadline(now);
-            self.message.is_over(K::resource);
+            self.message.is_over(self.kind.resource);
         }
         Ok(event)
     }
@@ -301,7 +295,7 @@ impl<K: Resource> Watch<K> {
 
     fn listed(&mut self) -> Event<K> {
         if self.progress.listed(Instant::now(), self.jitter.draw()) {
-            self.message.is_over(K::resource);
+            self.message.is_over(self.kind.resource);
         }
         Event::InitDone
     }
@@ -309,7 +303,7 @@ impl<K: Resource> Watch<K> {
     // === requests ===
 
     fn open(&self, what: Opened, token: &str) -> BoxFuture<'static, Result<Answer, kube::Error>> {
-        let (request, fields) = open::request::<K>(what, self.namespace.as_deref(), &self.selector, token);
+        let (request, fields) = open::request(&self.kind, what, self.namespace.as_deref(), &self.selector, token);
         let client = self.client.clone();
         async move { request::send(&client, request.map_err(kube::Error::HttpError)?, fields).await }.boxed()
     }
@@ -330,6 +324,11 @@ impl<K: Resource> Watch<K> {
         }
     }
 
+    /// An error of one object, for whoever has to mend it.
+    fn warn(&self, unclear: &Unclear) {
+        tracing::warn!(resource = (self.kind.resource)(), "{unclear}");
+    }
+
     fn interrupted(&mut self, interruption: Interruption) {
         let now = Instant::now();
         match (&self.stage, &interruption) {
@@ -344,9 +343,9 @@ impl<K: Resource> Watch<K> {
             (Stage::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
             (Stage::StreamingList(..), _) => self.progress.stream_failed(),
             (Stage::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
-                tracing::debug!(resource = K::resource(), why, "watching again");
+                tracing::debug!(resource = (self.kind.resource)(), why, "watching again");
                 self.progress.lived();
-                self.message.is_over(K::resource);
+                self.message.is_over(self.kind.resource);
                 self.watch_or_list(now);
                 return;
             }
@@ -356,19 +355,19 @@ impl<K: Resource> Watch<K> {
         self.paused_until = now + self.progress.failed(self.jitter.draw()).max(asked);
         match interruption {
             Interruption::Cut(why) | Interruption::Failed(why) => {
-                tracing::debug!(resource = K::resource(), why, "watching again");
+                tracing::debug!(resource = (self.kind.resource)(), why, "watching again");
                 if self.progress.warns() {
-                    self.message.report(&K::resource(), format!("waiting for the API server: {why}"));
+                    self.message.report(&(self.kind.resource)(), format!("waiting for the API server: {why}"));
                 }
                 self.watch_or_list(now);
             }
             Interruption::Lost(why) => {
-                tracing::debug!(resource = K::resource(), why, "listing again");
+                tracing::debug!(resource = (self.kind.resource)(), why, "listing again");
                 self.stage = Stage::Begin;
             }
             Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.stage = Stage::Begin,
             Interruption::Refused(error) => {
-                self.message.report(&K::resource(), message(&K::resource(), &error));
+                self.message.report(&(self.kind.resource)(), message(&(self.kind.resource)(), &error));
                 match self.stage {
                     // It is there, and only has too much to do: a list would be more of it.
                     Stage::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.watch_or_list(now),
@@ -393,18 +392,16 @@ impl<K: Resource> Watch<K> {
             self.stage = Stage::Listed(resource_version);
             return;
         }
-        tracing::debug!(resource = K::resource(), "no event for too long, or the daily list is due; listing again");
+        tracing::debug!(
+            resource = (self.kind.resource)(),
+            "no event for too long, or the daily list is due; listing again"
+        );
         self.stage = Stage::Begin;
     }
 }
 
 fn is_busy(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 429)
-}
-
-/// An error of one object, for whoever has to mend it.
-fn warn<K: Resource>(unclear: &Unclear) {
-    tracing::warn!(resource = K::resource(), "{unclear}");
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::api::{self, InferenceServiceStatus};
 use crate::kubernetes::prune::{Fields, Keep};
-use crate::kubernetes::resource::{CODE, JSON_METADATA, JSON_METADATA_LIST, MESSAGE, REASON, Resource};
+use crate::kubernetes::resource::{CODE, JSON_METADATA, JSON_METADATA_LIST, MESSAGE, REASON, Resource, Watched};
 use crate::model::labels::{self, Labels};
 use crate::model::uid::Uid;
 
@@ -144,10 +144,6 @@ impl Resource for InferenceServiceView {
         MESSAGE,
         REASON,
     ];
-
-    fn resource_version(&self) -> u64 {
-        self.meta.resource_version
-    }
 }
 
 /// A Deployment as its metadata-only watch brings it.
@@ -163,10 +159,6 @@ impl Resource for PartialDeployment {
     const ACCEPT: &'static str = JSON_METADATA;
     const ACCEPT_LIST: &'static str = JSON_METADATA_LIST;
     const FIELDS: Fields = &[("metadata", METADATA), CODE, MESSAGE, REASON];
-
-    fn resource_version(&self) -> u64 {
-        self.meta.resource_version
-    }
 }
 
 /// A Deployment as a GET or an apply answers it: what a status is computed from.
@@ -199,10 +191,6 @@ impl Resource for DeploymentView {
             ]),
         ),
     ];
-
-    fn resource_version(&self) -> u64 {
-        self.meta.resource_version
-    }
 }
 
 /// A Service as its metadata-only watch brings it, and as a write answers it.
@@ -218,10 +206,6 @@ impl Resource for PartialService {
     const ACCEPT: &'static str = JSON_METADATA;
     const ACCEPT_LIST: &'static str = JSON_METADATA_LIST;
     const FIELDS: Fields = PartialDeployment::FIELDS;
-
-    fn resource_version(&self) -> u64 {
-        self.meta.resource_version
-    }
 }
 
 /// A Service as a GET answers it: what somebody else may have changed.
@@ -240,10 +224,6 @@ impl Resource for ServiceView {
         ("metadata", OWNED_METADATA),
         ("spec", Keep::Fields(&[("type", Keep::Whole), ("selector", Keep::Whole), ("ports", Keep::Whole)])),
     ];
-
-    fn resource_version(&self) -> u64 {
-        self.meta.resource_version
-    }
 }
 
 /// Who an object is, which version of it this is, and whose it is.
@@ -285,15 +265,16 @@ pub struct Managers {
     pub other: Option<String>,
 }
 
-impl From<PartialDeployment> for Meta {
-    fn from(child: PartialDeployment) -> Meta {
-        child.meta
+impl Watched for InferenceServiceView {
+    fn resource_version(&self) -> u64 {
+        self.meta.resource_version
     }
 }
 
-impl From<PartialService> for Meta {
-    fn from(child: PartialService) -> Meta {
-        child.meta
+/// Of a child nothing else is kept.
+impl Watched for Meta {
+    fn resource_version(&self) -> u64 {
+        self.resource_version
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::kubernetes::refusal::WireStatus;
-use crate::kubernetes::resource::{Resource, decode, resource_version};
+use crate::kubernetes::resource::{Watched, decode, resource_version};
 
 #[derive(Debug)]
 pub enum Line<K> {
@@ -33,7 +33,7 @@ pub enum Unclear {
     Line(serde_json::Error),
 }
 
-pub fn read<K: Resource>(line: &[u8]) -> Result<Line<K>, Unclear> {
+pub fn read<K: Watched>(line: &[u8]) -> Result<Line<K>, Unclear> {
     let wire: Wire = decode(line).map_err(Unclear::Line)?;
     let text = wire.object.get();
     let object = || serde_json::from_str(text).map_err(Unclear::Object);
@@ -51,7 +51,7 @@ pub fn read<K: Resource>(line: &[u8]) -> Result<Line<K>, Unclear> {
     }
 }
 
-pub fn object<K: Resource>(text: &[u8]) -> Result<K, Unclear> {
+pub fn object<K: Watched>(text: &[u8]) -> Result<K, Unclear> {
     decode(text).map_err(Unclear::Object)
 }
 
@@ -86,9 +86,10 @@ struct BookmarkAnnotations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::view::PartialService;
+    use crate::kubernetes::resource::Resource;
+    use crate::model::view::{Meta, PartialService};
 
-    fn line(text: &str) -> Result<Line<PartialService>, Unclear> {
+    fn line(text: &str) -> Result<Line<Meta>, Unclear> {
         let mut pruner = crate::kubernetes::prune::Pruner::new(PartialService::EVENT);
         pruner.advance(&mut bytes::Bytes::copy_from_slice(text.as_bytes())).expect("JSON");
         read(pruner.kept())
@@ -100,8 +101,8 @@ mod tests {
         for (type_, is_gone) in [("ADDED", false), ("MODIFIED", false), ("DELETED", true)] {
             for text in [format!(r#"{{"type":"{type_}",{object}}}"#), format!(r#"{{{object},"type":"{type_}"}}"#)] {
                 let (found, version) = match line(&text).expect("a line") {
-                    Line::Applied(service) => (false, service.meta.resource_version),
-                    Line::Deleted(service) => (true, service.meta.resource_version),
+                    Line::Applied(service) => (false, service.resource_version),
+                    Line::Deleted(service) => (true, service.resource_version),
                     other => panic!("{other:?}"),
                 };
                 assert_eq!((found, version), (is_gone, 7));

@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, header};
 use serde::Deserialize;
 
 use crate::kubernetes::prune::Fields;
-use crate::kubernetes::resource::Resource;
+use crate::kubernetes::resource::Kind;
 use crate::kubernetes::selector::Selector;
 
 /// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
@@ -22,20 +22,20 @@ pub enum Opened {
 }
 
 /// The request, and what is kept of its answer. `token`: where the next page begins.
-pub fn request<K: Resource>(
+pub fn request(
+    kind: &Kind,
     what: Opened,
     namespace: Option<&str>,
     selector: &Selector,
     token: &str,
 ) -> (http::Result<Request<Vec<u8>>>, Fields) {
     let (accept, fields) = match what {
-        Opened::StreamingList | Opened::Watch(_) => (K::ACCEPT, K::EVENT),
-        Opened::FirstPage | Opened::NextPage => (K::ACCEPT_LIST, K::LIST),
+        Opened::StreamingList | Opened::Watch(_) => (kind.accept, kind.event),
+        Opened::FirstPage | Opened::NextPage => (kind.accept_list, kind.list),
     };
-    (request_of(&K::path(namespace), accept, what, selector.as_query(), token), fields)
+    (request_of(&(kind.path)(namespace), accept, what, selector.as_query(), token), fields)
 }
 
-/// The same once for all kinds.
 fn request_of(
     path: &str,
     accept: &'static str,

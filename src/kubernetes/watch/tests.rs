@@ -5,30 +5,30 @@ use Part::{Broken, Pause, Text};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::view::PartialService;
+use crate::model::view::{Meta, PartialService};
 use crate::testing::fake_api_server::{self, Asked, Part, Reply};
 use crate::testing::log_capture::listen;
 
-fn watch(replies: impl IntoIterator<Item = Reply>) -> (Watch<PartialService>, Asked) {
+fn watch(replies: impl IntoIterator<Item = Reply>) -> (Watch<Meta>, Asked) {
     let (client, asked) = fake_api_server::client(replies);
-    (Watch::new(client, None, Selector::everything(), 1, Arc::default()), asked)
+    (Watch::new(client, Kind::of::<PartialService>(), None, Selector::everything(), 1, Arc::default()), asked)
 }
 
 /// The next event in a word and a name, and when; within a day.
-async fn next(watch: &mut Watch<PartialService>) -> String {
+async fn next(watch: &mut Watch<Meta>) -> String {
     let event = tokio::time::timeout(Duration::from_secs(86_400), watch.next()).await;
     match event {
         Err(_) => "nothing".into(),
         Ok(Event::Init) => "begin".into(),
         Ok(Event::InitDone) => "end".into(),
-        Ok(Event::InitApply(object)) => format!("listed {}", object.meta.name),
-        Ok(Event::Apply(object)) => format!("applied {}", object.meta.name),
-        Ok(Event::Delete(object)) => format!("deleted {}", object.meta.name),
+        Ok(Event::InitApply(object)) => format!("listed {}", object.name),
+        Ok(Event::Apply(object)) => format!("applied {}", object.name),
+        Ok(Event::Delete(object)) => format!("deleted {}", object.name),
     }
 }
 
 /// So many events.
-async fn events<const COUNT: usize>(watch: &mut Watch<PartialService>) -> [String; COUNT] {
+async fn events<const COUNT: usize>(watch: &mut Watch<Meta>) -> [String; COUNT] {
     let mut events = [const { String::new() }; COUNT];
     for event in &mut events {
         *event = next(watch).await;
@@ -88,7 +88,7 @@ fn listed(then: impl IntoIterator<Item = Part>) -> Reply {
 async fn watching(
     then: impl IntoIterator<Item = Part>,
     replies: impl IntoIterator<Item = Reply>,
-) -> (Watch<PartialService>, Asked) {
+) -> (Watch<Meta>, Asked) {
     let (mut watch, asked) = watch([listed(then)].into_iter().chain(replies));
     assert_eq!(events(&mut watch).await, ["begin", "end"]);
     assert_eq!(requests(&asked), ["list"]);

@@ -197,9 +197,16 @@ impl<'de> Deserialize<'de> for InferenceServiceView {
     }
 }
 
+/// From an object, of which nothing else is read.
+impl<'de> Deserialize<'de> for Meta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(WireMetadataOnly::deserialize(deserializer)?.metadata.into())
+    }
+}
+
 impl<'de> Deserialize<'de> for PartialDeployment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(PartialDeployment { meta: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
+        Ok(PartialDeployment { meta: Meta::deserialize(deserializer)? })
     }
 }
 
@@ -220,7 +227,7 @@ impl<'de> Deserialize<'de> for DeploymentView {
 
 impl<'de> Deserialize<'de> for PartialService {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(PartialService { meta: WireMetadataOnly::deserialize(deserializer)?.metadata.into() })
+        Ok(PartialService { meta: Meta::deserialize(deserializer)? })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What the watch asked for within this time, and whether it brought anything.
-async fn within(watch: &mut Watch<PartialService>, asked: &Asked, time: Duration) -> (Vec<String>, usize) {
+async fn within(watch: &mut Watch<Meta>, asked: &Asked, time: Duration) -> (Vec<String>, usize) {
     let (mut count, end) = (0, Instant::now() + time);
     while tokio::time::timeout_at(end, watch.next()).await.is_ok() {
         count += 1;
@@ -83,7 +83,14 @@ async fn a_watch_that_hears_bookmarks_asks_for_nothing_until_the_day_is_over() {
 async fn two_watches_do_not_list_at_the_same_time_of_day() {
     let relist = async |seed| {
         let (client, _) = fake_api_server::client([listed(bookmarks(1500)), listed([])]);
-        let mut watch = Watch::<PartialService>::new(client, None, Selector::everything(), seed, Arc::default());
+        let mut watch = Watch::<Meta>::new(
+            client,
+            Kind::of::<PartialService>(),
+            None,
+            Selector::everything(),
+            seed,
+            Arc::default(),
+        );
         let began = Instant::now();
         assert_eq!(events(&mut watch).await, ["begin", "end", "begin"]);
         began.elapsed()
@@ -149,7 +156,8 @@ async fn where_lists_are_well_and_no_watch_is_the_server_is_asked_once_a_minute(
         line if line.contains("sendInitialEvents") => listed([error(500)]),
         _ => Reply::refusal(504, "Too large resource version"),
     });
-    let mut watch = Watch::<PartialService>::new(client, None, Selector::everything(), 1, Arc::default());
+    let mut watch =
+        Watch::<Meta>::new(client, Kind::of::<PartialService>(), None, Selector::everything(), 1, Arc::default());
     let (requests, events) = within(&mut watch, &asked, hours(1)).await;
     let lists = of(&requests, "list");
     assert!((60..=140).contains(&lists) && requests.len() <= lists + 3, "{lists} lists of {} requests", requests.len());
@@ -196,7 +204,8 @@ async fn a_watch_that_is_cut_every_twenty_seconds_for_hours_lists_ever_more_rare
         line if line.contains("sendInitialEvents") => list(),
         _ => Reply::parts([seconds(20), Broken]),
     });
-    let mut watch = Watch::<PartialService>::new(client, None, Selector::everything(), 1, Arc::default());
+    let mut watch =
+        Watch::<Meta>::new(client, Kind::of::<PartialService>(), None, Selector::everything(), 1, Arc::default());
     let (requests, _) = within(&mut watch, &asked, hours(12)).await;
     let (lists, watches) = (of(&requests, "list"), of(&requests, "watch"));
     assert!((15..=20).contains(&lists), "{lists} lists");
@@ -229,7 +238,8 @@ async fn failures_are_forgotten_when_a_watch_was_open_for_a_while() {
 async fn what_a_watch_hears_is_noted() {
     let (client, _) = fake_api_server::client([listed(bookmarks(10))]);
     let metrics = Arc::new(Metrics::default());
-    let mut watch = Watch::<PartialService>::new(client, None, Selector::everything(), 1, metrics.clone());
+    let mut watch =
+        Watch::<Meta>::new(client, Kind::of::<PartialService>(), None, Selector::everything(), 1, metrics.clone());
     let line = |seconds: u64| format!("last_heard_seconds{{resource=\"services\"}} {seconds}\n");
     tokio::time::advance(minutes(1)).await;
     assert!(metrics.text().contains(&line(60)), "{}", metrics.text());
