@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn start(settings: Settings) -> ExitCode {
-    telemetry::log::start(settings.log_level);
+    telemetry::log::start(settings.log_levels.clone(), settings.log_format);
     let variables: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     if let Some(names) = settings::unknown_variables(&variables) {
         tracing::warn!("unknown environment variables: {names}; --help lists the flags that they are named after");

@@ -7,8 +7,11 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use self::environment::is_service_link;
 use crate::catalog::Catalog;
+use crate::telemetry::log::{self, LogFormat};
 
 /// What the operator is run with. The administrator decides all of it but `deadline`.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +29,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// Where /metrics, /livez and /readyz are served, `[::]` being every address, of IPv4 too; None: nowhere.
     pub telemetry_address: Option<SocketAddr>,
-    pub log_level: tracing::level_filters::LevelFilter,
+    pub log_levels: Targets,
+    pub log_format: LogFormat,
     /// The folder with token and ca.crt of the operator's ServiceAccount.
     pub service_account: PathBuf,
     pub kubeconfig: Option<PathBuf>,
@@ -66,7 +70,8 @@ impl Default for Settings {
             concurrency: 8,
             deadline: Duration::from_secs(30),
             telemetry_address: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080))),
-            log_level: tracing::level_filters::LevelFilter::INFO,
+            log_levels: Targets::new().with_default(tracing::Level::INFO),
+            log_format: LogFormat::Text,
             service_account: "/var/run/secrets/kubernetes.io/serviceaccount".into(),
             kubeconfig: None,
             context: None,
@@ -178,10 +183,17 @@ const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "log-level",
-        value: "LEVEL",
-        help: "error, warn, info, debug or trace (default: info)",
+        value: "LEVEL[,TARGET=LEVEL...]",
+        help: "error, warn, info, debug, trace or off, and another one for each target that is named, which is a module \
+               with all that is in it: info,inference_operator::kubernetes=debug (default: info)",
+        set: |settings, value| log::levels(value).map(|value| settings.log_levels = value),
+    },
+    Flag {
+        name: "log-format",
+        value: "FORMAT",
+        help: "text, or json for one object a line (default: text)",
         set: |settings, value| {
-            settings.log_level = value.parse().map_err(|_| "expected error, warn, info, debug or trace")?;
+            settings.log_format = value.parse()?;
             Ok(())
         },
     },
@@ -314,94 +326,4 @@ fn strings(value: &str) -> Result<Vec<String>, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, String> {
-        parse(arguments.iter().map(Into::into), |name| {
-            variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    fn settings(arguments: &[&str], variables: &[(&str, &str)]) -> Settings {
-        match parsed(arguments, variables) {
-            Ok(Invocation::Run(settings)) => *settings,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn without_flags_the_defaults_hold() {
-        assert_eq!(settings(&[], &[]), Settings::default());
-    }
-
-    #[test]
-    fn a_flag_wins_over_its_variable() {
-        let variables = [("INFERENCE_OPERATOR_CONCURRENCY", "3"), ("INFERENCE_OPERATOR_NAMESPACE", "edge")];
-        let settings = settings(&["--concurrency=5"], &variables);
-        assert_eq!((settings.concurrency, settings.namespace.as_deref()), (5, Some("edge")));
-    }
-
-    #[test]
-    fn a_gpu_type_is_added_to_the_catalogue() {
-        let settings = settings(
-            &["--gpu-type", "T4=Tesla-T4,NVIDIA-T4"],
-            &[("INFERENCE_OPERATOR_GPU_TYPE", "L4=NVIDIA-L4;A10=NVIDIA-A10")],
-        );
-        assert_eq!(settings.catalog.expected(), "A100, H100, L40S, L4, A10, T4");
-    }
-
-    #[test]
-    fn a_wrong_value_says_what_was_wrong_where_and_what_is_expected() {
-        for (arguments, expected) in [
-            (&["--concurrency=0"][..], "invalid --concurrency=\"0\": expected a whole number from 1 to 64"),
-            (&["--server-port=99999"], "invalid --server-port=\"99999\": expected a whole number from 1 to 65535"),
-            (
-                &["--telemetry-address=8080"],
-                "invalid --telemetry-address=\"8080\": expected IP:PORT, such as 127.0.0.1:8080, or off",
-            ),
-            (
-                &["--gpu-type=T4"],
-                "invalid --gpu-type=\"T4\": expected TYPE=PRODUCT[,PRODUCT...], such as T4=Tesla-T4,NVIDIA-T4",
-            ),
-            (
-                &["--server-arguments=--model"],
-                "invalid --server-arguments=\"--model\": expected a JSON array of strings, such as [\"--model={model}\"]",
-            ),
-            (&["--colour"], "unknown flag --colour (--help lists the flags)"),
-            (&["--col\nour\u{1b}[31m"], "unknown flag --col?our?[31m (--help lists the flags)"),
-            (&["-\n"], "invalid option '-?' (--help lists the flags)"),
-        ] {
-            assert_eq!(parsed(arguments, &[]), Err(expected.to_owned()));
-        }
-        let variables = [("INFERENCE_OPERATOR_LOG_LEVEL", "loud")];
-        let expected = "invalid INFERENCE_OPERATOR_LOG_LEVEL=\"loud\": expected error, warn, info, debug or trace";
-        assert_eq!(parsed(&[], &variables), Err(expected.to_owned()));
-        assert!(parsed(&["stray"], &[]).is_err());
-        assert!(parsed(&["--concurrency"], &[]).is_err());
-    }
-
-    #[test]
-    fn every_default_in_the_help_is_the_default() {
-        let help = help().split_whitespace().collect::<Vec<_>>().join(" ");
-        let Settings {
-            server, cluster_domain, resync, concurrency, telemetry_address, log_level, service_account, ..
-        } = Settings::default();
-        let json = |list: &[String]| serde_json::to_string(list).expect("strings");
-        for default in [
-            server.image,
-            server.port.to_string(),
-            json(&server.command),
-            json(&server.arguments),
-            server.load_time.as_secs().to_string(),
-            cluster_domain,
-            resync.as_secs().to_string(),
-            concurrency.to_string(),
-            telemetry_address.map(|address| address.to_string()).unwrap_or_default(),
-            log_level.to_string(),
-            service_account.display().to_string(),
-        ] {
-            assert!(help.contains(&format!("(default: {default})")), "{default}");
-        }
-    }
-}
+mod tests;

@@ -24,6 +24,13 @@ fn a_wrong_flag_or_value_is_one_clear_line_and_exit_code_2() {
             "inference-operator: invalid --concurrency=\"0\": expected a whole number from 1 to 64\n",
         ),
         (
+            &["--log-level=info,inference_operator::kubernetes=loud"],
+            &[],
+            "inference-operator: invalid --log-level=\"info,inference_operator::kubernetes=loud\": \"loud\" is not a level: \
+             expected error, warn, info, debug, trace or off, and TARGET=LEVEL for a part, such as \
+             info,inference_operator::kubernetes=debug\n",
+        ),
+        (
             &[],
             &variable,
             "inference-operator: invalid INFERENCE_OPERATOR_CONCURRENCY=\"many\": expected a whole number from 1 to 64\n",
@@ -77,4 +84,25 @@ fn a_service_of_a_similar_name_neither_stops_it_nor_is_warned_about() {
     // The same text from a person is a wrong value.
     let output = run(&arguments, &links[2..3]);
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What it writes on its way to the end, for want of an API server.
+fn log(arguments: &[&str]) -> String {
+    let output = run(&[&["--telemetry-address=off", "--service-account=/"], arguments].concat(), &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn the_log_has_the_levels_and_the_format_that_were_asked_for() {
+    const PROBLEM: &str = "cannot start: KUBERNETES_SERVICE_HOST is not set";
+    let text = log(&[]);
+    assert!(text.contains(&format!("Z ERROR inference_operator: {PROBLEM}")) && text.lines().count() == 1, "{text}");
+    let json = log(&["--log-format=json"]);
+    let entry: serde_json::Value = serde_json::from_str(&json).expect("one object");
+    assert_eq!((&entry["level"], &entry["target"]), (&"ERROR".into(), &"inference_operator".into()), "{json}");
+    assert!(entry["fields"]["message"].as_str().is_some_and(|message| message.starts_with(PROBLEM)), "{json}");
+    assert_eq!(log(&["--log-level=off"]), "");
+    assert_eq!(log(&["--log-level=debug,inference_operator=off"]), "");
+    assert_eq!(log(&["--log-level=off,inference_operator=error"]).lines().count(), 1);
 }

@@ -1,135 +1,219 @@
-//! The log: one line an entry on stderr, as tracing-subscriber writes it, which costs 25 KB more in
-//! the program and 60 KB more in memory. Set up once by main; must never panic, nor write half a line.
+//! The log: one line an entry on stderr, by tracing-subscriber's `fmt` layer, as text or as JSON. Set up once by main;
+//! must never panic, nor write half a line.
 
-use std::fmt::{Debug, Write as _};
-use std::io::Write as _;
+mod levels;
+mod no_spans;
+mod plain;
 
-use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata, Subscriber};
+use std::io;
+use std::str::FromStr;
 
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+
+pub use self::levels::levels;
+use self::no_spans::NoSpans;
+use self::plain::Plain;
 use crate::time::Utc;
 
-/// From here on every entry up to `level` is written; what is logged before is lost.
-pub fn start(level: LevelFilter) {
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("expected text or json"),
+        }
+    }
+}
+
+/// From here on every entry within `levels` is written; what is logged before is lost.
+pub fn start(levels: Targets, format: LogFormat) {
     // Fails only where there is one already, which then does the same.
-    let _ = tracing::subscriber::set_global_default(Log { level });
+    let _ = tracing::subscriber::set_global_default(subscriber(levels, format, io::stderr));
 }
 
-struct Log {
-    level: LevelFilter,
+/// `output` is asked for each entry, and gets it in one write.
+fn subscriber<W: io::Write + 'static>(
+    levels: Targets,
+    format: LogFormat,
+    output: impl Fn() -> W + Send + Sync + 'static,
+) -> impl Subscriber + Send + Sync {
+    let lines = fmt::layer()
+        .event_format(match format {
+            LogFormat::Text => Lines::Text(fmt::format().with_timer(Clock)),
+            LogFormat::Json => Lines::Json(fmt::format().with_timer(Clock).json()),
+        })
+        .with_writer(move || Plain { output: output(), format })
+        // Plain does it, for all of the line.
+        .with_ansi_sanitization(false)
+        // Where a value cannot be formatted, the line says so in its place.
+        .log_internal_errors(true);
+    NoSpans.with(lines).with(levels)
 }
 
-impl Subscriber for Log {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
-    }
-
-    /// No spans: the libraries' ones say nothing that their entries do not.
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::with_capacity(256));
-        event.record(&mut text);
-        let metadata = event.metadata();
-        let line = line(Utc::now(), *metadata.level(), metadata.target(), &text.0);
-        // Nobody is left to be told when stderr is gone.
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+/// How one entry is written.
+enum Lines {
+    Text(Format<Full, Clock>),
+    Json(Format<Json, Clock>),
 }
 
-/// ` message field="value" ...`, in the order of the entry.
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Writing to a String fails only where a value's own Debug does.
-        let _ = match field.name() {
-            "message" => write!(self.0, " {value:?}"),
-            name => write!(self.0, " {name}={value:?}"),
-        };
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, out: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        match self {
+            Lines::Text(lines) => lines.format_event(context, out, event),
+            Lines::Json(lines) => lines.format_event(context, out, event),
+        }
     }
 }
 
-/// The whole line, with its end. What others wrote into a message can neither begin a new entry nor
-/// steer the terminal that shows it.
-fn line(time: Utc, level: Level, target: &str, text: &str) -> String {
-    let mut line = format!("{time:.6} {level:>5} {target}:");
-    for letter in text.chars() {
-        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, out: &mut Writer<'_>) -> std::fmt::Result {
+        write!(out, "{:.6}", Utc::now())
     }
-    line.push('\n');
-    line
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
     use super::*;
 
-    #[test]
-    fn a_line_is_what_tracing_subscriber_writes() {
-        let time = Utc(Duration::from_micros(1_795_528_093_013_280));
-        let text = r#" starting version="0.1.0" count=3"#;
-        assert_eq!(
-            line(time, Level::INFO, "inference_operator", text),
-            "2026-11-24T13:48:13.013280Z  INFO inference_operator: starting version=\"0.1.0\" count=3\n"
-        );
-    }
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<String>>>);
 
-    #[test]
-    fn an_entry_stays_one_line_of_plain_text() {
-        assert_eq!(
-            line(Utc(Duration::ZERO), Level::ERROR, "a", " b\nc \u{1b}[31m\u{fc}"),
-            "1970-01-01T00:00:00.000000Z ERROR a: b\\nc \\u{1b}[31m\u{fc}\n"
-        );
-    }
-
-    #[test]
-    fn fields_follow_the_message_in_their_order() {
-        struct Capture(Mutex<String>);
-        impl Subscriber for Capture {
-            fn enabled(&self, _: &Metadata<'_>) -> bool {
-                true
-            }
-            fn event(&self, event: &Event<'_>) {
-                let mut text = Text(String::new());
-                event.record(&mut text);
-                *self.0.lock().expect("unpoisoned") = text.0;
-            }
-            fn new_span(&self, _: &Attributes<'_>) -> Id {
-                Id::from_u64(1)
-            }
-            fn record(&self, _: &Id, _: &Record<'_>) {}
-            fn record_follows_from(&self, _: &Id, _: &Id) {}
-            fn enter(&self, _: &Id) {}
-            fn exit(&self, _: &Id) {}
+    impl io::Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("unpoisoned").push(String::from_utf8(bytes.to_vec()).expect("UTF-8"));
+            Ok(bytes.len())
         }
-        let capture = Arc::new(Capture(Mutex::default()));
-        tracing::subscriber::with_default(capture.clone(), || {
-            let cause = "no route";
-            tracing::info!(count = 3, name = "a\"b", error = %cause, maybe = ?Some(1), "it {}", "failed");
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of what `log` logs, one text a write, without the time.
+    fn written(level: &str, format: LogFormat, log: impl FnOnce()) -> Vec<String> {
+        const TIME: usize = "2026-11-24T13:48:13.013280Z".len();
+        let output = Output::default();
+        let lines = output.clone();
+        let subscriber = subscriber(levels(level).expect("levels"), format, move || lines.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        let begin = if format == LogFormat::Json { "{\"timestamp\":\"".len() } else { 0 };
+        let lines = output.0.lock().expect("unpoisoned").clone();
+        for line in &lines {
+            let (seconds, micros) = line[begin..begin + TIME].split_once('.').expect("a fraction");
+            assert!(Utc::parse(&format!("{seconds}Z")).is_some() && micros.len() == 7, "{line}");
+        }
+        lines.iter().map(|line| line[..begin].to_owned() + &line[begin + TIME..]).collect()
+    }
+
+    fn log_one_of_each() {
+        let cause = "no route";
+        tracing::info!(count = 3, name = "a\"b", error = %cause, maybe = ?Some(1), yes = true, "it {}", "failed");
+        tracing::warn!(target: "else\u{202e}where", "b\nc \u{1b}[31m\u{9b}\u{fc} \u{202e}\u{2028}");
+    }
+
+    #[test]
+    fn an_entry_is_one_line_of_plain_text_with_its_fields_in_their_order() {
+        let expected = [
+            "  INFO inference_operator::telemetry::log::tests: it failed count=3 name=\"a\\\"b\" error=no route \
+             maybe=Some(1) yes=true\n",
+            "  WARN else\\u{202e}where: b\\nc \\u{1b}[31m\\u{9b}\u{fc} \\u{202e}\\u{2028}\n",
+        ];
+        assert_eq!(written("info", LogFormat::Text, log_one_of_each), expected);
+    }
+
+    #[test]
+    fn an_entry_is_one_json_object_a_line() {
+        let expected = [
+            "{\"timestamp\":\"\",\"level\":\"INFO\",\"fields\":{\"message\":\"it failed\",\"count\":3,\
+             \"name\":\"a\\\"b\",\"error\":\"no route\",\"maybe\":\"Some(1)\",\"yes\":true},\
+             \"target\":\"inference_operator::telemetry::log::tests\"}\n",
+            "{\"timestamp\":\"\",\"level\":\"WARN\",\"fields\":{\"message\":\
+             \"b\\nc \\u001b[31m\\u009b\u{fc} \\u202e\\u2028\"},\"target\":\"else\\u202ewhere\"}\n",
+        ];
+        let lines = written("info", LogFormat::Json, log_one_of_each);
+        assert_eq!(lines, expected);
+        let entry: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
+        assert_eq!(entry["fields"]["message"], "b\nc \u{1b}[31m\u{9b}\u{fc} \u{202e}\u{2028}");
+    }
+
+    #[test]
+    fn each_target_has_its_own_level() {
+        let log = || {
+            tracing::debug!(target: "inference_operator::kubernetes::watch", "1");
+            tracing::debug!(target: "inference_operator::controller", "2");
+            tracing::info!(target: "inference_operator::controller", "3");
+            tracing::error!(target: "hyper", "4");
+        };
+        let heard = |level| {
+            let lines = written(level, LogFormat::Text, log);
+            lines.iter().map(|line| line.trim_end().chars().last().expect("a number")).collect::<String>()
+        };
+        assert_eq!(heard("info"), "34");
+        assert_eq!(heard("off"), "");
+        assert_eq!(heard("info,inference_operator::kubernetes=debug"), "134");
+        assert_eq!(heard("inference_operator::kubernetes=debug"), "134", "the rest has the default");
+        assert_eq!(heard("debug,hyper=off,inference_operator=error"), "");
+    }
+
+    #[test]
+    fn spans_are_left_out_and_harm_nothing() {
+        let lines = written("trace", LogFormat::Text, || {
+            let span = tracing::error_span!("outer", number = 1);
+            assert!(span.is_disabled());
+            span.in_scope(|| tracing::info!("within"));
         });
-        let text = capture.0.lock().expect("unpoisoned").clone();
-        assert_eq!(text, r#" it failed count=3 name="a\"b" error=no route maybe=Some(1)"#);
+        assert_eq!(lines, ["  INFO inference_operator::telemetry::log::tests: within\n"]);
+    }
+
+    /// `impl Debug` of a library can fail, and stderr can be gone.
+    #[test]
+    fn what_cannot_be_formatted_or_written_ends_nothing() {
+        struct Fails;
+        impl std::fmt::Debug for Fails {
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                Err(std::fmt::Error)
+            }
+        }
+        struct Gone;
+        impl io::Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = || tracing::info!(value = ?Fails, "it");
+        let gone = subscriber(levels("info").expect("levels"), LogFormat::Text, || Gone);
+        tracing::subscriber::with_default(gone, log);
+        let output = Output::default();
+        let lines = output.clone();
+        let subscriber = subscriber(levels("info").expect("levels"), LogFormat::Text, move || lines.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        let lines = output.0.lock().expect("unpoisoned").clone();
+        assert!(matches!(&lines[..], [line] if line.starts_with("Unable to format")), "{lines:?}");
     }
 }

@@ -1,0 +1,76 @@
+//! What `--log-level` says: a level for everything, and others for parts of the program. Called by settings; pure.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+const EXPECTED: &str = "expected error, warn, info, debug, trace or off, and TARGET=LEVEL for a part, such as \
+                        info,inference_operator::kubernetes=debug";
+
+/// tracing-subscriber's own reading of such a text takes a level that is misspelt for a target, and then logs nothing
+/// else.
+pub fn levels(text: &str) -> Result<Targets, String> {
+    let mut everything = None;
+    let mut targets: Vec<(&str, LevelFilter)> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let Some((target, name)) = part.split_once('=') else {
+            if everything.replace(level(part)?).is_some() {
+                return Err(format!("{part:?} is a second level for everything: {EXPECTED}"));
+            }
+            continue;
+        };
+        let is_path = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | ':');
+        if target.is_empty() || !target.chars().all(is_path) {
+            return Err(format!("{target:?} is not a target, which is the path of a Rust module: {EXPECTED}"));
+        }
+        if targets.iter().any(|(known, _)| *known == target) {
+            return Err(format!("{target:?} has two levels: {EXPECTED}"));
+        }
+        targets.push((target, level(name)?));
+    }
+    // Whoever asks for more of one part does not ask for silence of all others.
+    let everything = everything.unwrap_or(LevelFilter::INFO);
+    Ok(Targets::new().with_targets(targets).with_default(everything))
+}
+
+fn level(name: &str) -> Result<LevelFilter, String> {
+    // Nothing at all would be `error` to tracing.
+    let known = Some(name).filter(|name| !name.is_empty()).and_then(|name| name.parse().ok());
+    known.ok_or_else(|| format!("{name:?} is not a level: {EXPECTED}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_for_everything_and_levels_for_targets() {
+        for (text, means) in [
+            ("info", "info"),
+            ("DEBUG", "debug"),
+            ("off", "off"),
+            (" warn , hyper=off", "hyper=off,warn"),
+            ("inference_operator::kubernetes=debug", "inference_operator::kubernetes=debug,info"),
+            ("a=trace,ab=error,warn", "ab=error,a=trace,warn"),
+        ] {
+            assert_eq!(levels(text).map(|levels| levels.to_string()).as_deref(), Ok(means), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, problem) in [
+            ("", "\"\" is not a level"),
+            ("info,", "\"\" is not a level"),
+            ("loud", "\"loud\" is not a level"),
+            ("info,inference_operator=loud", "\"loud\" is not a level"),
+            ("info,inference_operator=", "\"\" is not a level"),
+            ("a=b=info", "\"b=info\" is not a level"),
+            ("info,=debug", "\"\" is not a target, which is the path of a Rust module"),
+            ("inference-operator=debug", "\"inference-operator\" is not a target, which is the path of a Rust module"),
+            ("info,debug", "\"debug\" is a second level for everything"),
+            ("a=info,a=debug", "\"a\" has two levels"),
+        ] {
+            assert_eq!(levels(text), Err(format!("{problem}: {EXPECTED}")), "{text}");
+        }
+    }
+}
