@@ -1,5 +1,5 @@
-//! The loop: watches -> index -> queue -> reconcile. Called by main with its context and its end;
-//! knows WHEN something is to be done, and never names a field of a Deployment.
+//! The control loop: watches -> index -> queue -> reconcile. Called by main with the context and a shutdown future;
+//! decides WHEN to reconcile, and must never name a field of a Deployment.
 
 pub mod flags;
 pub mod index;
@@ -35,31 +35,32 @@ use queue::Queue;
 use record::{Record, TaskStart};
 use sources::{Observation, Sources};
 
-/// How long a changed Deployment is left alone before it is read: its controller changes it several
-/// times in a row.
+/// Delay between a change of a Deployment and the read of it: the Deployment controller changes it several times in
+/// a row.
 const SETTLE_DELAY: Duration = Duration::from_millis(500);
 
-/// Looks that have nothing to say double their wait so many times.
+/// A read of the Deployment without a change to report doubles the delay of the next, at most this many times.
 const SETTLE_DOUBLINGS: u8 = 3;
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// What has not failed for long is tried again soon, for what stands in its way may go without a word.
+/// Backoff cap for recent failures: their cause may go away without an event.
 const SHORT_BACKOFF: Duration = Duration::from_secs(10);
 
-/// So many failures in a row, a quarter of an hour or less, are long.
+/// From this many failures in a row (a quarter of an hour or less) the cap is `LONGEST_BACKOFF`.
 const LONG_FAILURES: u8 = 60;
 
-/// But those that fail together try 20 times a second, as long as a minute is enough for that.
+/// Each failing InferenceService raises the cap by this much, so that all of them together retry 20 times a second, as
+/// long as a cap of a minute is enough for that.
 const SHARE_OF_ONE: Duration = Duration::from_millis(50);
 
-/// So many reads in a row, over some seconds, do not find an InferenceService that no watch has called deleted.
+/// Reads in a row, over some seconds, that do not find an InferenceService which no watch has reported as deleted.
 const CONTRADICTED_AFTER: u8 = 4;
 
-/// The time after which one repair is no longer of late.
+/// Interval at which one repair of the recent ones is forgotten.
 const REPAIR_FADES: Duration = Duration::from_secs(300);
 
-/// What a reconcile is given to finish when the operator is told to end.
+/// Time limit for the reconciles in flight at shutdown.
 const DRAIN: Duration = Duration::from_secs(4);
 
 type InFlight = BoxFuture<'static, (Slot, TaskStart, Duration, Result<Outcome, Error>)>;
@@ -71,33 +72,33 @@ struct Controller {
     queue: Queue,
     in_flight: FuturesUnordered<InFlight>,
     jitter: Jitter,
-    /// Nothing starts before: the API server has asked for patience.
+    /// No reconcile starts earlier: the API server sent a Retry-After.
     paused_until: Instant,
-    /// When repairs have last begun to fade.
+    /// When the repair counts were last reduced.
     faded: Instant,
-    /// What was read says that the watches have missed something.
+    /// A read showed that the watches have missed a change.
     is_contradicted: bool,
-    /// It was said that the API server's CRD is older than this operator.
+    /// The warning that the API server's CRD is older than this operator was logged.
     warned_of_older_crd: bool,
     /// The first lists of all watches have been read.
     in_sync: bool,
 }
 
-/// What a controller remembers, in numbers, for whoever wants to know whether that is all that there is.
+/// What a controller holds in memory, as counts, to check that it holds nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     pub inference_services: usize,
-    /// Of them, in the order of `Phase::ALL`.
+    /// InferenceServices in each phase, in the order of `Phase::ALL`.
     pub phases: [u32; Phase::ALL.len()],
-    /// Of their names.
+    /// Length of all their names.
     pub name_bytes: usize,
     pub specs: usize,
     pub queued: usize,
     pub in_flight: usize,
 }
 
-/// Runs until `shutdown` ends and what is in flight is finished. `seed` decides all jitter. Returns what it
-/// remembers then.
+/// Runs until `shutdown` resolves and the reconciles in flight are finished. `seed` determines all jitter. Returns what
+/// the controller holds at that point.
 pub async fn run(
     context: Arc<Context>,
     metrics: Arc<Metrics>,
@@ -113,7 +114,7 @@ pub async fn run(
     loop {
         let due = controller.next_start();
         tokio::select! {
-            // In this order, so that a seed decides a simulation: what is finished makes room first.
+            // A fixed order, so that a simulation depends on its seed alone: finished reconciles first, to make room.
             biased;
             () = &mut shutdown => break,
             Some(flight) = controller.in_flight.next() => controller.finish(flight),
@@ -154,7 +155,7 @@ impl Controller {
         }
     }
 
-    // === what the watches bring ===
+    // === watch events ===
 
     fn observe(&mut self, observation: Observation) {
         match observation {
@@ -206,7 +207,7 @@ impl Controller {
         }
     }
 
-    /// All first lists have been read: work begins.
+    /// All first lists have been read: reconciles may start.
     fn start_work(&mut self) {
         self.in_sync = true;
         self.index.children_are_listed();
@@ -214,9 +215,9 @@ impl Controller {
         tracing::info!(inference_services = self.index.len(), not_settled = self.queue.len(), "in sync");
     }
 
-    // === what is due ===
+    // === scheduling ===
 
-    /// Queues what is not settled, for the time that its reasons ask for.
+    /// Queues an InferenceService that is not settled, with the delay that its dirty bits ask for.
     fn queue(&mut self, slot: Slot) {
         let Some(record) = self.index.get(slot) else { return };
         if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.in_sync {
@@ -227,14 +228,14 @@ impl Controller {
             let longest = longest_backoff(record.failures, self.index.counts().failing);
             wait = wait.max(backoff(record.failures, longest, self.jitter.draw()));
         }
-        // Looks too, for they repair what they find.
+        // Delays the reads of a Deployment too, because they repair the drift that they find.
         if record.repairs > 0 {
             wait = wait.max(backoff(record.repairs, LONGEST_BACKOFF, self.jitter.draw()));
         }
         self.queue.push(slot, Instant::now() + wait);
     }
 
-    /// How long what is to be done can wait.
+    /// How long the pending work can wait.
     fn wait(&self, record: &Record) -> Duration {
         let late = Dirty::COUNT | Dirty::DUE;
         let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::STATUS;
@@ -251,7 +252,7 @@ impl Controller {
         record.load_left(self.context.settings.server.load_time, (self.context.now)())
     }
 
-    /// A safety net under all of the above: whatever is not settled and not queued is queued.
+    /// A safety net under all of the above: queues every InferenceService that is neither settled nor queued.
     fn sweep(&mut self) {
         let fades = self.faded.elapsed().as_secs() / REPAIR_FADES.as_secs();
         if fades > 0 {
@@ -269,7 +270,7 @@ impl Controller {
         }
     }
 
-    /// When the next reconcile can begin; None: not before something else happens.
+    /// When the next reconcile can start; None: not before another event.
     fn next_start(&self) -> Option<Instant> {
         let due = self.queue.next_due()?.max(self.paused_until);
         (self.in_flight.len() < self.context.settings.concurrency).then_some(due)
@@ -307,10 +308,10 @@ impl Controller {
         self.queue(slot);
     }
 
-    /// Logs what has failed and is not told in the status.
+    /// Logs a failure that the status does not report.
     fn note(&mut self, slot: Slot, error: &Error) {
         let failures = self.index.get(slot).map_or(0, |record| record.failures);
-        // Again and again, for a list may be from the past too, or another failure have come in between.
+        // Repeated, because a list may be stale too, or another failure may have come in between.
         let is_due = failures > 0 && (failures.is_multiple_of(CONTRADICTED_AFTER) || failures == u8::MAX);
         self.is_contradicted |= is_due && matches!(error, Error::Gone);
         let is_terminating = error.is_of_a_namespace_that_goes();
@@ -322,14 +323,14 @@ impl Controller {
         } else if error.is_reported(record.failures)
             && record.failures.checked_sub(1).is_none_or(|before| !error.is_reported(before))
         {
-            // It could not be said in the status.
+            // The status could not report it.
             tracing::warn!(namespace, name, "{error}; retrying");
         } else {
             tracing::debug!(namespace, name, "{error}");
         }
     }
 
-    /// What is in flight gets the time to land: a write whose answer nobody reads is done again.
+    /// Waits for the reconciles in flight: a write whose response is not read is repeated.
     async fn drain(&mut self) {
         if self.in_flight.is_empty() {
             return;
@@ -360,7 +361,7 @@ impl Controller {
     }
 }
 
-/// The longest wait after so many failures in a row, where so many InferenceServices fail.
+/// Backoff cap after `failures` in a row of one InferenceService, while `failing` InferenceServices fail.
 fn longest_backoff(failures: u8, failing: u32) -> Duration {
     let longest = if failures < LONG_FAILURES { SHORT_BACKOFF } else { LONGEST_BACKOFF };
     longest.max(SHARE_OF_ONE * failing).min(LONGEST_BACKOFF)

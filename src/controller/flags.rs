@@ -1,4 +1,4 @@
-//! Marks of a record that ask for no work. Used by record.rs and index.rs.
+//! Flags of a record that cause no reconcile. Used by record.rs and index.rs.
 
 use crate::model::ChildKind;
 
@@ -6,21 +6,21 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Flags: u8 {
         const IN_FLIGHT = 1;
-        /// Deleted while in flight: removed when that is finished.
+        /// Deleted while in flight: removed when the reconcile finishes.
         const GONE = 1 << 1;
         /// Has a deletionTimestamp: its children belong to the garbage collector.
         const DELETING = 1 << 2;
-        /// Named by the list that is being read or was read last; one mark a kind.
+        /// Contained in the list that is being read or was read last; one flag for each kind.
         const LISTED = 1 << 3;
         const DEPLOYMENT_LISTED = 1 << 4;
         const SERVICE_LISTED = 1 << 5;
-        /// A list that ended in flight did not name the Service that is being made: was it not there yet, or gone again?
+        /// A list that ended in flight did not contain the Service being created: not there yet, or deleted again?
         const MISSED = 1 << 6;
         const ALL_LISTED = Self::LISTED.bits() | Self::DEPLOYMENT_LISTED.bits() | Self::SERVICE_LISTED.bits();
     }
 }
 
-/// The mark of a list of children.
+/// The flag for a list of these children.
 pub fn listed(kind: ChildKind) -> Flags {
     match kind {
         ChildKind::Deployment => Flags::DEPLOYMENT_LISTED,

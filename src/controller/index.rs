@@ -1,5 +1,5 @@
-//! All InferenceServices, one Record each, found by namespace and name. Kept by the controller,
-//! which tells it what the watches bring; must never hold an object as the API server sent it.
+//! All InferenceServices, one Record each, looked up by namespace and name. Owned by the controller, which applies the
+//! watch events to it; must never hold an object as the API server sent it.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -16,12 +16,12 @@ use crate::model::view::{InferenceServiceView, Meta, RawSpec};
 use crate::model::{ChildKind, Dirty};
 use crate::model::{Outcome, Task};
 
-/// Where a Record is. Stays the same while the InferenceService exists.
+/// Position of a Record. Stays the same while the InferenceService exists.
 pub type Slot = u32;
 
 pub struct Index {
     config_hash: u64,
-    /// The children's lists have been read: a status can no longer be confirmed by them.
+    /// The first lists of the children have been read, so that they can no longer confirm a status.
     children_listed: bool,
     records: Vec<Option<Record>>,
     free: Vec<Slot>,
@@ -31,25 +31,25 @@ pub struct Index {
     names: NameArena,
     namespaces: Vec<Namespace>,
     latest_namespace: usize,
-    /// Of what waits for its turn.
+    /// Specs of InferenceServices that wait for their turn.
     specs: SpecCache,
     counts: Counts,
 }
 
-/// Its place is used again when no InferenceService is left in it, and has no name until then.
+/// Count 0 means free: the name is empty, and the next new namespace reuses the place.
 struct Namespace {
     name: Box<str>,
     inference_services: u32,
-    /// It is being deleted, from which there is no way back: nothing is done in it any more.
+    /// It is being deleted, which cannot be undone: nothing in it is reconciled any more.
     terminating: bool,
 }
 
-/// Counts over all records, kept up to date by whatever changes one.
+/// Counts over all records, updated with each change of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// InferenceServices in each phase, in the order of `Phase::ALL`.
     pub phases: [u32; Phase::ALL.len()],
-    /// InferenceServices whose last attempt has failed.
+    /// InferenceServices whose last attempt failed.
     pub failing: u32,
 }
 
@@ -110,17 +110,17 @@ impl Index {
         &self.counts
     }
 
-    /// Bytes of the names of all InferenceServices.
+    /// Length in bytes of the names of all InferenceServices.
     pub fn name_bytes(&self) -> usize {
         self.names.living()
     }
 
-    /// How many specs wait for their turn.
+    /// Number of specs that wait for their turn.
     pub fn specs(&self) -> usize {
         self.specs.len()
     }
 
-    /// Takes in an InferenceService; where it is kept. None: its name is no name.
+    /// Applies an InferenceService and returns its slot. None: its name cannot be stored.
     pub fn observe(&mut self, object: InferenceServiceView, how: Seen) -> Option<Slot> {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
@@ -168,7 +168,7 @@ impl Index {
         Some(slot)
     }
 
-    /// The InferenceService was deleted. Where work on it is in flight, it goes when that lands.
+    /// The InferenceService was deleted. If a reconcile is in flight, the record is removed when that finishes.
     pub fn remove(&mut self, namespace: &str, name: &str) {
         if let Some(slot) = self.find(namespace, name) {
             self.remove_slot(slot);
@@ -202,8 +202,8 @@ impl Index {
         }
     }
 
-    /// Takes in a child; the slot where that is news. A child of nobody we know is no news: an
-    /// InferenceService that appears later reads its children anyway.
+    /// Applies a child and returns the slot if that is a change. A child without a known InferenceService is ignored:
+    /// an InferenceService that appears later reads its children anyway.
     pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
         self.with(slot, |record| record.observe_child(kind, child, how)).then_some(slot)
@@ -214,14 +214,14 @@ impl Index {
         self.with(slot, |record| record.observe_child_gone(kind, child)).then_some(slot)
     }
 
-    /// Time passes: of what was repaired lately, so many repairs each are forgotten.
+    /// Time has passed: lowers the repair count of each record by `count`.
     pub fn forget_repairs(&mut self, count: u8) {
         for record in self.records.iter_mut().flatten() {
             record.repairs = record.repairs.saturating_sub(count);
         }
     }
 
-    /// Nothing is done in the record's namespace any more. Returns whether that is news.
+    /// Stops all work in the record's namespace. Returns whether that is a change.
     pub fn namespace_terminates(&mut self, slot: Slot) -> bool {
         let Some(namespace) = self.get(slot).map(|record| record.namespace) else { return false };
         let is_change = !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true);
@@ -240,18 +240,18 @@ impl Index {
         record.is_settled() || self.namespaces[record.namespace as usize].terminating
     }
 
-    /// A list begins: whatever it does not name is not there any more.
+    /// A list begins: objects that it does not contain no longer exist.
     pub fn list_begins(&mut self, list: ListKind) {
         for record in self.records.iter_mut().flatten() {
             record.flags.set(list.mark(), false);
         }
         if list == ListKind::InferenceServices {
-            // What is there now may have been made again.
+            // A namespace that is there now may have been recreated.
             self.namespaces.iter_mut().for_each(|namespace| namespace.terminating = false);
         }
     }
 
-    /// The list is complete. Returns the slots of which something vanished.
+    /// The list is complete. Returns the slots whose child vanished.
     pub fn list_ends(&mut self, list: ListKind) -> Vec<Slot> {
         let unnamed: Vec<Slot> =
             self.iter().filter(|(_, record)| !record.flags.contains(list.mark())).map(|(slot, _)| slot).collect();
@@ -273,7 +273,7 @@ impl Index {
         self.children_listed = true;
     }
 
-    /// Work begins, unless there is none.
+    /// Starts a reconcile, unless there is nothing to do.
     pub fn start(&mut self, slot: Slot) -> Option<Task> {
         let record = self.get(slot)?;
         if self.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) {
@@ -284,7 +284,7 @@ impl Index {
         Some(self.with(slot, |record| record.start(namespace, name, spec)))
     }
 
-    /// Work ended, well or not. False: the API server has not kept all of the status that was written.
+    /// Applies the result of a reconcile. False: the API server has not kept all of the status that was written.
     pub fn finish(&mut self, slot: Slot, start: &TaskStart, result: Result<Outcome, Error>) -> bool {
         let config_hash = self.config_hash;
         let Some(record) = self.get(slot) else { return true };
@@ -294,7 +294,7 @@ impl Index {
             return true;
         }
         if record.uid != start.uid {
-            // It was created again meanwhile, and what was done was for its predecessor.
+            // It was recreated meanwhile; the result is that of its predecessor.
             self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
             return true;
         }
@@ -302,7 +302,7 @@ impl Index {
             let is_over = self.namespaces[record.namespace as usize].terminating;
             self.with(slot, |record| {
                 record.fail(start);
-                // Of what is not tried any more nobody has to wait for the next try.
+                // No retry follows, so it must not lengthen the backoff of the others.
                 record.failures *= u8::from(!is_over);
             });
             return true;
@@ -317,13 +317,13 @@ impl Index {
         if let Some(written) = outcome.written.filter(|written| is_latest(written)) {
             self.keep_spec(slot, written.spec);
         } else if !self.is_spec_due(slot) || new_generation != generation {
-            // It came while work was in flight that has read it too, or a later one.
+            // The spec arrived during the reconcile, which has read the same one or a later one.
             self.specs.take(slot);
         }
         is_kept
     }
 
-    /// Changes a record that is there, and keeps count of what that changes.
+    /// Changes an existing record, and the counts with it.
     fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record) -> T) -> T {
         let record = self.records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
         self.counts.subtract(record);
@@ -332,7 +332,7 @@ impl Index {
         result
     }
 
-    /// The latest spec, where it is about to be acted on.
+    /// Keeps the latest spec if it is about to be acted on.
     fn keep_spec(&mut self, slot: Slot, spec: RawSpec) {
         if self.is_spec_due(slot) {
             self.specs.keep(slot, spec);
@@ -357,7 +357,7 @@ impl Index {
         self.hasher.hash_one((namespace, name))
     }
 
-    /// The place of the namespace of one more InferenceService.
+    /// Counts one more InferenceService in the namespace, and returns the namespace's position.
     fn enter(&mut self, namespace: &str) -> u32 {
         let is_it = |known: &Namespace| &*known.name == namespace;
         // Lists come sorted by namespace.
@@ -374,7 +374,7 @@ impl Index {
             entered.name = namespace.into();
         }
         entered.inference_services += 1;
-        // Nothing is made in a namespace that goes.
+        // Nothing can be created in a namespace that is being deleted.
         entered.terminating = false;
         u32::try_from(position).unwrap_or(u32::MAX)
     }

@@ -1,19 +1,18 @@
-//! All names of the index in one buffer: where an allocator needs 16 bytes for a pointer and 16 to 32
-//! for a string of its own, this needs 8 and the length. Kept by the index; pure; must never move a
-//! name without the index's knowledge.
+//! All names of the index in one buffer: a name takes 8 bytes and its length, instead of 16 for a pointer and 16 to 32
+//! for an allocation of its own. Owned by the index; pure; must never move a name without the index's knowledge.
 
-/// Where a name is. Belongs to the `NameArena` that made it.
+/// Position of a name. Valid only in the `NameArena` that returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameRef {
     start: u32,
-    /// Kubernetes' names have at most 253 bytes.
+    /// Kubernetes names have at most 253 bytes.
     length: u16,
 }
 
 #[derive(Default)]
 pub struct NameArena {
     text: String,
-    /// Bytes of names that were removed.
+    /// Bytes of removed names.
     dead: usize,
 }
 
@@ -21,7 +20,7 @@ pub struct NameArena {
 const DEAD_ALLOWED: usize = 16 << 10;
 
 impl NameArena {
-    /// None: it is too long to be a name, or there is no room for another 4 GiB.
+    /// None: the name is too long, or the buffer has reached 4 GiB.
     pub fn add(&mut self, name: &str) -> Option<NameRef> {
         let place = NameRef { start: u32::try_from(self.text.len()).ok()?, length: u16::try_from(name.len()).ok()? };
         self.text.push_str(name);
@@ -33,7 +32,7 @@ impl NameArena {
         self.text.get(start..start + usize::from(name.length)).unwrap_or_default()
     }
 
-    /// The name is not asked for again.
+    /// The name must not be used again.
     pub fn remove(&mut self, name: NameRef) {
         self.dead += usize::from(name.length);
     }
@@ -47,7 +46,7 @@ impl NameArena {
         self.dead > DEAD_ALLOWED.max(self.text.len() / 2)
     }
 
-    /// Gives the room of dead names back. `living`: every name that is still asked for.
+    /// Frees the room of dead names. `living`: every name that is still in use.
     pub fn compact<'a>(&mut self, living: impl Iterator<Item = &'a mut NameRef>) {
         let mut compact = NameArena { text: String::with_capacity(self.text.len() - self.dead), dead: 0 };
         for name in living {

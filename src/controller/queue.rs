@@ -1,5 +1,5 @@
-//! What is to be worked on, and when: keys, once each, due now or later. Kept by the controller;
-//! pure; costs nothing for what is settled and owns no timer.
+//! The work queue: keys, once each, due now or later. Owned by the controller; pure; costs nothing for settled
+//! InferenceServices and owns no timer.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Queues a key; one that is queued already keeps the earlier of both times.
+    /// Queues a key; a key that is already queued keeps the earlier of both times.
     pub fn push(&mut self, slot: Slot, due: Instant) {
         if let Some(&known) = self.due.get(&slot) {
             if known <= due {
@@ -35,7 +35,7 @@ impl Queue {
         self.order.pop_first();
         self.due.remove(&slot);
         if self.due.is_empty() {
-            // A burst must not leave its table behind.
+            // Free the memory after a burst.
             self.due.shrink_to_fit();
         }
         Some(slot)

@@ -1,5 +1,5 @@
-//! What is remembered of one InferenceService, and how each thing that is seen changes it. Kept by
-//! the index; pure; must stay small, because there is one for every InferenceService of the cluster.
+//! The state kept for one InferenceService, and how each observation changes it. Owned by the index; pure; must stay
+//! small, because there is one for every InferenceService of the cluster.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::reconcile::plan;
 use crate::reconcile::status::{self, ParsedStatus};
 use crate::time::Timestamp;
 
-/// More are not counted, or a fight of hours would be remembered for days.
+/// Cap on the repair count; otherwise a conflict of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
 
-/// How an object is seen.
+/// How an object was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Listed,
@@ -28,7 +28,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// A list is right even where it goes back in time; an event from the past is not.
+    /// A list is authoritative even if it goes back in time; an event from the past is not.
     pub fn is_news(self, version: Option<NonZeroU64>, known: Option<NonZeroU64>) -> bool {
         match self {
             Seen::Listed => version != known,
@@ -39,14 +39,14 @@ impl Seen {
 
 #[derive(Debug)]
 pub struct Record {
-    /// Name and namespace are kept by the index.
+    /// The index holds the text of name and namespace.
     pub name: NameRef,
     pub namespace: u32,
     /// Failed attempts in a row.
     pub failures: u8,
-    /// Looks at the Deployment in a row that had nothing new to say.
+    /// Reads of the Deployment in a row that found no change to report.
     pub quiet_reads: u8,
-    /// Repairs of late: many, where somebody else wants something else.
+    /// Recent repairs: many if another client wants another state.
     pub repairs: u8,
     pub flags: Flags,
     pub dirty: Dirty,
@@ -54,15 +54,13 @@ pub struct Record {
     /// None: nothing was observed yet.
     pub resource_version: Option<NonZeroU64>,
     pub generation: u32,
-    /// The children as last looked at; a resourceVersion here that was only seen and not looked at
-    /// has its reason set.
+    /// The children as last read; a resourceVersion here that was only observed and not read has its dirty bit set.
     pub versions: ObservedVersions,
     pub summary: Option<Summary>,
 }
 
 impl Record {
-    /// `trust`: the status may say that nothing is to be done, because the lists of children that
-    /// are yet to come will confirm it.
+    /// `trust`: the status may settle the record, because the lists of children that are still to come will confirm it.
     pub fn new(namespace: u32, name: NameRef, object: &InferenceServiceView, config_hash: u64, trust: bool) -> Record {
         let mut record = Record {
             name,
@@ -90,11 +88,11 @@ impl Record {
         self.dirty.is_empty() || self.flags.contains(Flags::DELETING) || self.flags.contains(Flags::GONE)
     }
 
-    /// Takes in the InferenceService as a list, an event or an answer shows it.
+    /// Applies the InferenceService from a list, an event or a response.
     pub fn observe(&mut self, object: &InferenceServiceView, config_hash: u64) {
         let meta = &object.meta;
         if meta.uid != self.uid {
-            // Made anew under the same name; what is in flight for the old one still has to land.
+            // Recreated under the same name; a reconcile in flight for the old one still has to finish.
             let in_flight = self.flags.contains(Flags::IN_FLIGHT);
             *self = Record::new(self.namespace, self.name, object, config_hash, false);
             self.flags.set(Flags::IN_FLIGHT, in_flight);
@@ -122,7 +120,7 @@ impl Record {
         self.observe_generation(meta.generation, parsed.filter(|_| first).map(|parsed| parsed.observed_generation));
     }
 
-    /// Is this the status that is known? Then its versions are not missed where an older CRD has cut them off.
+    /// Is this the known status? Then it may lack the versions: an older CRD has pruned them.
     fn says(&self, parsed: &ParsedStatus) -> bool {
         self.summary.is_some_and(|known| known.checksum == parsed.summary.checksum)
     }
@@ -137,7 +135,7 @@ impl Record {
                 self.dirty |= Dirty::DUE;
             }
         } else if !self.flags.contains(Flags::IN_FLIGHT) && !same {
-            // Somebody put back a status that was true once.
+            // Another client wrote back a status that was true once.
             self.dirty |= Dirty::SPEC_AND_CHILDREN;
             self.count_repair();
         }
@@ -147,11 +145,11 @@ impl Record {
         }
     }
 
-    /// The status is none of ours, or of other settings. What is known of its times is kept, and a checksum of 0 equals
-    /// no other.
+    /// The status is not ours, or was computed with other settings. Its known times are kept, and checksum 0 equals no
+    /// other.
     fn distrust(&mut self, parsed: Option<&ParsedStatus>, first: bool) {
         if !first && self.summary.is_some() {
-            // Who writes it again and again is answered ever more slowly.
+            // A client that keeps writing it is answered with growing backoff.
             self.count_repair();
         }
         let known = self.summary.or(parsed.map(|parsed| parsed.summary));
@@ -159,27 +157,27 @@ impl Record {
         self.dirty |= Dirty::SPEC_AND_CHILDREN;
     }
 
-    /// `observed`: what the first status that is seen speaks of.
+    /// `observed`: the observedGeneration of the first status seen.
     fn observe_generation(&mut self, generation: u32, observed: Option<u32>) {
         let acted_on = observed.unwrap_or(self.generation);
         if acted_on != generation {
             self.dirty |= Dirty::SPEC;
-            // What stood in the way may do so no longer; what lasts is still told.
+            // The new spec may resolve the failure; an error that lasts is still reported.
             self.failures = self.failures.min(REPORTED_AFTER_FAILURES);
             self.repairs = 0;
             if let Some(summary) = &mut self.summary {
                 summary.is_current = false;
             }
         }
-        // An API server that lags behind takes nothing back: the spec is read before it is acted on.
+        // A lagging API server must not move it back: the spec is read before it is acted on.
         self.generation = self.generation.max(generation);
     }
 
-    /// Takes in a child as its watch shows it. Returns whether that is news.
+    /// Applies a child as its watch shows it. Returns whether that is a change.
     pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> bool {
         let known = self.versions.of(kind);
         if !child.is_controlled_by(self.uid) {
-            // Somebody else's, or ours no longer. Only the latter is news.
+            // Controlled by another owner, or no longer by ours. Only the latter is a change.
             return known.is_some() && child.version() > known && self.mark(kind.dirty(), kind, child.version());
         }
         if how == Seen::Listed {
@@ -200,7 +198,7 @@ impl Record {
         self.mark(reason, kind, child.version())
     }
 
-    /// The child was deleted, or lost the label that the watch selects by. What stood in the way may do so no longer.
+    /// The child was deleted, or lost the label that the watch selects by: a failure may be resolved.
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> bool {
         let known = self.versions.of(kind);
         let is_change = if known.is_none() { self.failures > 0 } else { child.version() >= known };
@@ -211,13 +209,13 @@ impl Record {
         self.mark(kind.dirty(), kind, known.and(child.version()))
     }
 
-    /// A complete list did not name the child.
+    /// A complete list did not contain the child.
     pub fn child_vanished(&mut self, kind: ChildKind) -> bool {
         let known = self.versions.of(kind);
         if known.is_none() && kind == ChildKind::Service && self.flags.contains(Flags::IN_FLIGHT) {
             self.flags.set(Flags::MISSED, true);
         }
-        // One more than known, so that the answer of a read that came before does not count.
+        // One more than known, so that the response to an earlier read does not count.
         known.is_some_and(|known| self.mark(kind.dirty(), kind, known.checked_add(1)))
     }
 
@@ -227,7 +225,7 @@ impl Record {
         true
     }
 
-    /// Work begins: the reasons go with the task, and what comes up meanwhile collects anew.
+    /// Starts a reconcile: the dirty bits move to the task, and changes during the reconcile set them again.
     pub fn start(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
         self.flags.set(Flags::IN_FLIGHT, true);
         self.flags.set(Flags::MISSED, false);
@@ -246,7 +244,8 @@ impl Record {
         }
     }
 
-    /// Work is done; `departed` is how it began. False: the API server has not kept all of the status.
+    /// Applies the outcome of a reconcile; `start` is how it began. False: the API server has not kept all of the
+    /// status.
     pub fn finish(&mut self, start: &TaskStart, outcome: &Outcome, config_hash: u64) -> bool {
         let looked_only = start.dirty == Dirty::ROLLOUT;
         self.finish_children(start, outcome);
@@ -268,7 +267,7 @@ impl Record {
         match &outcome.action {
             Action::Rejected(error) if error.remedy() != Remedy::User => {
                 self.fail(start);
-                // A spec that was read on the way, and whose children were not applied, is still to be acted on.
+                // Another spec that was read on the way, and whose children were not applied, is still to be acted on.
                 if outcome.generation != start.generation {
                     self.dirty |= Dirty::SPEC;
                 }
@@ -281,8 +280,8 @@ impl Record {
         is_kept
     }
 
-    /// Where nothing was seen meanwhile, what was acted on is the truth, be it newer than what was known or older: a
-    /// datastore that was put back.
+    /// Without an observation meanwhile, the generation acted on is the truth, whether newer than the known one or
+    /// older: the datastore was restored.
     fn finish_generation(&mut self, start: &TaskStart, outcome: &Outcome) {
         if self.generation == start.generation {
             self.generation = outcome.generation;
@@ -298,10 +297,10 @@ impl Record {
         let same = self.summary.map(|seen| seen.checksum) == outcome.summary.map(|ours| ours.checksum);
         let Some(object) = &outcome.written else {
             match (&mut self.summary, outcome.summary) {
-                // Times may have been put right.
+                // Times may have been corrected.
                 (Some(seen), Some(ours)) if same => *seen = Summary { written: seen.written, ..ours },
                 _ if same => {}
-                // Somebody else wrote a status meanwhile.
+                // Another client wrote a status meanwhile.
                 _ => self.dirty |= Dirty::SPEC_AND_CHILDREN,
             }
             return true;
@@ -309,7 +308,7 @@ impl Record {
         let is_latest = object.meta.version() >= self.resource_version && object.meta.uid == self.uid;
         if !is_latest {
             if !same {
-                // Somebody else's came later; or the datastore was put back, and each answer is older for a while.
+                // Another client's came later; or the datastore was restored, and responses are older for a while.
                 self.dirty |= Dirty::SPEC_AND_CHILDREN;
                 self.count_repair();
             }
@@ -347,17 +346,17 @@ impl Record {
         self.versions.deployment_fields = outcome.versions.deployment_fields;
     }
 
-    /// Work failed: its reasons are still there.
+    /// The reconcile failed: its dirty bits are set again.
     pub fn fail(&mut self, start: &TaskStart) {
         self.flags.set(Flags::IN_FLIGHT, false);
         self.dirty |= start.dirty;
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// What is left of the time in which its replicas should be there.
+    /// What is left of the load time of its replicas.
     pub fn load_left(&self, load_time: Duration, now: Timestamp) -> Duration {
         let since = self.summary.map(|summary| summary.abnormal_since).filter(|since| since.is_known()).unwrap_or(now);
-        // Both times are whole seconds.
+        // One second more, because both times are whole seconds.
         (load_time + Duration::from_secs(1)).saturating_sub(now.since(since))
     }
 
@@ -366,7 +365,7 @@ impl Record {
     }
 }
 
-/// How a task began, kept until it is finished.
+/// The state of a task at its start, kept until it is finished.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskStart {
     pub uid: Uid,

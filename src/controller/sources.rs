@@ -1,5 +1,5 @@
-//! All watches as one stream of what they show. Used by the controller, which takes one observation after the other;
-//! a further watch costs a line in `Sources::new`.
+//! All watches as one stream of observations. Used by the controller, which applies them one after the other; a further
+//! watch costs a line in `Sources::new`.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialS
 use crate::reconcile::Context;
 use crate::telemetry::metrics::Metrics;
 
-/// What a watch shows.
+/// An event of one of the watches.
 pub enum Observation {
     InferenceService(Event<InferenceServiceView>),
     Child(ChildKind, Event<Meta>),
@@ -26,20 +26,20 @@ pub enum Observation {
 
 pub struct Sources {
     owners: Vec<Source>,
-    /// Their lists are joined with what the InferenceServices say: those come first.
+    /// Their lists are joined with the status of the InferenceServices, which are therefore listed first.
     children: Vec<Source>,
-    /// How often all watches were asked to list again.
+    /// Number of requests to all watches to list again.
     relists: Arc<AtomicU32>,
 }
 
 struct Source {
-    /// Its first list has been read.
+    /// The first list has been read.
     is_listed: bool,
     observations: BoxStream<'static, Observation>,
 }
 
 impl Sources {
-    /// `seed` decides all jitter.
+    /// `seed` determines all jitter.
     pub fn new(context: &Context, metrics: &Arc<Metrics>, seed: u64) -> Sources {
         let relists = Arc::default();
         let open = Open { context, metrics, seed, relists: &relists };
@@ -54,10 +54,10 @@ impl Sources {
         Sources { owners, children, relists }
     }
 
-    /// What is shown next. Can be dropped and called again without losing anything.
+    /// The next observation. Cancel safe: can be dropped and called again without losing anything.
     pub async fn next(&mut self) -> Observation {
         poll_fn(|context| {
-            // In this order, so that a seed decides a simulation.
+            // A fixed order, so that a simulation depends on its seed alone.
             let owner = poll_first(&mut self.owners, context);
             if owner.is_ready() || !are_listed(&self.owners) {
                 return owner;
@@ -72,7 +72,7 @@ impl Sources {
         are_listed(&self.owners) && are_listed(&self.children)
     }
 
-    /// Something was missed: open watches are given up for lists.
+    /// A change was missed: closes the open watches and lists again.
     pub fn list_again(&self) {
         self.relists.fetch_add(1, Relaxed);
     }
@@ -96,7 +96,7 @@ fn poll_first(sources: &mut [Source], context: &mut task::Context<'_>) -> Poll<O
     Poll::Pending
 }
 
-/// What all watches are opened with.
+/// The arguments that all watches share.
 struct Open<'a> {
     context: &'a Context,
     metrics: &'a Arc<Metrics>,
@@ -105,7 +105,7 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// `number`: one of its own, for its jitter.
+    /// `number`: a different one for each watch, for its jitter.
     fn watch<K: Watched>(
         &self,
         number: u64,
@@ -154,7 +154,7 @@ mod tests {
     use crate::testing::fixtures::CONFIG_HASH;
     use crate::time::Timestamp;
 
-    /// A list without an object that goes on as a watch.
+    /// A streaming list without an object, which goes on as a watch.
     fn empty_list() -> Reply {
         let end = json!({"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}});
         let line = json!({"type": "BOOKMARK", "object": {"metadata": end}}).to_string() + "\n";

@@ -1,19 +1,19 @@
-//! The specs of what waits for its turn, packed, and only so many bytes of them. Kept by the index; must never
-//! be relied on: a spec that is not here is read again when its turn comes.
+//! The specs of InferenceServices that wait for their turn, packed, up to a limit in bytes. Owned by the index; must
+//! never be relied on: a spec that is not here is read again when its turn comes.
 
 use std::collections::BTreeMap;
 
 use crate::controller::index::Slot;
 use crate::model::view::RawSpec;
 
-/// What all of them may take. In a burst, each one that is kept saves a request: with 5,000 made at once all but
+/// Limit for all specs together. In a burst, each spec that is kept saves a request: of 5,000 created at once, all but
 /// 1,000 or so.
 const BYTES_KEPT: usize = 384 << 10;
 
-/// What one takes beside its text: its part of a node of the tree, and of the allocator's rounding.
+/// Bytes of a spec besides its text: its share of a tree node and of the allocator's rounding.
 const OVERHEAD: usize = 48;
 
-/// A tree and not a hash table, which doubles at once and has both its sizes in memory while it does.
+/// A tree, because a hash table doubles at once and holds both sizes in memory while it does.
 #[derive(Default)]
 pub struct SpecCache {
     specs: BTreeMap<Slot, RawSpec>,
