@@ -1,5 +1,5 @@
-//! The catalog of GPU types: which node label values a type stands for. Filled by settings, read
-//! by validate; must never guess a type that the catalog does not name.
+//! The catalog of GPU types: the node label values of each type. Filled by settings, read by validate; must never guess
+//! a type that the catalog does not name.
 
 /// GPU types in the order in which error messages name them.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,11 +12,11 @@ pub struct GpuType {
     pub products: Vec<String>,
 }
 
-/// What NVIDIA's GPU feature discovery writes into `nvidia.com/gpu.product`: the name of the device
-/// as the driver tells it, blanks replaced by '-' (drivers before 470 tell it without "NVIDIA").
-/// Source: NVIDIA/k8s-device-plugin, docs/gpu-feature-discovery/README.md, and the product names in
-/// the driver's supported-GPU list. A slice of a MIG device, a GPU of another name that shares the chip
-/// (GH200, H800, H20, L40), and what somebody sets by hand are none of these types.
+/// What NVIDIA's GPU feature discovery writes into `nvidia.com/gpu.product`: the device name that the driver reports,
+/// blanks replaced by '-' (drivers before 470 report it without "NVIDIA"). Source: NVIDIA/k8s-device-plugin,
+/// docs/gpu-feature-discovery/README.md, and the product names in the driver's supported-GPU list. These types do not
+/// include slices of a MIG device, GPUs of another name with the same chip (GH200, H800, H20, L40), or values set by
+/// hand.
 const BUILT_IN: &[(&str, &[&str])] = &[
     (
         "A100",
@@ -72,7 +72,7 @@ impl Catalog {
         names.join(", ")
     }
 
-    /// Adds `TYPE=PRODUCT[,PRODUCT...]`; for a type that is there already, adds the products.
+    /// Adds `TYPE=PRODUCT[,PRODUCT...]`; for an existing type, adds the products.
     pub fn add(&mut self, entry: &str) -> Result<(), String> {
         let expected = "expected TYPE=PRODUCT[,PRODUCT...], such as T4=Tesla-T4,NVIDIA-T4";
         let (name, products) = entry.split_once('=').ok_or(expected)?;
@@ -92,7 +92,7 @@ impl Catalog {
     }
 }
 
-/// Kubernetes refuses a node affinity whose values could not be label values.
+/// Kubernetes rejects a node affinity with values that are not valid label values.
 fn is_label_value(text: &str) -> bool {
     let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();

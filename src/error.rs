@@ -1,11 +1,11 @@
-//! Everything that can go wrong with one InferenceService, in words for the person who reads them.
-//! Made by reconcile; decides by its kind alone whether time resolves it or the user must.
+//! Every error of one InferenceService, with a message for its user. Returned by reconcile; whether time or the user
+//! resolves an error must never depend on anything but its kind.
 
 use std::time::Duration;
 
 use crate::kubernetes::refusal::{describe, is_of_a_namespace_that_goes, retry_after};
 
-/// The reasons of what is looked at again even where no watch shows a change: see `Remedy`.
+/// Condition reasons that are checked again even if no watch shows a change: see `Remedy`.
 pub const UNFINISHED: [&str; 8] = [
     API_SERVER_REFUSED,
     REQUEST_FAILED,
@@ -25,10 +25,10 @@ const REPLICAS_OVERRIDDEN: &str = "ReplicasOverridden";
 pub const CONTESTED: &str = "Contested";
 const TIMEOUT: &str = "Timeout";
 
-/// Attempts that fail before the one whose error is told: what is over within a second is nobody's news.
+/// Failed attempts before the one whose error is reported: errors that are over within a second are of no interest.
 pub const REPORTED_AFTER_FAILURES: u8 = 2;
 
-/// Why an InferenceService could not be brought to its spec.
+/// Why a reconcile could not bring an InferenceService to its spec.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No `#[source]`: kube's own `Debug` and `Display` would link a YAML parser (69 kB).
@@ -53,29 +53,29 @@ pub enum Error {
     )]
     InvalidName(String),
 
-    /// An object of the child's name that this InferenceService does not control.
+    /// An object with the child's name that this InferenceService does not control.
     #[error("{kind} {namespace}/{name} exists and {owner}; delete or rename it, or rename the InferenceService")]
     NameTaken { kind: &'static str, namespace: String, name: String, owner: String },
 
-    /// A child that waits for its own deletion; it is created again when it is gone.
+    /// A child that is being deleted; it is created again when it is gone.
     #[error("{kind} {namespace}/{name} is being deleted; it is created again once it is gone")]
     Terminating { kind: &'static str, namespace: String, name: String },
 
-    /// The watch does not show it, and so nothing would tell when it is ready.
+    /// The watch does not show it, so no event would tell when it is ready.
     #[error(
         "Deployment {0}/{1} lost its label app.kubernetes.io/managed-by as it was written: an admission policy or webhook \
          of this cluster has to let it pass, because this operator sees no Deployment without it"
     )]
     LabelTakenAway(String, String),
 
-    /// Something on the way to the datastore changes what is written: an admission webhook or policy.
+    /// An admission webhook or policy changes the object before it is stored.
     #[error(
         "spec.replicas is {asked}, and the Deployment {namespace}/{name} has {found} as soon as it is written: an admission \
          policy or webhook of this cluster holds it there"
     )]
     ReplicasOverridden { namespace: String, name: String, asked: i32, found: i32 },
 
-    /// The InferenceService that was worked on is not there any more; a watch event will say so too.
+    /// The InferenceService no longer exists; a watch event will say so too.
     #[error("the InferenceService is gone")]
     Gone,
 
@@ -117,29 +117,29 @@ impl Error {
             | Error::SpecTooLarge { .. }
             | Error::InvalidName(_) => Remedy::User,
             Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
-            // 409 is a race that the next look settles, 404 a namespace or CRD that comes or goes, 401 a token that
-            // is read again, 408 and 429 a server that is busy. What remains of the 4xx is a "no" with a reason that
-            // the user should see: quota, admission, rights.
+            // 409 is a race that the next attempt settles, 404 a namespace or CRD that is created or deleted, 401 a
+            // token that is read again, 408 and 429 a busy server. The other 4xx are rejections with a reason that
+            // the user should see: quota, admission, permissions.
             Error::Kube(kube::Error::Api(status))
                 if (400..500).contains(&status.code) && !matches!(status.code, 401 | 404 | 408 | 409 | 429) =>
             {
                 Remedy::RetryAndReport
             }
-            // As long as the own deadline is: no news would come for longer than it is true.
+            // Reported at once: our own deadline is so long that the status would be out of date for too long.
             Error::Timeout(_) | Error::ReplicasOverridden { .. } => Remedy::RetryAndReport,
             Error::Kube(_) | Error::Terminating { .. } | Error::Gone => Remedy::Time,
         }
     }
 
-    /// Does the status speak of it? `failures`: attempts that have failed before this one. What lasts is told, whatever
-    /// it is; but where the InferenceService or its namespace goes, there is nobody to tell.
+    /// Does the status report it? `failures`: failed attempts before this one. Any error that lasts is reported, unless
+    /// the InferenceService or its namespace is going away: then nobody would read it.
     pub fn is_reported(&self, failures: u8) -> bool {
         let nobody_is_there = matches!(self, Error::Gone) || self.is_of_a_namespace_that_goes();
         !nobody_is_there && (self.remedy() != Remedy::Time || failures >= REPORTED_AFTER_FAILURES)
     }
 
-    /// What all have to wait: an API server that has too much to do says so with these codes. Of any other it may be a
-    /// webhook that asks, whose business the others are not.
+    /// How long all reconciles have to wait: an overloaded API server says so with these codes. With any other code it
+    /// may be a webhook that asks, which must not delay other InferenceServices.
     pub fn retry_after(&self) -> Duration {
         match self {
             Error::Kube(refusal @ kube::Error::Api(status)) if matches!(status.code, 429 | 503) => retry_after(refusal),
@@ -147,7 +147,7 @@ impl Error {
         }
     }
 
-    /// A test of a patch failed, or somebody on the way does not like what it makes: both are 422.
+    /// A `test` of a patch failed, or the patched object was rejected on the way: both are 422.
     pub fn is_unprocessable(&self) -> bool {
         matches!(self, Error::Kube(kube::Error::Api(status)) if status.code == 422)
     }
@@ -157,15 +157,15 @@ impl Error {
     }
 }
 
-/// Who corrects an error.
+/// Who resolves an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// The user, by changing the spec: wait for that.
     User,
-    /// The user, but on an object that no watch shows: look again at a slow pace.
+    /// The user, but on an object that no watch shows: retry at a slow pace.
     UserElsewhere,
-    /// Time; try again, and say in the status what the API server says.
+    /// Time: retry, and report the API server's message in the status.
     RetryAndReport,
-    /// Time; try again, and say it where it lasts.
+    /// Time: retry, and report it if it lasts.
     Time,
 }

@@ -1,5 +1,5 @@
-//! inference-operator: turns each InferenceService into a Deployment and a Service and keeps its
-//! status true. ARCHITECTURE.md shows the way that data takes through these modules.
+//! inference-operator: turns each InferenceService into a Deployment and a Service and keeps its status true.
+//! ARCHITECTURE.md shows the path of data through these modules.
 
 #![forbid(unsafe_code)]
 

@@ -19,11 +19,11 @@ use tower::BoxError;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code for a wrong command line, as getopt's users expect it.
+/// Exit code for a wrong command line, as users of getopt expect.
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    // What is not UTF-8 is no value of any flag: it is not to be passed over in silence.
+    // A value that is not UTF-8 is invalid for every flag, and must be reported instead of ignored.
     let environment = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     match settings::parse(std::env::args_os().skip(1), environment) {
         Ok(Invocation::Run(settings)) => start(*settings),
@@ -55,8 +55,8 @@ fn start(settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // As a task like those of its connections: tokio looks for news of the system each time that it goes back and
-    // forth between a task and what it blocks on, which was eight times for each answer.
+    // Spawned as a task, like those of the connections: tokio polls the system each time that it switches between a
+    // task and the future of `block_on`, which was eight times for each response.
     let ended = runtime.block_on(async { tokio::spawn(run(settings)).await });
     match ended.map_err(Into::into).flatten() {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,7 +95,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Operators that are started by the same power cut must not retry in step.
+/// Operators that restart after the same power cut must not retry in step.
 fn seed() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::from(since.subsec_nanos()) << 32 | u64::from(std::process::id())

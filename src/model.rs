@@ -1,5 +1,5 @@
-//! What passes between controller and reconcile: what is known of an InferenceService, what is to be done, what was done.
-//! Pure; must never ask anybody.
+//! The types that controller and reconcile exchange: what is known of an InferenceService, what to do, what was done.
+//! Pure; must never do I/O.
 
 pub mod child;
 pub mod dirty;

@@ -1,5 +1,5 @@
-//! Times as Kubernetes and people read them: RFC 3339 in UTC. Used by whatever writes one down; must
-//! never know of time zones or leap seconds, which is what keeps it so small.
+//! Times as Kubernetes and people read them: RFC 3339 in UTC. Used by all code that writes a time; must never know of
+//! time zones or leap seconds, which keeps it small.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Utc(pub Duration);
 
-/// The same in whole seconds and 4 bytes, which are enough until 2106: as it is remembered. The default is a time that
-/// is not known.
+/// The same in whole seconds and 4 bytes, which are enough until 2106: the form kept in memory. The default is an
+/// unknown time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub u32);
 
@@ -22,7 +22,7 @@ impl Timestamp {
         self != Timestamp::default()
     }
 
-    /// Zero where that is still to come.
+    /// Zero if `earlier` is in the future.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_secs(u64::from(self.0.saturating_sub(earlier.0)))
     }
@@ -41,14 +41,14 @@ impl From<Timestamp> for Utc {
 }
 
 impl Utc {
-    /// What the machine's clock says.
+    /// The time of the system clock.
     pub fn now() -> Utc {
         Utc(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
     }
 }
 
 impl Utc {
-    /// Whole seconds as `{}` writes them; None for anything else, be it a time or not.
+    /// Parses whole seconds as `{}` writes them; None for any other text, even another form of a time.
     pub fn parse(text: &str) -> Option<Utc> {
         let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
         let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
@@ -58,7 +58,7 @@ impl Utc {
         }
         let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
         let time = Utc(Duration::from_secs(seconds));
-        // Written again it is the same text, or it was none of these.
+        // Accepted only if it formats to the same text.
         (time.to_string() == text).then_some(time)
     }
 }

@@ -18,7 +18,7 @@ impl ChildKind {
         }
     }
 
-    /// What is to be looked at where such a child has changed.
+    /// What to check when a child of this kind has changed.
     pub fn dirty(self) -> Dirty {
         match self {
             ChildKind::Deployment => Dirty::DEPLOYMENT,

@@ -1,5 +1,5 @@
-//! The labels of both children: what the operator sets, selects by, and knows its own by. Used by whatever builds or
-//! reads a child; pure.
+//! The labels of both children, which the operator sets, selects by and recognizes its own children by. Used by the
+//! code that builds or reads a child; pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,14 +12,14 @@ use crate::kubernetes::prune::{Fields, Keep};
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "inference-operator";
 
-/// The label of the pods that the Deployment, the Service and the scale subresource select by. One
-/// of our own, so that it never selects the pods of somebody who uses the recommended labels too.
+/// The pod label that the Deployment, the Service and the scale subresource select by. It is our own, so that it never
+/// selects the pods of others who use the recommended labels too.
 pub const SELECTOR_LABEL: &str = "ai.example.com/inferenceservice";
 
 const APP_NAME: &str = "inference-server";
 const COMPONENT: &str = "model-server";
 
-/// What is kept of the labels of any object.
+/// The labels that are kept of any object.
 pub const FIELDS: Fields = &[
     ("app.kubernetes.io/name", Keep::Whole),
     ("app.kubernetes.io/instance", Keep::Whole),
@@ -28,7 +28,7 @@ pub const FIELDS: Fields = &[
     (SELECTOR_LABEL, Keep::Whole),
 ];
 
-/// The labels of the children of the InferenceService of this name.
+/// The labels of the children of the InferenceService with this name.
 pub fn labels(name: &str) -> Value {
     json!({
         "app.kubernetes.io/name": APP_NAME,
@@ -39,22 +39,22 @@ pub fn labels(name: &str) -> Value {
     })
 }
 
-/// What an object's labels say about it, given its own name: a child is called as its InferenceService is.
+/// What an object's labels say about it, given its name: a child has the name of its InferenceService.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// The watches see it.
+    /// It has the label that the watches select by.
     pub managed: bool,
-    /// It says that it belongs to the InferenceService of its name: without a controller it may be adopted.
+    /// It claims to belong to the InferenceService of its name: without a controller it may be adopted.
     pub ours: bool,
-    /// Each label is as we set it.
+    /// Each label has the value that we set.
     pub complete: bool,
 }
 
-/// The same as the API server sends them, in the order of `FIELDS`; an empty text is a label that is not there.
+/// The labels as the API server sends them, in the order of `FIELDS`; an empty text is a missing label.
 #[derive(Default)]
 pub struct WireLabels<'a>([Cow<'a, str>; FIELDS.len()]);
 
-/// By hand, in 3 kB less of program than serde's derive.
+/// By hand: 3 kB less code than serde's derive.
 impl<'de: 'a, 'a> Deserialize<'de> for WireLabels<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Reader)
@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// A text that is borrowed where it can be.
+/// A text, borrowed if possible.
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 

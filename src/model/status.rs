@@ -1,4 +1,4 @@
-//! What is remembered of a status that was written or read.
+//! What is kept in memory of a status that was written or read.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -6,43 +6,43 @@ use crate::api::Phase;
 use crate::model::ChildKind;
 use crate::time::Timestamp;
 
-/// What is left of a status once it is written: enough to tell whether another one would differ,
-/// and since when its conditions hold. 24 bytes.
+/// What is kept of a status after the write: enough to tell whether another one would differ, and since when its
+/// conditions hold. 24 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Over all that the status says but times and versions, and over the operator's configuration.
+    /// Over the whole status except times and versions, and over the operator's configuration.
     pub checksum: u64,
     pub phase: Phase,
     pub abnormal: Abnormal,
-    /// It speaks of the latest generation of the spec that is known.
+    /// The status is about the latest known generation of the spec.
     pub is_current: bool,
-    /// It says that somebody keeps changing a child.
+    /// The status says that another client keeps changing a child.
     pub is_contested: bool,
-    /// The children of this spec have been Ready, or should have been for long: what is missing was lost.
+    /// The children of this spec have been Ready, or should have been long ago: missing replicas were lost.
     pub was_ready: bool,
-    /// The lower half of the seconds at which this process wrote it; 0: another did.
+    /// The lower 16 bits of the time in seconds at which this process wrote it; 0: another process did.
     pub written: u16,
-    /// When Ready became what it is.
+    /// Last transition of Ready.
     pub ready_since: Timestamp,
     /// When Reconciling or Stalled became true for this spec and these children.
     pub abnormal_since: Timestamp,
 }
 
 impl Summary {
-    /// What is left of it where there is another spec, or where there are other children: they wait anew.
+    /// What remains of it for another spec or other children: their waiting time starts again.
     pub fn of_others(self) -> Summary {
         Summary { abnormal_since: Timestamp::default(), was_ready: false, ..self }
     }
 
-    /// The same where somebody else has written it, of the spec and the children that are known: how long they have
-    /// waited is known better than from an old status, or from that of another operator.
+    /// The same if another client wrote it, about the known spec and children: how long they have waited is known
+    /// better than from an old status, or from that of another operator.
     pub fn waiting_like(self, known: &Summary) -> Summary {
         let abnormal_since = self.abnormal_since.max(known.abnormal_since);
         Summary { abnormal_since, was_ready: known.was_ready, ..self }
     }
 }
 
-/// The condition next to Ready, of which kstatus wants at most one, and only while it is true.
+/// The condition next to Ready. kstatus wants at most one, and only while it is true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Abnormal {
     #[default]
@@ -64,18 +64,18 @@ impl Abnormal {
 /// The resourceVersions that a status is computed from, and the Deployment's revision as of the last write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObservedVersions {
-    /// None: there is no Deployment.
+    /// None: no Deployment exists.
     pub deployment: Option<NonZeroU64>,
-    /// See `Meta::revision`; None: the Deployment is not what the spec builds.
+    /// See `Meta::revision`; None: the Deployment does not match the spec.
     pub deployment_revision: Option<NonZeroU32>,
     /// See `Managers::applied`; None: not known.
     pub deployment_fields: Option<NonZeroU32>,
-    /// None: there is no Service.
+    /// None: no Service exists.
     pub service: Option<NonZeroU64>,
 }
 
 impl ObservedVersions {
-    /// The Deployment is not what the spec builds, for that builds none.
+    /// A rejected spec builds no Deployment, so the existing one does not match it.
     pub fn of_no_spec(self) -> ObservedVersions {
         ObservedVersions { deployment_revision: None, deployment_fields: None, ..self }
     }

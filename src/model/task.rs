@@ -1,4 +1,4 @@
-//! What the controller hands to reconcile, and what it gets back to remember.
+//! The input that the controller passes to reconcile, and the outcome that it records.
 
 use crate::error::{Error, Remedy};
 use crate::model::Dirty;
@@ -7,7 +7,7 @@ use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::model::{ObservedVersions, Summary};
 use crate::telemetry::metrics::ReconcileResult;
 
-/// What the index knows about one InferenceService when work on it begins.
+/// What the index knows about one InferenceService when its reconcile starts.
 #[derive(Clone, Debug)]
 pub struct Task {
     pub namespace: String,
@@ -15,41 +15,41 @@ pub struct Task {
     pub uid: Uid,
     pub generation: u32,
     pub dirty: Dirty,
-    /// Attempts that have failed in a row.
+    /// Failed attempts in a row.
     pub failures: u8,
-    /// Repairs of late.
+    /// Recent repairs.
     pub repairs: u8,
     pub versions: ObservedVersions,
-    /// What the status says; None: nothing that can be relied on.
+    /// What the status says; None: nothing that can be trusted.
     pub summary: Option<Summary>,
-    /// The spec, where the index still has it.
+    /// The spec, if the index still has it.
     pub spec: Option<RawSpec>,
 }
 
-/// What was done, for the index to remember.
+/// What was done, for the index to record.
 #[derive(Debug)]
 pub struct Outcome {
     /// The generation of the spec that was acted on.
     pub generation: u32,
     pub versions: ObservedVersions,
     pub summary: Option<Summary>,
-    /// The answer to the status write, where there was one.
+    /// The response to the status write, if there was one.
     pub written: Option<Box<InferenceServiceView>>,
-    /// What somebody else had changed was changed back.
+    /// A change by another client was reverted.
     pub repaired: bool,
     pub action: Action,
 }
 
-/// What is to come of it.
+/// What to do next.
 #[derive(Debug)]
 pub enum Action {
-    /// Nothing is left to do until something changes.
+    /// Nothing, until something changes.
     AwaitChange,
-    /// Look again, at this alone. STATUS: the Deployment controller is about to change the Deployment, and the status is
-    /// written once and not twice. COUNT: the number of ready replicas in the status may lag for a while. DUE: no watch
-    /// tells when the time is over that a model has to load.
+    /// Requeue for these bits alone. STATUS: the Deployment controller is about to change the Deployment, and the
+    /// status is written once instead of twice. COUNT: the number of ready replicas in the status may lag for a while.
+    /// DUE: no watch event marks the end of a model's load time.
     Recheck(Dirty),
-    /// The error is in the status; try again as its remedy says.
+    /// The error is in the status; retry as its remedy says.
     Rejected(Error),
 }
 
@@ -64,7 +64,7 @@ impl Action {
 }
 
 impl Outcome {
-    /// Nothing was written, and nothing is to come.
+    /// Nothing was written, and nothing is left to do.
     pub fn unchanged(task: &Task) -> Outcome {
         Outcome {
             generation: task.generation,
@@ -77,7 +77,7 @@ impl Outcome {
     }
 }
 
-/// How it ended, for who counts.
+/// The result as the metrics count it.
 pub fn counted(result: &Result<Outcome, Error>) -> ReconcileResult {
     match result {
         Ok(Outcome { action: Action::AwaitChange, .. }) => ReconcileResult::Success,

@@ -1,5 +1,5 @@
-//! A Kubernetes uid as the 16 bytes that it is, not as 36 characters on the heap.
-//! Used wherever an object's identity is kept or compared.
+//! A Kubernetes uid in 16 bytes, instead of 36 characters on the heap.
+//! Used wherever an object's identity is stored or compared.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,17 +10,17 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Uid(Uuid);
 
-/// The text is not a UUID, which the API server gives to every object that it creates.
+/// The text is not a UUID; the API server gives one to every object that it creates.
 #[derive(Debug, thiserror::Error)]
 #[error("uid {0:?} is not a UUID")]
 pub struct NotAUid(String);
 
 impl Uid {
-    /// 4 of its 16 bytes' worth; of 4,000,000,000 random ones two are alike.
+    /// Folds the 16 bytes into 4; two random uids are equal once in 4,000,000,000 times.
     pub fn folded(self) -> u32 {
         let (high, low) = self.0.as_u64_pair();
         let both = high ^ low;
-        #[allow(clippy::cast_possible_truncation)] // that is what it is for
+        #[allow(clippy::cast_possible_truncation)] // truncation is the purpose
         let folded = (both ^ both >> 32) as u32;
         folded
     }
@@ -29,7 +29,7 @@ impl Uid {
 impl FromStr for Uid {
     type Err = NotAUid;
 
-    /// Hyphens and small letters alone: printed again, any other form would be another text.
+    /// Accepts lower case with hyphens alone: any other form would be printed as a different text.
     fn from_str(text: &str) -> Result<Self, NotAUid> {
         let has_form = text.len() == 36 && !text.contains(|letter: char| letter.is_ascii_uppercase());
         let uuid = Some(text).filter(|_| has_form).and_then(|text| Uuid::try_parse(text).ok());
@@ -61,13 +61,13 @@ mod tests {
         }
     }
 
-    /// Each record has one, which must not make it longer by where it begins.
+    /// Each record has one, whose alignment must not add padding.
     #[test]
     fn a_uid_is_16_bytes_of_any_alignment() {
         assert_eq!((size_of::<Uid>(), align_of::<Uid>()), (16, 1));
     }
 
-    /// Statuses hold it: another number would have each child read once after an upgrade.
+    /// Statuses store it: another number would cause a read of each child after an upgrade.
     #[test]
     fn a_uid_is_folded_as_ever() {
         let uid: Uid = "0b1a2f3c-ffee-4abc-8def-0123456789ab".parse().expect("a uid");

@@ -1,6 +1,5 @@
-//! What the operator keeps of the objects that the API server sends: lean types, and for each of them
-//! the fields that are let through by prune.rs. Used by the watches and by reconcile; must never
-//! grow a field that is not read.
+//! Lean types for the objects that the API server sends, and for each type the fields that prune.rs lets through.
+//! Used by the watches and by reconcile; must never contain a field that is not read.
 
 mod wire;
 
@@ -38,7 +37,7 @@ const OWNER_REFERENCES: (&str, Keep) = (
     ]),
 );
 
-/// Of what a list or a watch brings.
+/// Metadata of an object from a list or a watch.
 const METADATA: Keep = Keep::Fields(&[
     NAMESPACE,
     NAME,
@@ -51,7 +50,7 @@ const METADATA: Keep = Keep::Fields(&[
     OWNER_REFERENCES,
 ]);
 
-/// Of a child that is read or written: whose its fields are, too.
+/// Metadata of a child that is read or written: with its field managers.
 const OWNED_METADATA: Keep = Keep::Fields(&[
     NAMESPACE,
     NAME,
@@ -82,21 +81,21 @@ const CONDITIONS: Keep = Keep::Fields(&[
     ("lastTransitionTime", Keep::Whole),
 ]);
 
-/// One InferenceService as a list, a watch event or an answer brings it.
+/// One InferenceService from a list, a watch event or a response.
 #[derive(Clone, Debug)]
 pub struct InferenceServiceView {
     pub meta: Meta,
     pub spec: RawSpec,
-    /// As it came: most are echoes of what this operator has just written.
+    /// As received, not decoded: most are echoes of what this operator has just written.
     status: Option<Box<RawValue>>,
 }
 
-/// A spec as it came. It is decoded when its turn comes, by reconcile/validate.rs.
+/// A spec as received. reconcile/validate.rs decodes it when its turn comes.
 #[derive(Clone, Debug, Default)]
 pub struct RawSpec(Option<Box<RawValue>>);
 
 impl RawSpec {
-    /// Its JSON, or how many bytes it has where that is too many to be kept; None: the object has none.
+    /// Its JSON, or its length in bytes if it was too long to keep; None: the object has no spec.
     pub fn text(&self) -> Option<&str> {
         self.0.as_deref().map(RawValue::get)
     }
@@ -109,14 +108,14 @@ impl From<&Value> for RawSpec {
 }
 
 impl InferenceServiceView {
-    /// A status that cannot be understood counts as none: it is written anew.
+    /// A status that cannot be decoded counts as none: it is written again.
     pub fn status(&self) -> Option<InferenceServiceStatus> {
         let status = serde_json::from_str(self.status.as_deref()?.get()).ok();
         status.filter(says_something)
     }
 }
 
-/// The API server's own default, before the operator has written any.
+/// False for the API server's own default, before the operator has written a status.
 fn says_something(status: &InferenceServiceStatus) -> bool {
     status.observed_generation >= 0 || !status.conditions.is_empty()
 }
@@ -146,7 +145,7 @@ impl Resource for InferenceServiceView {
     ];
 }
 
-/// A Deployment as its metadata-only watch brings it.
+/// A Deployment from its metadata-only watch.
 #[derive(Clone, Debug)]
 pub struct PartialDeployment {
     pub meta: Meta,
@@ -161,7 +160,7 @@ impl Resource for PartialDeployment {
     const FIELDS: Fields = &[("metadata", METADATA), CODE, MESSAGE, REASON];
 }
 
-/// A Deployment as a GET or an apply answers it: what a status is computed from.
+/// A Deployment from the response to a GET or an apply: a status is computed from it.
 #[derive(Clone, Debug, Default)]
 pub struct DeploymentView {
     pub meta: Meta,
@@ -193,7 +192,7 @@ impl Resource for DeploymentView {
     ];
 }
 
-/// A Service as its metadata-only watch brings it, and as a write answers it.
+/// A Service from its metadata-only watch, or from the response to a write.
 #[derive(Clone, Debug, Default)]
 pub struct PartialService {
     pub meta: Meta,
@@ -208,7 +207,7 @@ impl Resource for PartialService {
     const FIELDS: Fields = PartialDeployment::FIELDS;
 }
 
-/// A Service as a GET answers it: what somebody else may have changed.
+/// A Service from the response to a GET: the fields that another client may have changed.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceView {
     pub meta: Meta,
@@ -226,15 +225,14 @@ impl Resource for ServiceView {
     ];
 }
 
-/// Who an object is, which version of it this is, and whose it is.
+/// Identity, version and owner of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     pub namespace: String,
     pub name: String,
     pub uid: Uid,
     pub resource_version: u64,
-    /// 0 for kinds that have none, such as Service. 4 bytes are enough for a change every second for a
-    /// century.
+    /// 0 for kinds without one, such as Service. 4 bytes are enough for a change every second for a century.
     pub generation: u32,
     pub deleting: bool,
     pub labels: Labels,
@@ -244,24 +242,24 @@ pub struct Meta {
 /// The owner reference with controller=true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// None: our own InferenceService. Else as a person reads it: "InferenceService.serving.kserve.io".
+    /// None: our own InferenceService. Otherwise as a person reads it: "InferenceService.serving.kserve.io".
     pub foreign_kind: Option<String>,
     pub name: String,
-    /// None where it is no UUID: then it is nobody this operator knows.
+    /// None: not a UUID, and so not an owner that this operator knows.
     pub uid: Option<Uid>,
 }
 
-/// Whose the fields of a child are, as `metadata.managedFields` has it.
+/// The field managers of a child, from `metadata.managedFields`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Managers {
-    /// A hash over how many bytes the names of the fields take that this operator's last apply has, and over when it
-    /// was that any of their values changed. While it stays the same, every field has the value that was applied: whoever else changes one takes
-    /// it out of the list, which makes that shorter. None: not known.
+    /// A hash over the length in bytes of the field list of this operator's last apply, and over the time when a value
+    /// in it last changed. While it stays the same, every field has the applied value: another manager that changes a
+    /// field takes it out of the list, which gets shorter. None: not known.
     pub applied: Option<NonZeroU32>,
-    /// Somebody else has written since, or at the same time: without, whatever has changed was changed in this
-    /// operator's name.
+    /// Another manager has written since, or at the same time. If not, any change was made under this operator's field
+    /// manager name.
     pub touched: bool,
-    /// Who else wrote last, and through which subresource: "kube-controller-manager (scale)".
+    /// The last other manager to write, and its subresource: "kube-controller-manager (scale)".
     pub other: Option<String>,
 }
 
@@ -271,7 +269,7 @@ impl Watched for InferenceServiceView {
     }
 }
 
-/// Of a child nothing else is kept.
+/// Nothing else is kept of a child.
 impl Watched for Meta {
     fn resource_version(&self) -> u64 {
         self.resource_version
@@ -283,13 +281,12 @@ impl Meta {
         self.controller.as_ref().is_some_and(|owner| owner.uid == Some(uid))
     }
 
-    /// Which object, and which spec of it: both in 4 bytes, because a generation alone comes again in an object
-    /// that is created again.
+    /// Object and generation in 4 bytes; a generation alone occurs again when the object is recreated.
     pub fn revision(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.uid.folded() ^ self.generation)
     }
 
-    /// Its resourceVersion, as it is remembered.
+    /// The resourceVersion in the form that is kept in memory.
     pub fn version(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.resource_version)
     }
@@ -304,7 +301,7 @@ pub struct DeploymentStatus {
     pub updated_replicas: i32,
     pub ready_replicas: i32,
     pub available_replicas: i32,
-    /// Empty where they were too long to be kept.
+    /// Empty if they were too long to keep.
     #[serde(deserialize_with = "wire::or_default")]
     pub conditions: Vec<DeploymentCondition>,
 }

@@ -1,5 +1,5 @@
-//! How the lean types are decoded from JSON. Used by serde alone; must never fail because of a spec or
-//! a status that cannot be understood. Always from a `str`: a second kind of reader would be 20 kB of program.
+//! Decodes the lean types from JSON. Used by serde alone; must never fail because of a spec or a status that cannot be
+//! decoded. Always reads from a `str`: a second kind of reader would add 20 kB of code.
 
 use std::borrow::Cow;
 use std::hash::Hasher;
@@ -35,10 +35,10 @@ struct WireMetadata<'a> {
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(default, borrow)]
     labels: WireLabels<'a>,
-    /// null where they were too many to be kept: then it is nobody's.
+    /// null if there were too many to keep: then the object has no owner.
     #[serde(borrow)]
     owner_references: Option<Vec<WireOwner<'a>>>,
-    /// null where they were too many to be kept: then nothing is known of them.
+    /// null if there were too many to keep: then nothing is known of them.
     #[serde(default, borrow)]
     managed_fields: Option<Vec<WireManager<'a>>>,
 }
@@ -57,7 +57,7 @@ struct WireOwner<'a> {
     controller: bool,
 }
 
-/// An entry of `metadata.managedFields`. Of a PATCH with an apply the operation is Apply, of anything else Update.
+/// An entry of `metadata.managedFields`. The operation of an apply PATCH is Apply, that of any other write Update.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireManager<'a> {
@@ -67,7 +67,7 @@ struct WireManager<'a> {
     operation: Cow<'a, str>,
     #[serde(default, borrow)]
     subresource: Cow<'a, str>,
-    /// RFC 3339 in UTC: in the order of time when sorted as text.
+    /// RFC 3339 in UTC: sorting as text gives the order of time.
     #[serde(default, borrow)]
     time: Cow<'a, str>,
     /// The length that `Keep::Length` leaves.
@@ -113,14 +113,14 @@ struct WireMetadataOnly<'a> {
     metadata: WireMetadata<'a>,
 }
 
-/// null stands in the place of what was too long to be kept.
+/// null replaces a value that was too long to keep.
 pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Kubernetes has an int64.
+/// Kubernetes uses an int64.
 pub(super) fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     i64::deserialize(deserializer).map(api::generation)
 }
@@ -143,7 +143,7 @@ impl From<WireMetadata<'_>> for Meta {
 
 impl From<WireOwner<'_>> for Owner {
     fn from(wire: WireOwner<'_>) -> Self {
-        // The core group has a version alone.
+        // The core group's apiVersion has no group part.
         let group = wire.api_version.split_once('/').map_or("", |(group, _)| group);
         let is_ours = group == api::GROUP && wire.kind == api::KIND;
         let dot = if group.is_empty() { "" } else { "." };
@@ -153,13 +153,13 @@ impl From<WireOwner<'_>> for Owner {
 }
 
 impl WireMetadata<'_> {
-    /// Of the child with this uid: one that is created again has fields of its own.
+    /// The hash includes the child's uid, because a recreated child has fields of its own.
     fn managers(&self) -> Managers {
         let mut managers = Managers::default();
         let (mut own, mut latest) = ("", "");
         for entry in self.managed_fields.iter().flatten() {
             if entry.manager == MANAGED_BY {
-                // What a POST of its own left is an Update.
+                // Its own entry with the operation Update comes from a POST.
                 if entry.operation == "Apply" {
                     own = &entry.time;
                     managers.applied = entry.hash(self.uid);
@@ -177,14 +177,15 @@ impl WireMetadata<'_> {
 }
 
 impl WireManager<'_> {
-    /// Of the fields the length is enough: who takes one makes the list shorter, and only this operator makes it longer.
+    /// The length of the field list is enough: a manager that takes a field makes the list shorter, and only this
+    /// operator makes it longer.
     fn hash(&self, uid: Uid) -> Option<NonZeroU32> {
         let mut hasher = fnv::FnvHasher::default();
         hasher.write(&uid.folded().to_le_bytes());
         hasher.write(self.time.as_bytes());
         hasher.write(&self.fields_v1.unwrap_or_default().to_le_bytes());
         let hash = hasher.finish();
-        #[allow(clippy::cast_possible_truncation)] // both halves are in it
+        #[allow(clippy::cast_possible_truncation)] // both halves are folded in
         let folded = (hash ^ hash >> 32) as u32;
         NonZeroU32::new(folded)
     }
@@ -197,7 +198,7 @@ impl<'de> Deserialize<'de> for InferenceServiceView {
     }
 }
 
-/// From an object, of which nothing else is read.
+/// Reads the metadata of an object and skips the rest.
 impl<'de> Deserialize<'de> for Meta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(WireMetadataOnly::deserialize(deserializer)?.metadata.into())
