@@ -1,4 +1,4 @@
-//! When something is done: after which lists, how soon, how many at once, and what is said of it.
+//! When a reconcile starts: after which lists, how soon, how many at once, and what is logged of it.
 
 mod failing;
 
@@ -18,12 +18,12 @@ use crate::testing::fixtures::{
 use crate::testing::log_capture::listen;
 use crate::time::Timestamp;
 
-/// The API server never answers.
+/// A controller whose API server never responds.
 fn controller() -> Controller {
     controller_of([])
 }
 
-/// The API server gives these answers, and then none.
+/// A controller whose API server sends these replies, and then none.
 fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let (client, _) = fake_api_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
@@ -46,13 +46,13 @@ fn list_children(controller: &mut Controller, kind: ChildKind, children: impl In
         controller.observe_child(kind, Event::InitApply(meta));
     }
     controller.observe_child(kind, Event::InitDone);
-    // Here the Services are always the last.
+    // In these tests the Services are always listed last.
     if kind == ChildKind::Service && !controller.in_sync {
         controller.start_work();
     }
 }
 
-/// After a restart: everything was listed, and the InferenceService is as its status says.
+/// After a restart: everything is listed, and the InferenceService matches its status.
 fn in_sync(object: InferenceServiceView) -> (Controller, Slot) {
     let (controller, slot) = in_sync_or_due(object);
     assert!(controller.queue.is_empty());
@@ -68,7 +68,7 @@ fn in_sync_or_due(object: InferenceServiceView) -> (Controller, Slot) {
     (controller, slot)
 }
 
-/// The same of one that is on its way, after the time that it has was looked at.
+/// The same for a rollout in progress, after the check of its load time.
 fn started(object: InferenceServiceView) -> (Controller, Slot) {
     let (mut controller, slot) = in_sync_or_due(object);
     assert_eq!(wait(&controller), Some(Duration::from_secs(1801)), "it has the time of a load");
@@ -86,12 +86,12 @@ fn see_deployment(controller: &mut Controller, version: u64, generation: u32) {
     controller.observe_child(ChildKind::Deployment, Event::Apply(child(version, generation, UID)));
 }
 
-/// How long the next of what is queued waits.
+/// Delay until the next queued key is due.
 fn wait(controller: &Controller) -> Option<Duration> {
     controller.queue.next_due().map(|due| due - Instant::now())
 }
 
-/// Work begins and ends at once, with these versions.
+/// A reconcile that starts and finishes at once, with these versions.
 fn work(controller: &mut Controller, slot: Slot, versions: ObservedVersions, action: Action) {
     assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
     let task = controller.index.start(slot).expect("work");
@@ -113,12 +113,12 @@ async fn nothing_is_done_before_every_list_was_read() {
     let believed = Meta { name: "believed".into(), ..child(SERVICE_VERSION, 0, UID) };
     list_children(&mut controller, ChildKind::Service, [settled(SERVICE_VERSION, 0), believed]);
     assert_eq!((controller.queue.len(), wait(&controller)), (1, Some(Duration::ZERO)));
-    // From now on no list comes that would confirm a status.
+    // From now on no list would confirm a status.
     controller.observe_inference_service(Event::Apply(named(ready(102, 1), "looked-at")));
     assert_eq!(controller.queue.len(), 2);
 }
 
-/// What happens, and how.
+/// The name of a change, and the change.
 type Case = (&'static str, fn(&mut Controller));
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn what_is_left_to_do_is_done_in_its_own_time() {
         work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, next);
         assert_eq!(wait(&controller), Some(Duration::from_millis(expected)));
     }
-    // An edit is looked at soon, however often a look had nothing to say before.
+    // An edit is read soon, however many quiet reads came before.
     let (mut controller, slot) = started(moving());
     for version in 51..56 {
         see_deployment(&mut controller, version, 1);
@@ -247,7 +247,7 @@ async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
         let start = TaskStart::from(&task);
         let result = reconcile(&controller.context, task).await;
         controller.finish((slot, start, Duration::ZERO, result));
-        // Of the other one nothing was refused, and it waits too.
+        // The other InferenceService had no error, and waits too.
         let paused_until = Instant::now() + Duration::from_secs(expected);
         assert_eq!(controller.next_start(), Some(paused_until), "{retry_after}");
         controller.start();
@@ -302,7 +302,7 @@ fn refused(code: u16) -> Error {
     Error::Kube(kube::Error::Api(status.boxed()))
 }
 
-/// Fails so, and what of it is logged as a warning.
+/// Fails with this error; returns whether a warning was logged.
 fn fails(controller: &mut Controller, slot: Slot, error: Error) -> bool {
     let (heard, _guard) = listen();
     controller.queue.pop(Instant::now() + Duration::from_secs(60)).expect("queued");
@@ -337,7 +337,7 @@ async fn in_a_namespace_that_goes_away_nothing_is_done_until_it_is_there_again()
     controller.observe_inference_service(Event::Apply(named(object(UID, 102, 2, Value::Null), "other")));
     controller.sweep();
     assert!(controller.queue.is_empty());
-    // Made again under the same name, with all that was in it.
+    // Recreated under the same name, with all its objects.
     controller.observe_inference_service(Event::Apply(object(OTHER_UID, 200, 1, Value::Null)));
     controller.sweep();
     assert_eq!(controller.queue.len(), 2);
@@ -438,7 +438,7 @@ async fn each_reconcile_is_counted_by_its_outcome() {
     assert!(controller.metrics.text().contains(line));
 }
 
-/// A webhook of one namespace says when to come back (`details.retryAfterSeconds` of its answer, a header then).
+/// A webhook of one namespace asks for a delay (`details.retryAfterSeconds` of its response, then a header).
 #[tokio::test(start_paused = true)]
 async fn what_one_webhook_asks_for_holds_up_nobody_else() {
     for code in [400, 403, 500] {
@@ -459,7 +459,7 @@ async fn what_one_webhook_asks_for_holds_up_nobody_else() {
     }
 }
 
-/// Another controller keeps a condition of its own there, or is another instance of this one.
+/// Another controller keeps its own condition in the status, or is another instance of this one.
 #[tokio::test(start_paused = true)]
 async fn a_status_that_is_fought_over_is_put_right_ever_more_slowly() {
     let (mut controller, slot) = in_sync(ready(100, 1));

@@ -1,5 +1,4 @@
-//! What the index makes of what the watches bring: when an InferenceService is settled, and when
-//! it is not.
+//! How watch events change the index: when an InferenceService is settled, and when it is not.
 
 #![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
@@ -21,7 +20,7 @@ use crate::testing::fixtures::{
     ready, status_of,
 };
 
-/// After a restart: everything was listed, and is as the status says.
+/// After a restart: everything is listed and matches the status.
 fn settled() -> (Index, Slot) {
     let mut index = Index::new(CONFIG_HASH);
     let slot = list(&mut index, ready(100, 1));
@@ -58,7 +57,7 @@ fn see_child_gone(index: &mut Index, kind: ChildKind, child: &Meta) {
     index.observe_child_gone(kind, child);
 }
 
-/// What is done to the index, and the reasons that it leaves.
+/// The name of a change, the change of the index, and the dirty bits that it leaves.
 type Case = (&'static str, fn(&mut Index), Dirty);
 
 fn dirty(index: &Index, slot: Slot) -> Dirty {
@@ -159,7 +158,7 @@ fn each_change_has_its_reason() {
         change(&mut index);
         assert_eq!(dirty(&index, slot), expected, "{what}");
     }
-    // The same child of somebody we do not know is no news.
+    // The same child without a known InferenceService is ignored.
     let (mut index, _) = settled();
     let mut stranger = child(51, 1, UID);
     stranger.name = "stranger".into();
@@ -249,14 +248,14 @@ fn a_spec_that_an_answer_brings_is_not_lost() {
         &start,
         Ok(outcome(1, ObservedVersions { deployment: NonZeroU64::new(80), ..STAMPS }, Some(written))),
     );
-    // Its event comes later and is older than the answer.
+    // Its event arrives later and is older than the response.
     index.observe(object(UID, 109, 2, Value::Null), Seen::Event);
     assert_eq!(dirty(&index, slot), Dirty::SPEC);
     let task = index.start(slot).expect("work");
     assert!(task.generation == 2 && task.spec.is_some(), "{task:?}");
 }
 
-/// A label brings the spec once more, and a read on the way a newer one, before its event comes.
+/// A label change delivers the spec again, and a read in flight returns a newer one before its event arrives.
 #[test]
 fn a_spec_that_came_in_flight_is_not_taken_for_a_newer_one_that_was_read() {
     let mut index = Index::new(CONFIG_HASH);
@@ -384,7 +383,7 @@ fn a_spec_that_was_refused_gets_its_service_once_it_is_mended() {
     assert!(index.start(slot).expect("work").dirty.contains(Dirty::SERVICE));
 }
 
-/// Found by the simulation, seed 294: the edit was looked at, and nothing repaired it.
+/// Found by the simulation, seed 294: the edit was read, and nothing repaired it.
 #[test]
 fn a_service_that_was_edited_while_the_spec_was_refused_is_repaired_once_it_is_mended() {
     let mut index = Index::new(CONFIG_HASH);
@@ -404,7 +403,7 @@ fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
     see(&mut index, lie(101));
     assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
 
-    // While a look is in flight that has nothing to write.
+    // During a reconcile that has nothing to write.
     let (mut index, slot) = settled();
     let right = index.get(slot).expect("a record").summary;
     index.observe_child(ChildKind::Deployment, &child(80, 1, UID), Seen::Event);
@@ -443,7 +442,7 @@ fn repairs_are_counted_and_forgotten_with_time() {
     assert_eq!(repairs(&index), 2);
     index.forget_repairs(1);
     assert_eq!(repairs(&index), 1);
-    // A user who changes the spec is served at once.
+    // A change of the spec is acted on at once.
     see(&mut index, object(UID, 200, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")));
     assert_eq!((repairs(&index), dirty(&index, slot)), (0, Dirty::SPEC));
 }

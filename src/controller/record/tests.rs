@@ -1,4 +1,4 @@
-//! How each thing that is seen, and each end of work, changes one record.
+//! How each observation, and each result of a reconcile, changes one record.
 
 use serde_json::Value;
 use std::num::NonZeroU64;
@@ -14,14 +14,14 @@ fn record(object: &InferenceServiceView) -> Record {
     Record::new(0, name, object, CONFIG_HASH, true)
 }
 
-/// As its status says, with both children.
+/// A record that matches its status, with both children.
 fn settled() -> Record {
     let record = record(&ready(100, 1));
     assert!(record.is_settled() && record.versions == STAMPS);
     record
 }
 
-/// Without children, and with nothing to do.
+/// A settled record without children.
 fn childless() -> Record {
     Record { versions: ObservedVersions::default(), ..settled() }
 }
@@ -31,7 +31,7 @@ fn start_task(record: &mut Record, dirty: Dirty) -> TaskStart {
     TaskStart::from(&record.start("ns".into(), "demo".into(), None))
 }
 
-/// Work that ends with these versions, and with nothing to say.
+/// A reconcile that ends with these versions and an unchanged status.
 fn ends(record: &Record, generation: u32, versions: ObservedVersions) -> Outcome {
     Outcome { summary: record.summary, ..outcome(generation, versions, None) }
 }
@@ -75,7 +75,7 @@ fn of_our_own_child_what_is_new_is_news() {
         ("a listed Deployment from the past", ChildKind::Deployment, 49, Seen::Listed, Dirty::ROLLOUT),
     ] {
         let mut record = settled();
-        // A Service of the revision that the Deployment has is still a Service.
+        // A Service with the revision of the Deployment is still handled as a Service.
         assert_eq!(record.observe_child(kind, &child(version, 1, UID), how), reason != Dirty::empty(), "{what}");
         assert_eq!(record.dirty, reason, "{what}");
     }
@@ -94,7 +94,7 @@ fn that_a_child_is_gone_is_news_where_it_was_known() {
     }
 }
 
-/// A read that came before would clear the reason otherwise.
+/// Otherwise an earlier read would clear the dirty bit.
 #[test]
 fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
     let mut record = settled();
@@ -106,7 +106,7 @@ fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
     assert!(!childless().child_vanished(ChildKind::Deployment));
 }
 
-/// The list may have been made before it, or after somebody took its label.
+/// The list may have been made before the Service, or after its label was removed.
 #[test]
 fn a_service_that_a_list_does_not_name_while_it_is_made_is_looked_at_again() {
     for (kind, expected) in [(ChildKind::Service, Dirty::SERVICE), (ChildKind::Deployment, Dirty::empty())] {
@@ -135,7 +135,7 @@ fn a_service_comes_along_only_where_a_spec_was_refused() {
         ("without a Service, a look", childless(), Dirty::ROLLOUT, Dirty::ROLLOUT | Dirty::SERVICE),
         ("refused", failed(), Dirty::SPEC, spec_and_service),
         ("refused, both", failed(), spec_and_service, spec_and_service),
-        // The spec that is read may be a mended one, of which the watch has not told.
+        // The spec that is read may be a corrected one that the watch has not shown yet.
         ("refused, a look", failed(), Dirty::ROLLOUT, Dirty::ROLLOUT | Dirty::SERVICE),
         ("refused, an edit", failed(), Dirty::DEPLOYMENT, Dirty::DEPLOYMENT | Dirty::SERVICE),
         ("mended, and its status not written", failed(), Dirty::STATUS, Dirty::STATUS),
@@ -149,7 +149,7 @@ fn a_service_comes_along_only_where_a_spec_was_refused() {
 #[test]
 fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
     let newer = || object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
-    // Its event comes before the end of the work that has read it, or after it.
+    // Its event arrives before the reconcile that has read it finishes, or after.
     for before in [true, false] {
         let mut record = settled();
         let start = start_task(&mut record, Dirty::DEPLOYMENT);
@@ -192,7 +192,7 @@ fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     record.observe(&ready(120, 1), CONFIG_HASH);
     record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))), CONFIG_HASH);
     assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), NonZeroU64::new(120)));
-    // Nor one for another of the same name.
+    // Nor is a response for another object of the same name.
     let mut record = settled();
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let of_another = object(OTHER_UID, 110, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
@@ -280,7 +280,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
         record.finish(&start, &outcome, CONFIG_HASH);
         assert_eq!(record.dirty, expected, "{what}");
     }
-    // What was not in the task is as it was, whatever the versions say.
+    // A child that was not in the task is unchanged, whatever the versions say.
     let mut record = settled();
     let start = start_task(&mut record, Dirty::ROLLOUT);
     record.observe_child(ChildKind::Service, &child(70, 1, UID), Seen::Event);
@@ -306,7 +306,7 @@ fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_condition
     assert_eq!((summary.checksum, summary.ready_since), (0, before.ready_since));
 }
 
-/// So that replicas which never come are missed in time, whatever is restarted or touched.
+/// So that replicas which never start are noticed in time, whatever is restarted or touched.
 #[test]
 fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
     let moving = |version| object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
@@ -318,7 +318,7 @@ fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
     assert_eq!(left(500), 11, "a clock that was set back");
 }
 
-/// What an old operator wrote says whether this spec was Ready, and since when it is not.
+/// The status of an old operator tells whether this spec was Ready, and since when it is not.
 #[test]
 fn other_settings_forget_nothing_of_the_status() {
     let record = record(&object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ReplicasUnavailable")));
@@ -335,7 +335,7 @@ fn other_settings_forget_nothing_of_the_status() {
     assert!(!of_the_spec_before.summary.expect("a summary").is_current);
 }
 
-/// An API server whose CRD has no such field cuts it off.
+/// An API server whose CRD has no such field prunes it.
 #[test]
 fn a_status_whose_stamps_are_not_kept_is_written_once() {
     let mut record = settled();
@@ -378,7 +378,7 @@ fn what_stood_in_the_way_and_goes_is_news() {
     assert_eq!((record.dirty, record.failures, record.versions.deployment), (Dirty::DEPLOYMENT, 0, None));
 }
 
-/// An HPA on the child is repaired once in 45 s on average, for hours; then somebody takes it away.
+/// An HPA on the child causes a repair every 45 s on average, for hours; then it is deleted.
 #[test]
 fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_minutes() {
     let mut index = crate::controller::index::Index::new(CONFIG_HASH);
@@ -397,13 +397,13 @@ fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_min
             index.forget_repairs(1);
         }
     }
-    // Half an hour in which nobody has changed anything.
+    // Half an hour without a change.
     index.forget_repairs(6);
     let repairs = index.get(slot).expect("a record").repairs;
     assert!(repairs < crate::reconcile::plan::CONTESTED_AFTER, "{repairs}, one less in each five minutes");
 }
 
-/// Found by the simulation, seed 3568: at full speed, for as long as the datastore had not come to that version again.
+/// Found by the simulation, seed 3568: writes at full speed until the datastore had reached that version again.
 #[test]
 fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowly() {
     let mut record = settled();
@@ -415,7 +415,7 @@ fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowl
     }
 }
 
-/// Found by the simulation, seed 9977: the status said Ready of a spec that was never applied.
+/// Found by the simulation, seed 9977: the status said Ready for a spec that was never applied.
 #[test]
 fn a_newer_spec_that_was_read_and_could_not_be_applied_is_still_to_be_acted_on() {
     let refused = || Error::Timeout(std::time::Duration::from_secs(30));
@@ -436,15 +436,15 @@ fn a_status_that_is_none_of_ours_is_a_repair_where_one_was_known() {
     let summary = record.summary.expect("its times are kept");
     assert_eq!((record.repairs, summary.checksum, summary.written), (1, 0, 0));
     assert_eq!(summary.ready_since, settled().summary.expect("a status").ready_since);
-    // Where there has been none, nobody has taken it away.
+    // If there was no status, none was removed.
     let mut new = self::record(&object(UID, 100, 1, Value::Null));
     new.observe(&object(UID, 101, 1, Value::Null), CONFIG_HASH);
     assert_eq!((new.repairs, new.summary), (0, None));
-    // Nor at the first sight of one of other settings.
+    // Nor is it a repair when a status of other settings is first seen.
     assert_eq!(self::record(&object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"))).repairs, 0);
 }
 
-/// The same status with another time: it was not written, and so is as old as it was.
+/// The same status with another time: it was not written, so its age is unchanged.
 #[test]
 fn a_time_that_was_put_right_is_kept_without_a_write() {
     let mut record = settled();

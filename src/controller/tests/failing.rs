@@ -1,4 +1,4 @@
-//! What has failed: how soon it is tried again, and what is made of it.
+//! Failed reconciles: how soon they are retried, and what else follows from them.
 
 use super::*;
 use std::num::NonZeroU64;
@@ -33,10 +33,10 @@ async fn repairs_fade_where_the_sweep_comes_more_often_than_they_do() {
     }
 }
 
-/// Is the failure of this number one of another kind, such as a refusal?
+/// Is the failure with this number of another kind, such as a rejection?
 type IsOther = fn(u8) -> bool;
 
-/// The watch shows it and the datastore does not have it, again and again.
+/// The watch shows an InferenceService that the datastore repeatedly does not have.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_not_there_for_the_api_server_is_a_reason_to_list_again() {
     let once = CONTRADICTED_AFTER;
@@ -54,7 +54,7 @@ async fn one_that_is_not_there_for_the_api_server_is_a_reason_to_list_again() {
         });
         assert_eq!(noticed.collect::<Vec<_>>(), expected);
     }
-    // However often it has failed.
+    // After any number of failures.
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
     for _ in 0..300 {

@@ -1,4 +1,4 @@
-//! What is decoded of the API server's objects, and what the filter lets through of them.
+//! Which fields of the API server's objects are decoded, and which pass the filter.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn both_shown<K: Resource>(text: &str, show: fn(&K) -> String) -> (String, Strin
     (show(&kept), show(&whole))
 }
 
-/// A field that the types decode and the filter does not let through would always be empty.
+/// A field that is decoded but filtered out would always be empty.
 #[test]
 fn pruning_lets_through_all_that_is_decoded() {
     let text = format!(
@@ -138,7 +138,7 @@ fn a_status_that_cannot_be_understood_counts_as_none() {
     assert!(object.spec.text().is_some());
 }
 
-/// Such an InferenceService was not served, and one that was deleted with so many was never forgotten.
+/// Such an InferenceService was not reconciled, and was never forgotten if it was deleted with that many owners.
 #[test]
 fn an_object_with_more_owners_than_are_kept_is_nobody_s_and_loses_nothing_else() {
     let owner = r#"{"kind": "ConfigMap", "name": "NAME", "uid": "u"}"#.replace("NAME", &"x".repeat(250));

@@ -1,4 +1,4 @@
-//! What is news of an InferenceService, and what is only said again.
+//! Which observations change an InferenceService, and which are duplicates.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn one_that_was_deleted_in_flight_and_is_there_after_all_stays() {
     assert_eq!(index.len(), 1);
 }
 
-/// As after a datastore was put back.
+/// As after the datastore was restored.
 #[test]
 fn one_that_was_made_anew_is_another_one_whatever_its_resource_version() {
     let (mut index, slot) = settled();
@@ -39,7 +39,7 @@ fn one_that_was_made_anew_is_another_one_whatever_its_resource_version() {
     assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
 }
 
-/// An API server that lags behind lists what was there before.
+/// A lagging API server lists an earlier state.
 #[test]
 fn an_older_spec_takes_the_place_of_no_newer_one() {
     let (mut index, slot) = settled();

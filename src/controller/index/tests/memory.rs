@@ -1,4 +1,4 @@
-//! What is left of InferenceServices that are gone.
+//! What remains in memory of deleted InferenceServices.
 
 use super::*;
 use std::num::NonZeroU64;
@@ -27,13 +27,13 @@ fn a_spec_that_was_acted_on_meanwhile_is_not_kept() {
     let task = index.start(slot).expect("work");
     see(&mut index, object(UID, 110, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")));
     assert_eq!(index.specs(), 1);
-    // It has read the spec after that one.
+    // The reconcile has read the spec after that one.
     let summary = index.get(slot).expect("a record").summary;
     let landed =
         Outcome { summary, ..outcome(3, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, None) };
     index.finish(slot, &TaskStart::from(&task), Ok(landed));
     assert_eq!((index.specs(), dirty(&index, slot)), (0, Dirty::empty()));
-    // A spec that is older than its generation says would be brought about, and for ever.
+    // A spec older than its recorded generation would be applied, and never corrected.
     see_child(&mut index, ChildKind::Deployment, &child(52, 3, UID));
     assert!(index.start(slot).expect("work").spec.is_none());
 }

@@ -1,4 +1,4 @@
-//! A namespace that went away, and what comes under its name afterwards.
+//! A deleted namespace, and the objects that appear under its name afterwards.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn gone() -> (Index, Slot) {
     (index, slot)
 }
 
-/// The watch was away while it happened: the new list names what is new before it ends, and the old goes when it does.
+/// The watch was closed meanwhile: the new list contains the new objects, and its end removes the old ones.
 #[test]
 fn a_namespace_that_came_back_while_no_watch_saw_it_is_served() {
     let (mut index, _) = gone();
@@ -25,7 +25,7 @@ fn a_namespace_that_came_back_while_no_watch_saw_it_is_served() {
     assert!(index.start(new).is_some(), "{:?}", index.get(new));
 }
 
-/// Its last InferenceService was deleted while work on it was in flight, which is not finished yet.
+/// Its last InferenceService was deleted during a reconcile that is not finished yet.
 #[test]
 fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_served() {
     let (mut index, slot) = settled();
@@ -40,7 +40,7 @@ fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_serv
     assert!(index.start(new).is_some(), "{:?}", index.get(new));
 }
 
-/// The datastore was put back to an earlier copy, in which the namespace is not being deleted.
+/// The datastore was restored from a backup in which the namespace is not being deleted.
 #[test]
 fn a_namespace_that_was_restored_with_the_datastore_is_served() {
     let (mut index, slot) = gone();
@@ -50,7 +50,7 @@ fn a_namespace_that_was_restored_with_the_datastore_is_served() {
     assert!(index.start(slot).is_some(), "{:?}", index.get(slot));
 }
 
-/// The share of one that fails is that of those who try: a namespace may be on its way for days.
+/// Only InferenceServices that are retried share the retry rate: a namespace may be terminating for days.
 #[test]
 fn what_is_not_tried_any_more_makes_nobody_else_wait() {
     let (mut index, slot) = settled();
