@@ -1,5 +1,5 @@
-//! Talks to the API server: requests and answers, watches, TLS, tokens. Used by controller and reconcile; must never
-//! know what an InferenceService is.
+//! Communication with the API server: requests and responses, watches, TLS, tokens. Used by controller and reconcile;
+//! must never know what an InferenceService is.
 
 pub mod backoff;
 pub mod client;

@@ -1,5 +1,5 @@
-//! Flags and environment -> Settings, checked once at start-up. Called by main; everything else is handed
-//! the finished Settings. Nothing else reads the environment, but client.rs, for where the API server is.
+//! Flags and environment -> Settings, checked once at startup. Called by main; all other code receives the finished
+//! Settings. Nothing else reads the environment, except client.rs for the API server's address.
 
 mod environment;
 
@@ -13,7 +13,7 @@ use self::environment::is_service_link;
 use crate::catalog::Catalog;
 use crate::telemetry::log::{self, LogFormat};
 
-/// What the operator is run with. The administrator decides all of it but `deadline`.
+/// The operator's configuration. The administrator sets all of it except `deadline`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Only this namespace; None: the whole cluster.
@@ -21,32 +21,32 @@ pub struct Settings {
     pub catalog: Catalog,
     pub server: ModelServer,
     pub cluster_domain: String,
-    /// How often to look whether something was forgotten: what failed is tried again by the queue's own backoff.
+    /// How often to check for missed work; failures are retried by the queue's own backoff.
     pub resync: Duration,
-    /// How many InferenceServices are worked on at the same time.
+    /// How many InferenceServices are reconciled at the same time.
     pub concurrency: usize,
-    /// The time that one InferenceService may take.
+    /// Time limit for one reconcile of an InferenceService.
     pub deadline: Duration,
-    /// Where /metrics, /livez and /readyz are served, `[::]` being every address, of IPv4 too; None: nowhere.
+    /// Address of /metrics, /livez and /readyz; `[::]` is every address, of IPv4 too; None: not served.
     pub telemetry_address: Option<SocketAddr>,
     pub log_levels: Targets,
     pub log_format: LogFormat,
-    /// The folder with token and ca.crt of the operator's ServiceAccount.
+    /// The folder with the token and ca.crt of the operator's ServiceAccount.
     pub service_account: PathBuf,
     pub kubeconfig: Option<PathBuf>,
     pub context: Option<String>,
 }
 
-/// What the serving container is.
+/// The model server's container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelServer {
     pub image: String,
     pub port: u16,
     pub command: Vec<String>,
-    /// `{model}`, `{maxBatchSize}` and `{port}` are replaced; an argument with `{maxBatchSize}` is
-    /// left out where the spec does not set it.
+    /// `{model}`, `{maxBatchSize}` and `{port}` are replaced; an argument with `{maxBatchSize}` is omitted if the spec
+    /// does not set it.
     pub arguments: Vec<String>,
-    /// The time that a model may take to load before the container is started again.
+    /// How long a model may take to load before the container is restarted.
     pub load_time: Duration,
     pub runtime_class: Option<String>,
 }
@@ -79,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-/// What the command line asks for.
+/// What the command line requests.
 #[derive(Debug, PartialEq)]
 pub enum Invocation {
     Run(Box<Settings>),
@@ -225,8 +225,8 @@ impl Flag {
     }
 }
 
-/// Reads the command line (without the program's name) and the environment; a flag wins over its
-/// variable. The error is one line for stderr.
+/// Parses the command line (without the program's name) and the environment; a flag takes precedence over its variable.
+/// The error is one line for stderr.
 pub fn parse(
     arguments: impl IntoIterator<Item = std::ffi::OsString>,
     environment: impl Fn(&str) -> Option<String>,
@@ -259,13 +259,13 @@ pub fn parse(
     Ok(Invocation::Run(Box::new(settings)))
 }
 
-/// Names the variables that look as if they were meant for this program and are not known to it; None: there are none.
+/// Names the variables that look meant for this program but are unknown to it; None: there are none.
 pub fn unknown_variables(variables: &[String]) -> Option<String> {
     let known: Vec<String> = FLAGS.iter().map(Flag::variable).collect();
     environment::unknown(variables, &known)
 }
 
-/// An argument that is no flag can hold anything, also what changes a terminal.
+/// An argument that is not a flag can hold anything, even terminal control characters.
 fn one_line(problem: &str) -> String {
     format!("{} (--help lists the flags)", problem.replace(char::is_control, "?"))
 }
@@ -285,7 +285,7 @@ pub fn help() -> String {
     text
 }
 
-/// Appends a paragraph that fits a terminal.
+/// Appends a paragraph wrapped to the width of a terminal.
 fn wrap(text: &mut String, paragraph: &str) {
     const INDENT: &str = "       ";
     const WIDTH: usize = 92;

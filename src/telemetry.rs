@@ -1,4 +1,4 @@
-//! What the operator tells about itself: log, metrics, and the port for metrics and probes.
+//! The operator's telemetry: log, metrics, and the port for metrics and probes.
 
 pub mod http;
 pub mod listen;

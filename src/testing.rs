@@ -1,4 +1,4 @@
-//! Doubles and fixtures of the unit tests.
+//! Test doubles and fixtures for the unit tests.
 
 pub mod fake_api_server;
 pub mod fixtures;

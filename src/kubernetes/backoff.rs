@@ -1,16 +1,16 @@
-//! Waits after failures. Used by the queue and by the watches; pure: a random number is handed in.
+//! Backoff with jitter. Used by the queue and by the watches; pure: the random number is passed in.
 
 use std::time::Duration;
 
-/// The wait after so many failures in a row: doubled each time, `longest` at most, spread over its
-/// upper half so that what failed together does not come back together. `random`: any number.
+/// The wait after this many consecutive failures: doubles each time, up to `longest`. Jitter spreads it over its upper
+/// half, so that what failed together does not retry together. `random`: any number.
 pub fn backoff(failures: u8, longest: Duration, random: u64) -> Duration {
     let doubled = Duration::from_millis(500) * (1 << failures.saturating_sub(1).min(10));
     let whole = doubled.min(longest);
     whole / 2 + whole / 2 * u32::try_from(random % 1000).unwrap_or(0) / 1000
 }
 
-/// A source of spread, not of secrets: xorshift64*, the same for the same seed.
+/// Random numbers for jitter, not for secrets: xorshift64*, deterministic for a seed.
 pub struct Jitter(u64);
 
 impl Jitter {
@@ -55,7 +55,7 @@ mod tests {
         }
     }
 
-    /// Or a seed of the simulation that found something would find it no longer.
+    /// Otherwise a simulation seed that found a bug would no longer find it.
     #[test]
     fn a_seed_means_the_same_for_ever() {
         let mut jitter = Jitter::new(7);

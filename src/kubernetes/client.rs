@@ -1,5 +1,5 @@
-//! The kube::Client of an operator inside a cluster: one CA, a token that rotates, deadlines, and
-//! nothing that kube's own Config would link. Called by main; must never log a token.
+//! The kube::Client of an operator inside a cluster: one CA, a rotating token, timeouts, and none of the dependencies
+//! that kube's own Config would link. Called by main; must never log a token.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -22,19 +22,20 @@ use crate::kubernetes::token::Token;
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
-/// The smallest buffer that hyper takes: what arrives is read at once. Longer heads are refused, and those of more than
-/// 100 headers, which is hyper's own limit. An API server sends at most 4,096 characters of warnings.
+/// The smallest buffer that hyper accepts; data is read as soon as it arrives. Longer response heads are rejected, as
+/// are those with more than 100 headers, which is hyper's own limit. An API server sends at most 4,096 characters of
+/// warnings.
 const READ_BUFFER: usize = 8192;
 
-/// Idle connections other than the watches' are closed after this time.
+/// Idle connections, other than those of the watches, are closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why no client could be made: one line for a person.
+/// Why no client could be built: one line for a person.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ClientError(String);
 
-/// A client for the cluster that this process runs in, or that the kubeconfig names.
+/// A client for the cluster that this process runs in, or for the one that the kubeconfig names.
 #[cfg_attr(not(feature = "kubeconfig"), allow(clippy::unused_async))] // one signature for both builds
 pub async fn connect(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
     #[cfg(feature = "kubeconfig")]
@@ -57,7 +58,7 @@ async fn from_kubeconfig(settings: &Settings) -> Result<kube::Client, ClientErro
     kube::Client::try_from(config.map_err(|error| refused(&error))?).map_err(|error| refused(&error))
 }
 
-/// Reads the ServiceAccount's folder; where the API server is, Kubernetes says in the environment.
+/// Reads the ServiceAccount's folder. Kubernetes sets the API server's address in the environment.
 fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client, ClientError> {
     let folder = &settings.service_account;
     let authority = api_server()?;
@@ -77,7 +78,7 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
     Ok(kube::Client::new(service, "default"))
 }
 
-/// Not with kube's own Body: hyper would have to print its error, and that links a YAML parser.
+/// Not kube's own Body: hyper would have to print its error, which links a YAML parser.
 type Http<C> = hyper_util::client::legacy::Client<C, Full<Bytes>>;
 
 fn http<C: Connect + Clone>(connect: C) -> Http<C> {
@@ -106,11 +107,11 @@ fn api_server() -> Result<Authority, ClientError> {
     })
 }
 
-/// The cluster's CA. Its file is read for each new connection, which are few: a CA that is replaced is
-/// followed, and one that is gone is trusted no more, without a restart.
+/// The cluster's CA. Its file is read for each new connection, of which there are few, so that a replaced CA is used,
+/// and a removed one no longer trusted, without a restart.
 struct Ca {
     file: PathBuf,
-    /// What was read last, and what was made of it.
+    /// The last contents of the file, and the connector built from them.
     read: Mutex<Option<(Vec<u8>, HttpsConnector<HttpConnector>)>>,
 }
 
@@ -161,7 +162,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> ApiServer<C> {
     }
 }
 
-/// hyper says of a head that is too large neither how large one may be nor whose fault that is.
+/// Explains hyper's error for an oversized response head, which names neither the limit nor the likely culprit.
 fn explained(error: hyper_util::client::legacy::Error) -> BoxError {
     let mut cause = Some(&error as &dyn std::error::Error);
     while let Some(inner) = cause {
@@ -176,7 +177,7 @@ fn explained(error: hyper_util::client::legacy::Error) -> BoxError {
     error.into()
 }
 
-/// Counts a request when it is over, be it because nobody waits for its answer any more.
+/// Counts a request when it ends, even if it was cancelled before the response.
 struct Counted<'a> {
     metrics: &'a Metrics,
     method: Method,
@@ -215,7 +216,7 @@ mod tests {
         std::fs::remove_file(file).expect("removed");
     }
 
-    /// A server that sends so many headers with its first answer, and none with the next.
+    /// Two requests to a server that sends these headers with its first response, and none with the second.
     async fn asked_twice(headers: String) -> [Result<u16, String>; 2] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("an address").to_string().parse().expect("an authority");
@@ -225,7 +226,7 @@ mod tests {
                 let count = stream.read(&mut [0; 4096]).await.expect("a request");
                 assert_ne!(count, 0, "a request");
                 let answer = format!("HTTP/1.1 200 OK\r\n{headers}connection: close\r\ncontent-length: 2\r\n\r\n{{}}");
-                // It may hang up in the middle of it.
+                // The client may hang up midway.
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
@@ -253,7 +254,7 @@ mod tests {
         for (count, length) in [(0, 0), (80, 51), (16, 256)] {
             assert_eq!(asked_twice(warnings(count, length)).await, [Ok(200), Ok(200)], "{count} of {length}");
         }
-        // As only somebody else than an API server sends them: hundreds, and 100 kB.
+        // Never sent by an API server, only by something in between: hundreds of headers, and 100 kB.
         for (count, length) in [(300, 1), (400, 256)] {
             let [refused, next] = asked_twice(warnings(count, length)).await;
             let refused = refused.expect_err("too many");

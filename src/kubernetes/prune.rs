@@ -1,75 +1,75 @@
-//! A filter for JSON as it comes from the API server: of each object it keeps the fields that a
-//! decision reads, however the bytes are cut into chunks. Used by request.rs for lists, watches and
-//! single answers alike; must never hold more of a document than `LIMIT`.
+//! A streaming JSON filter for API server responses: keeps only the fields that a decision reads, wherever the bytes
+//! are split into chunks. Used by request.rs for lists, watches and single objects. Must never hold more of a document
+//! than `LIMIT`.
 //!
-//! Why own code: what a line or a page weighs is up to whoever writes annotations, and kube's watcher
-//! reads each as a whole, into a buffer without a limit that keeps its size. Measured: 100
-//! InferenceServices of 500 kB leave less than 100 kB behind where 5,000 are there (benches/results, `bulky`).
+//! Why own code: the authors of annotations determine the size of a line or a page, and kube's watcher reads each
+//! whole, into an unbounded buffer that never shrinks. Measured: 100 InferenceServices of 500 kB leave less than 100 kB
+//! behind where 5,000 exist (benches/results, `bulky`).
 
 mod skip;
 
 use bytes::{Buf, Bytes};
 use skip::{Sink, ValueScan, Within, string_end};
 
-/// Fields that are kept, by name, and what of each. What is not named is skipped.
+/// Fields to keep, by name, and how much of each. All others are skipped.
 pub type Fields = &'static [Field];
 pub type Field = (&'static str, Keep);
 
 #[derive(Debug)]
 pub enum Keep {
-    /// The value as it is.
+    /// The value unchanged.
     Whole,
-    /// The value as it is; or, where it is too long, how many bytes it has.
+    /// The value unchanged, or its length in bytes if it is too long.
     WholeOrLength,
-    /// How many bytes it has, in its place.
+    /// Its length in bytes instead of the value.
     Length,
     /// These fields of an object, or of each object in an array.
     Fields(Fields),
-    /// These fields of each object in an array, handed out one after the other: the items of a list.
+    /// These fields of each object in an array, handed out one by one: the items of a list.
     Each(Fields),
 }
 
-/// What is complete and can be read from `Pruner::kept`.
+/// What `advance` completed, to be read from `Pruner::kept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// One element of an array that is `Keep::Each`.
     Item,
-    /// A document, without the items that were handed out before.
+    /// A document, without the items handed out before.
     Document,
 }
 
-/// Bytes that are kept of one document or item. A status of this operator's own has 1 to 2 kB, 14 at
-/// the most. What goes beyond is replaced by null: the outermost array, or else the value.
+/// Bytes kept of one document or item. This operator's own status takes 1 to 2 kB, 14 kB at most. The excess is
+/// replaced by null: the outermost array, or else the value.
 const LIMIT: usize = 32 << 10;
 
-/// Bytes that are kept of one value, so that a long one does not cost the others theirs.
+/// Bytes kept of one value, so that a long one leaves room for the others.
 pub const LONGEST_VALUE: usize = LIMIT / 2;
 
-/// Bytes that are looked at in one step, so that a step keeps no more than that. Beyond the limit there
-/// is as much room for names and brackets, which is more than those of one object take.
+/// Bytes read in one step, which limits what a step can add. Beyond `LIMIT`, names and brackets may take one more
+/// `STEP`, which is more than one object needs.
 const STEP: usize = 4 << 10;
 
-/// A buffer that a long document made larger than this is given back.
+/// A buffer that grew beyond this for a long document is shrunk again.
 const CAPACITY: usize = 4 << 10;
 
-/// No field that is kept has a longer name.
+/// No kept field has a longer name.
 const LONGEST_KEY: usize = 64;
 
-/// The bytes are no JSON objects.
+/// The bytes are not JSON objects.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the expected JSON: {0}")]
 pub struct Malformed(&'static str);
 
 pub struct Pruner {
     fields: Fields,
-    /// Objects and arrays that are open on the way to what is kept.
+    /// Open objects and arrays on the path to the kept fields.
     levels: Vec<Level>,
     state: State,
     key: Vec<u8>,
     kept: Vec<u8>,
-    /// Where the item that is being read begins in `kept`.
+    /// Start of the current item in `kept`.
     item: usize,
-    /// `kept` is cut to this before anything else is read: what lies behind was handed out.
+    /// `kept` is truncated to this length before reading on: the rest was handed out.
     handed_out: Option<usize>,
 }
 
@@ -77,14 +77,14 @@ struct Level {
     fields: Fields,
     kind: LevelKind,
     is_empty: bool,
-    /// Where its value begins in `kept`.
+    /// Start of its value in `kept`.
     start: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LevelKind {
     Object,
-    /// An object that is handed out when it is complete.
+    /// An object that is handed out when complete.
     Item,
     Array,
     /// An array whose elements are handed out.
@@ -94,7 +94,7 @@ enum LevelKind {
 /// What the next byte belongs to.
 #[derive(Clone, Copy)]
 enum State {
-    /// Nothing: between two documents.
+    /// Between two documents.
     Between,
     /// In an object, before a key or the end.
     Member,
@@ -102,7 +102,7 @@ enum State {
         escaped: bool,
     },
     Colon,
-    /// The value of a field that is kept, or of one that is not (None).
+    /// The value of a kept field, or of a skipped one (None).
     Value(Option<&'static Field>),
     /// In an array, before an element or the end.
     Element,
@@ -123,8 +123,7 @@ impl Pruner {
         }
     }
 
-    /// Reads on until something is complete; None: all of the input is read. Input that is left
-    /// over stays in `input` for the next call.
+    /// Reads until a piece is complete; None: all input was read. Unread input stays in `input` for the next call.
     pub fn advance(&mut self, input: &mut Bytes) -> Result<Option<Piece>, Malformed> {
         if let Some(length) = self.handed_out.take() {
             self.kept.truncate(length);
@@ -150,7 +149,7 @@ impl Pruner {
         complete
     }
 
-    /// What `advance` said is complete, until it is called again.
+    /// The piece that `advance` completed, valid until its next call.
     pub fn kept(&self) -> &[u8] {
         &self.kept[self.item..]
     }
@@ -159,12 +158,12 @@ impl Pruner {
         self.kept.len() - self.item
     }
 
-    /// Is a document begun and not complete?
+    /// Whether a document has begun and is not complete.
     pub fn is_within(&self) -> bool {
         !matches!(self.state, State::Between)
     }
 
-    /// How many bytes were used, and what is complete with them.
+    /// Returns the number of bytes used, and the piece that they complete.
     fn step(&mut self, bytes: &[u8]) -> Result<(usize, Option<Piece>), Malformed> {
         let byte = bytes[0];
         let blank = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
@@ -199,7 +198,7 @@ impl Pruner {
         self.levels.last()?.fields.iter().find(|(name, _)| name.as_bytes() == key)
     }
 
-    /// A key that is here as a whole with its colon, as nearly all are, is looked up where it lies.
+    /// Nearly all keys arrive whole, with their colon: they are looked up in place.
     fn begin_key(&mut self, bytes: &[u8]) -> usize {
         if let Some(end) = string_end(bytes)
             && bytes[end..].starts_with(b"\":")
@@ -212,7 +211,7 @@ impl Pruner {
         0
     }
 
-    /// A key with an escape in it is none of ours: those of Kubernetes have none.
+    /// A key with an escape is never kept: Kubernetes' field names have no escapes.
     fn read_key(&mut self, bytes: &[u8], escaped: bool) -> usize {
         if escaped {
             self.state = State::Key { escaped: false };
@@ -264,7 +263,7 @@ impl Pruner {
         Ok(1)
     }
 
-    /// `sink`: where it counts, it has counted this byte.
+    /// `sink`: if it counts, it has already counted this byte.
     fn begin_scan(&mut self, byte: u8, sink: Sink) -> Result<usize, Malformed> {
         let (depth, text) = match byte {
             b'{' | b'[' => (1, Within::No),
@@ -287,7 +286,7 @@ impl Pruner {
         if scan.sink.copies() && (self.length() > LIMIT || self.kept.len() - scan.start > LONGEST_VALUE) {
             self.cut();
         }
-        // Where an array was cut, it goes on.
+        // After an array was cut, its scan continues.
         if is_complete && let State::Scan(ValueScan { depth: 0, sink, .. }) = self.state {
             if let Sink::Count(length) = sink {
                 self.kept.extend_from_slice(length.to_string().as_bytes());
@@ -342,8 +341,8 @@ impl Pruner {
         Some(piece)
     }
 
-    /// What is kept is too long: null takes the place of the outermost array, or of the value that
-    /// is being copied, or later its length, and the rest of it is skipped. Names and brackets stay.
+    /// `kept` is too long: replaces the outermost array, or the value being copied, with null (or later the value's
+    /// length), and skips the rest of it. Names and brackets stay.
     fn cut(&mut self) {
         let array = self.levels.iter().position(|level| level.kind == LevelKind::Array);
         let scan = if let State::Scan(scan) = self.state { Some(scan) } else { None };

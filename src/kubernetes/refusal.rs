@@ -1,5 +1,5 @@
-//! What the API server says when it refuses a request, and what goes wrong on the way to it, in words for a person. Used
-//! by error.rs and by the watches; pure.
+//! Describes, for a person, why the API server rejected a request or why it could not be reached. Used by error.rs and
+//! by the watches; pure.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use serde::Deserialize;
 /// Cap on Retry-After: a proxy may have set it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What the API server asks for before anything is asked of it again, when it has too much to do.
+/// The API server's Retry-After: how long an overloaded server asks clients to wait.
 pub fn retry_after(error: &kube::Error) -> Duration {
     let kube::Error::Api(status) = error else { return Duration::ZERO };
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     Duration::from_secs(seconds.into()).min(LONGEST_RETRY_AFTER)
 }
 
-/// Nothing is made in a namespace that is being deleted: the admission plugin NamespaceLifecycle names the cause
-/// (`NamespaceTerminatingCause` of k8s.io/api/core/v1).
+/// Whether a create failed because its namespace is being deleted: the admission plugin NamespaceLifecycle names the
+/// cause (`NamespaceTerminatingCause` of k8s.io/api/core/v1).
 pub fn is_of_a_namespace_that_goes(status: &kube::core::Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// kube's error without its layers: what the API server said, or why it could not be asked.
+/// kube's error without its layers: the API server's message, or why it could not be reached.
 pub fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => {
@@ -36,12 +36,12 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::HyperError(error) => chain(error),
         kube::Error::HttpError(error) => chain(error),
         kube::Error::SerdeError(error) => format!("cannot decode the answer: {error}"),
-        // Of what only other ways to use kube can meet.
+        // Variants that only other uses of kube can produce.
         _ => "the request failed".to_owned(),
     }
 }
 
-/// An error with all that caused it, without links to a library's manual.
+/// An error with its causes, without links to a library's manual.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -55,7 +55,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text.split(": https://docs.rs/").next().unwrap_or_default().to_owned()
 }
 
-/// A `metav1.Status`, of which kube's own type decodes more than is ever read: 9 kB of program.
+/// A `metav1.Status`. kube's own type decodes more than is ever read, which costs 9 kB of program.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WireStatus<'a> {
@@ -69,7 +69,7 @@ pub(crate) struct WireStatus<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct WireDetails<'a> {
-    /// null where they were too many to be kept.
+    /// null if there were too many causes to keep.
     #[serde(borrow)]
     causes: Option<Vec<WireCause<'a>>>,
 }

@@ -1,5 +1,5 @@
-//! Answers of the API server, read as they arrive and pruned before they are kept. Used by the
-//! watches and by reconcile for every request; must never hold an answer as a whole.
+//! Sends requests to the API server, and prunes responses as they arrive. Used by the watches and by reconcile for
+//! every request; must never hold a whole response.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::kubernetes::prune::{Fields, Keep, Piece, Pruner};
 use crate::kubernetes::refusal::WireStatus;
 use crate::kubernetes::resource::{Resource, decode};
 
-/// A refusal's `metav1.Status`.
+/// The `metav1.Status` of a rejected request.
 const STATUS: Fields = &[
     ("code", Keep::Whole),
     ("message", Keep::Whole),
@@ -21,11 +21,11 @@ const STATUS: Fields = &[
     ("details", Keep::Fields(&[("causes", Keep::Fields(&[("reason", Keep::Whole)]))])),
 ];
 
-/// An API server that takes a request and has not begun to answer after so long is taken for gone.
-/// How long the answer may take is up to whoever reads it.
+/// Time limit for the response headers, after which the API server counts as unavailable. Reading the body has its own
+/// limit, set by the reader.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes that are shown of an answer that is no JSON: enough to recognise a proxy's error page.
+/// Bytes shown of a response that is not JSON: enough to recognize a proxy's error page.
 const EXCERPT: usize = 200;
 
 pub struct Answer {
@@ -34,7 +34,7 @@ pub struct Answer {
     pruner: Pruner,
 }
 
-/// Sends a request. A refusal becomes `kube::Error::Api`; of anything else, `fields` are kept.
+/// Sends a request. A rejection becomes `kube::Error::Api`; of any other response, `fields` are kept.
 pub async fn send(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
     let begun = tokio::time::timeout(ANSWER_TIMEOUT, begin(client, request, fields)).await;
     begun.unwrap_or_else(|_| {
@@ -56,12 +56,12 @@ async fn begin(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields)
     Err(kube::Error::Api(Box::new(refusal)))
 }
 
-/// API servers send seconds; the dates that RFC 9110 allows are for others.
+/// API servers send seconds. RFC 9110 also allows dates, which are ignored.
 fn retry_after(headers: &HeaderMap) -> Option<u32> {
     headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
-/// Sends a request whose answer is one object.
+/// Sends a request whose response is one object.
 pub async fn object<K: Resource>(client: &kube::Client, mut request: Request<Vec<u8>>) -> Result<K, kube::Error> {
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(K::ACCEPT));
     let mut answer = send(client, request, K::FIELDS).await?;
@@ -79,8 +79,8 @@ impl Answer {
         Answer { body, chunk: Bytes::new(), pruner: Pruner::new(fields) }
     }
 
-    /// What is complete next, to be read with `kept`; None: the answer has ended where it may end.
-    /// Can be dropped and called again without losing anything.
+    /// The next complete piece, to be read with `kept`; None: the response ended between documents. Cancel-safe: can be
+    /// dropped and called again without losing anything.
     pub async fn next(&mut self) -> Result<Option<Piece>, kube::Error> {
         loop {
             match self.pruner.advance(&mut self.chunk) {
@@ -89,7 +89,7 @@ impl Answer {
                 Err(malformed) => return Err(kube::Error::Service(malformed.into())),
             }
             match self.body.frame().await {
-                // Trailers say nothing.
+                // Trailers are ignored.
                 Some(frame) => self.chunk = frame?.into_data().unwrap_or_default(),
                 None if self.pruner.is_within() => {
                     return Err(kube::Error::Service("the answer ends in the middle of an object".into()));
@@ -103,15 +103,15 @@ impl Answer {
         self.pruner.kept()
     }
 
-    /// Reads what is left, so that the connection can be used again. Of an answer that goes on
-    /// after its only object, the connection is given up instead.
+    /// Reads the rest, so that the connection can be reused. If more follows the only object, the connection is dropped
+    /// instead.
     async fn finish(mut self) {
         while let (true, Some(Ok(frame))) = (self.chunk.trim_ascii().is_empty(), self.body.frame().await) {
             self.chunk = frame.into_data().unwrap_or_default();
         }
     }
 
-    /// What the API server says of its refusal, or what somebody else on the way says.
+    /// The API server's Status for its rejection, or an excerpt of the response if a proxy sent it.
     async fn refusal(mut self, status: StatusCode) -> Status {
         let mut excerpt = Bytes::new();
         loop {

@@ -1,5 +1,5 @@
-//! A kind of object as it is asked for: where the API server has it, and what is kept of it. Used by request.rs and by
-//! the watches; the kinds themselves are in model/view.rs.
+//! How a kind of object is requested: its path at the API server, and the fields to keep. Used by request.rs and by the
+//! watches; the kinds themselves are in model/view.rs.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, de};
 
 use crate::kubernetes::prune::{Fields, Keep};
 
-/// A lean type, and where the API server has its objects.
+/// A lean type, and the API server's path to its objects.
 pub trait Resource: DeserializeOwned + Send + 'static {
     /// Empty for the core group.
     const GROUP: &'static str;
     const VERSION: &'static str;
     const PLURAL: &'static str;
-    /// The header Accept that asks for no more than is needed of one object, and of a list.
+    /// The Accept headers that request no more than needed of one object, and of a list.
     const ACCEPT: &'static str = JSON;
     const ACCEPT_LIST: &'static str = JSON;
-    /// What is kept of one object.
+    /// The fields to keep of one object.
     const FIELDS: Fields;
     const EVENT: Fields = &[("type", Keep::Whole), ("object", Keep::Fields(Self::FIELDS))];
     const LIST: Fields = &[("metadata", LIST_METADATA), ("items", Keep::Each(Self::FIELDS))];
@@ -29,19 +29,19 @@ pub trait Resource: DeserializeOwned + Send + 'static {
         format!("{root}{}/{}{space}{namespace}/{}", Self::GROUP, Self::VERSION, Self::PLURAL)
     }
 
-    /// As a person reads it: "deployments.apps".
+    /// The name for people: "deployments.apps".
     fn resource() -> String {
         let dot = if Self::GROUP.is_empty() { "" } else { "." };
         format!("{}{dot}{}", Self::PLURAL, Self::GROUP)
     }
 }
 
-/// What a watch makes of an object.
+/// The type that a watch decodes objects into.
 pub trait Watched: DeserializeOwned + Send + 'static {
     fn resource_version(&self) -> u64;
 }
 
-/// A kind as a value: kinds of which the same is kept are watched by the same code.
+/// A kind as a value: kinds that keep the same fields share the code of one watch.
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub path: fn(Option<&str>) -> String,
@@ -72,18 +72,18 @@ pub const JSON_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataL
 
 const LIST_METADATA: Keep = Keep::Fields(&[("continue", Keep::Whole), ("resourceVersion", Keep::Whole)]);
 
-/// Of the Status that an ERROR event of a watch carries.
+/// Fields of the Status in a watch's ERROR event.
 pub const CODE: (&str, Keep) = ("code", Keep::Whole);
 pub const MESSAGE: (&str, Keep) = ("message", Keep::Whole);
 pub const REASON: (&str, Keep) = ("reason", Keep::Whole);
 
-/// JSON of the API server's. Whether it is UTF-8 is looked at once, and not for each string in it.
+/// Decodes JSON from the API server. Checks UTF-8 once, not for each string.
 pub fn decode<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
     serde_json::from_str(std::str::from_utf8(json).map_err(de::Error::custom)?)
 }
 
-/// Since Kubernetes 1.35 resourceVersions are promised to be numbers that can be compared
-/// (KEP-5504); etcd and kine have never handed out anything else.
+/// Since Kubernetes 1.35 resourceVersions are guaranteed to be comparable numbers (KEP-5504); etcd and kine have never
+/// produced anything else.
 pub fn resource_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
     text.parse().map_err(|_| de::Error::custom(format!("resourceVersion {text:?} is not a number")))

@@ -1,5 +1,4 @@
-//! Which objects of a kind are listed and watched, as the API server takes it in a query.
-//! Made by whoever opens a watch.
+//! A label selector, encoded for the query of a list or watch. Built by the code that opens a watch.
 
 use std::fmt::Write;
 
@@ -12,14 +11,14 @@ impl Selector {
         Selector::default()
     }
 
-    /// Objects with this label of this value.
+    /// Objects with this label and value.
     pub fn label(key: &str, value: &str) -> Selector {
         let mut query = String::from("&labelSelector=");
         for byte in key.bytes().chain(*b"=").chain(value.bytes()) {
             match byte {
-                // RFC 3986, section 2.3: what means nothing else anywhere.
+                // RFC 3986, section 2.3: unreserved characters.
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => query.push(char::from(byte)),
-                // Into a String nothing fails.
+                // Writing to a String cannot fail.
                 _ => drop(write!(query, "%{byte:02X}")),
             }
         }

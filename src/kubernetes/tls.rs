@@ -1,5 +1,5 @@
-//! TLS as this client speaks it: version 1.3, by one CA, without a key of its own. Called by client.rs for each CA that
-//! it reads; must never trust anything else.
+//! TLS for this client: version 1.3, one CA, no client certificate. Called by client.rs for each CA that it reads; must
+//! never trust anything else.
 
 use std::error::Error;
 use std::io;
@@ -17,14 +17,14 @@ use tower::BoxError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A peer that vanished without a word is noticed after about a minute, without a wake-up of ours.
+/// A peer that vanished silently is detected after about a minute, without a timer of our own.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// What ring verifies, for a person whose API server has less.
+/// What ring can verify, for a person whose API server does not meet it.
 const NEEDS: &str = "this operator needs TLS 1.3, and for the server and each CA above it a key of RSA (2048 to 8192 \
                      bits; with SHA-256, SHA-384 or SHA-512), ECDSA (P-256 or P-384; with SHA-256 or SHA-384) or Ed25519";
 
-/// HTTPS by the cluster's own CA and no other; TLS 1.3, which every API server in support speaks. `ca`: PEM.
+/// HTTPS that trusts only the cluster's own CA; TLS 1.3, which every supported API server speaks. `ca`: PEM.
 pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     let roots = trusted(ca)?;
     let provider = CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() };
@@ -32,7 +32,7 @@ pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // Connections live for minutes and there are few: a cache of sessions would cost more than it saves.
+    // There are few connections and they live for minutes: a session cache would cost more than it saves.
     tls.resumption = rustls::client::Resumption::disabled();
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -44,7 +44,7 @@ pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(tcp))
 }
 
-/// The error of a connection, in words where rustls has none: it dumps lists of object identifiers.
+/// Explains connection errors for which rustls only dumps lists of object identifiers.
 pub fn in_words(error: BoxError) -> BoxError {
     match tls_error(&*error).and_then(lack) {
         Some(lack) => format!("{lack}: {NEEDS}").into(),
@@ -52,7 +52,7 @@ pub fn in_words(error: BoxError) -> BoxError {
     }
 }
 
-/// It is in an io::Error, which is in another.
+/// The rustls error inside nested io::Errors.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match error.downcast_ref::<io::Error>() {
         Some(outer) => tls_error(outer.get_ref()?),
@@ -60,7 +60,7 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     }
 }
 
-/// What a server has too little of, as far as an error can tell.
+/// The requirement that a server does not meet, as far as an error reveals it.
 #[allow(deprecated)] // rustls still has an error for it that has no details
 fn lack(error: &rustls::Error) -> Option<&'static str> {
     use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible as Incompatible};
@@ -81,7 +81,7 @@ fn lack(error: &rustls::Error) -> Option<&'static str> {
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
         ) => Some("the server's certificate is signed with a key or hash that this operator does not know"),
-        // A key of RSA that is too small is no other error than a signature by another key.
+        // rustls reports an RSA key that is too small with the same error as a signature by another key.
         InvalidCertificate(CertificateError::BadSignature) => Some(
             "the server's signature or its certificate's is of another key than ca.crt says, or of a too small one",
         ),
@@ -89,7 +89,7 @@ fn lack(error: &rustls::Error) -> Option<&'static str> {
     }
 }
 
-/// One certificate that cannot be read takes nothing from the others, as with Kubernetes' own clients.
+/// Skips certificates that cannot be read and trusts the others, as Kubernetes' own clients do.
 fn trusted(ca: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let mut refused = None;
@@ -109,7 +109,7 @@ fn trusted(ca: &[u8]) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Two of pem's errors print lines of the file as numbers.
+/// Rewords two of pem's errors, which print lines of the file as numbers.
 fn described(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "its END line is missing".into(),
@@ -118,8 +118,8 @@ fn described(error: &pem::Error) -> String {
     }
 }
 
-/// This client shows a token and no certificate of its own: what signs with RSA and elliptic curves is not linked,
-/// which is 30 kB.
+/// This client authenticates with a token and has no certificate, so signing with RSA and elliptic curves is not
+/// linked, which saves 30 kB.
 #[derive(Debug)]
 struct NoKeys;
 

@@ -1,5 +1,5 @@
-//! The ServiceAccount's token: read again from time to time and after a refusal. Called by client.rs for each request;
-//! must never show a token.
+//! The ServiceAccount's token: read again from time to time, and after a 401. Called by client.rs for each request;
+//! must never reveal a token.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use tower::BoxError;
 
-/// How long a token is used before its file is looked at again. The kubelet replaces it when a
-/// fifth of its life is left.
+/// How long a token is used before its file is read again. The kubelet replaces the token when a fifth of its lifetime
+/// is left.
 const LIFE: Duration = Duration::from_secs(60);
 
 pub struct Token {
@@ -23,7 +23,7 @@ impl Token {
         Token { file, read: Mutex::new(None) }
     }
 
-    /// What goes with each request. Its error names the file.
+    /// The Authorization header of each request. The error names the file.
     pub fn header(&self) -> Result<HeaderValue, BoxError> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, header)) = &*read
@@ -43,7 +43,7 @@ impl Token {
     }
 }
 
-/// The header that shows this token, which is printed nowhere (RFC 6750, section 2.1).
+/// The header with this token, marked so that it is never printed (RFC 6750, section 2.1).
 pub fn bearer(token: &[u8]) -> Result<HeaderValue, &'static str> {
     let token = token.trim_ascii();
     if token.is_empty() {

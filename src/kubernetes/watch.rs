@@ -1,9 +1,9 @@
-//! One watch that never ends: a list, then its changes, begun again where it was cut, after waits,
-//! saying once in clear words what it is waiting for. Used by the controller, once for each kind;
-//! must never hand on an error, nor lose an event without a new list.
+//! An endless list/watch of one kind: after a disconnect it resumes at the last resourceVersion, with backoff, and it
+//! logs once what it is waiting for. Used by the controller, one per kind. Must never return an error, nor lose an
+//! event without a relist.
 //!
-//! Why not kube's `watcher`: it reads lines and pages as a whole (prune.rs), and hands out types
-//! that embed an `ObjectMeta`. The states are the same as its.
+//! Why not kube's `watcher`: it buffers whole lines and pages (prune.rs), and yields types that embed an `ObjectMeta`.
+//! The states are the same as in kube's.
 
 pub mod line;
 mod message;
@@ -30,19 +30,20 @@ use message::{Message, message};
 use open::{ListEnvelope, ListMetadata, Opened};
 use progress::{Progress, SILENCE};
 
-/// A list that pauses for so long is given up.
+/// Longest pause within a list before it is abandoned.
 const LIST_PAUSE: Duration = Duration::from_secs(30);
 
-/// And a streaming list that has no end: in a store that cannot tell how far it is, changes go on and on.
+/// Time limit for a streaming list as a whole: if the datastore cannot report its progress, the list never ends and
+/// changes keep coming.
 const LONGEST_STREAM: Duration = Duration::from_secs(300);
 
-/// A watch that was open for so long was well, however it ends: it is opened again at once. Many a network cuts what is
-/// idle for 20 s.
+/// A watch that was open for this long counts as healthy, however it ends, and is reopened at once. Many networks cut
+/// connections that are idle for 20 s.
 const SHORTEST_WATCH: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub enum Event<K> {
-    /// A list begins: what it does not name is not there any more.
+    /// A list begins: objects that it does not contain are gone.
     Init,
     InitApply(K),
     InitDone,
@@ -57,27 +58,27 @@ pub struct Watch<K> {
     selector: Selector,
     stage: Stage,
     progress: Progress,
-    /// When the answer that is being read is given up.
+    /// When the response being read is abandoned.
     deadline: Instant,
-    /// Nothing is done before.
+    /// No step is taken before this time.
     paused_until: Instant,
     message: Message,
     jitter: Jitter,
-    /// Where it is noted that something was heard, and as which watch.
+    /// Records when the watch last received something; `number` is the watch's index there.
     metrics: Arc<Metrics>,
     number: usize,
     objects: PhantomData<fn() -> K>,
 }
 
 enum Stage {
-    /// Nothing is known: a list has to be begun.
+    /// No state yet: start a list.
     Begin,
-    /// Held, because a request that is dropped halfway would be sent again and again.
+    /// The request in flight. Kept here because dropping it halfway would send it again and again.
     Opening(BoxFuture<'static, Result<Answer, kube::Error>>, Opened),
-    /// A list as the beginning of a watch, and when it is given up.
+    /// A list sent as the beginning of a watch, and the time at which it is abandoned.
     StreamingList(Answer, Instant),
     Page(Answer),
-    /// The watch has to be opened at this resourceVersion.
+    /// Next, open the watch at this resourceVersion.
     Listed(u64),
     Watching {
         answer: Answer,
@@ -86,21 +87,21 @@ enum Stage {
     },
 }
 
-/// Why something has to be begun again.
+/// Why a list or a watch has to be restarted.
 #[derive(Debug)]
 enum Interruption {
-    /// It could not be opened, or the list broke off.
+    /// The request failed, or the list broke off.
     Refused(kube::Error),
-    /// An open watch broke off: it goes on where it was.
+    /// An open watch was cut: it resumes where it was.
     Cut(String),
-    /// An open watch says that something is wrong.
+    /// An open watch reported an error.
     Failed(String),
-    /// Only a new list tells what there is, for this reason.
+    /// Only a relist can restore the state, for this reason.
     Lost(&'static str),
 }
 
 impl<K: Watched> Watch<K> {
-    /// `namespace` None: all of them. `seed` decides all jitter. `metrics`: are told when something was heard.
+    /// `namespace` None: all namespaces. `seed` determines all jitter. `metrics` records when something was received.
     pub fn new(
         client: kube::Client,
         kind: Kind,
@@ -126,7 +127,7 @@ impl<K: Watched> Watch<K> {
         }
     }
 
-    /// The next event. Can be dropped and called again without losing one.
+    /// The next event. Cancel-safe: can be dropped and called again without losing one.
     pub async fn next(&mut self) -> Event<K> {
         loop {
             tokio::time::sleep_until(self.paused_until).await;
@@ -138,7 +139,7 @@ impl<K: Watched> Watch<K> {
         }
     }
 
-    /// Something was missed: an open watch is given up for a list.
+    /// Events were missed: abandons an open watch for a relist.
     pub fn list_again(&mut self) {
         if matches!(self.stage, Stage::Watching { .. } | Stage::Listed(_)) {
             self.stage = Stage::Begin;
@@ -193,7 +194,7 @@ impl<K: Watched> Watch<K> {
         self.progress.list_due().min(now + SILENCE)
     }
 
-    /// Reads on in the answer that is open.
+    /// Reads the next piece of the open response.
     async fn read(&mut self) -> Result<Option<Event<K>>, Interruption> {
         let (Stage::StreamingList(answer, _) | Stage::Page(answer) | Stage::Watching { answer, .. }) = &mut self.stage
         else {
@@ -235,7 +236,7 @@ impl<K: Watched> Watch<K> {
         Some(self.listed())
     }
 
-    /// One event of a watch, which may still be on its way through its list.
+    /// Handles one event of a watch, which may still be sending its initial list.
     fn apply_event(&mut self) -> Result<Option<Event<K>>, Interruption> {
         let now = Instant::now();
         let (answer, version) = match &self.stage {
@@ -268,7 +269,7 @@ impl<K: Watched> Watch<K> {
             Err(unclear @ Unclear::Line(_)) => return Err(self.failed(kube::Error::Service(unclear.into()))),
         };
         if version.is_some_and(|version| seen < version) {
-            // The datastore was put back to an earlier copy, and what has happened since has these versions too.
+            // The datastore was restored to an earlier copy, and changes since then have reused these versions.
             tracing::info!(
                 resource = (self.kind.resource)(),
                 "the API server's data is older than before; listing again"
@@ -284,7 +285,7 @@ impl<K: Watched> Watch<K> {
         Ok(event)
     }
 
-    /// What was a list goes on as a watch.
+    /// The streaming list is complete and continues as a watch.
     fn list_ends(&mut self, version: u64) -> Option<Event<K>> {
         let Stage::StreamingList(answer, _) = std::mem::replace(&mut self.stage, Stage::Begin) else { return None };
         self.progress.try_streams();
@@ -308,7 +309,7 @@ impl<K: Watched> Watch<K> {
         async move { request::send(&client, request.map_err(kube::Error::HttpError)?, fields).await }.boxed()
     }
 
-    // === what goes wrong ===
+    // === errors ===
 
     fn broke_off(&self, error: kube::Error) -> Interruption {
         match &self.stage {
@@ -324,7 +325,7 @@ impl<K: Watched> Watch<K> {
         }
     }
 
-    /// An error of one object, for whoever has to mend it.
+    /// Logs an error of one object, for the person who has to fix it.
     fn warn(&self, unclear: &Unclear) {
         tracing::warn!(resource = (self.kind.resource)(), "{unclear}");
     }
@@ -335,7 +336,8 @@ impl<K: Watched> Watch<K> {
             (Stage::Opening(_, Opened::StreamingList), Interruption::Refused(kube::Error::Api(status)))
                 if matches!(status.code, 400 | 422) =>
             {
-                // It may not have them (the feature WatchList is off): pages tell whether that is why.
+                // Streaming lists may be unsupported (feature WatchList is off): a paged list shows whether that is
+                // why.
                 self.progress.stream_refused();
                 self.stage = Stage::Begin;
                 return;
@@ -369,17 +371,17 @@ impl<K: Watched> Watch<K> {
             Interruption::Refused(error) => {
                 self.message.report(&(self.kind.resource)(), message(&(self.kind.resource)(), &error));
                 match self.stage {
-                    // It is there, and only has too much to do: a list would be more of it.
+                    // The server is up, only overloaded: a list would add to its load.
                     Stage::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.watch_or_list(now),
-                    // Whatever it is that was away, it may come back with another history; and where a version is
-                    // refused, it may be for ever. Where the CRD is gone, so is all that there was of it.
+                    // A server or datastore that was unavailable may return with a different history; a refused version
+                    // may be refused for ever; a deleted CRD takes all its objects with it.
                     _ => self.stage = Stage::Begin,
                 }
             }
         }
     }
 
-    /// A watch goes on where it was, as long as that can be relied on.
+    /// Resumes the watch at its resourceVersion as long as that is reliable, and lists otherwise.
     fn watch_or_list(&mut self, now: Instant) {
         let (Stage::Watching { resource_version, .. } | Stage::Opening(_, Opened::Watch(resource_version))) =
             self.stage

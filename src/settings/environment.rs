@@ -1,14 +1,14 @@
-//! Which variables of the environment are meant for this program, and which Kubernetes sets for a Service of a similar
+//! Tells the environment variables meant for this program from those that Kubernetes sets for a Service with a similar
 //! name. Called by settings.rs; must never read the environment itself.
 
 pub const PREFIX: &str = "INFERENCE_OPERATOR_";
 
-/// Letters that a variable may differ in from the one that is suggested in its place: two that changed places.
+/// Letters by which a variable may differ from the suggested one: enough for two swapped letters.
 const TYPING_ERROR: usize = 2;
 
 /// Whether the kubelet set this variable for a Service. In a pod with service links, a Service called
-/// `inference-operator-server` sets INFERENCE_OPERATOR_SERVER_PORT=tcp://10.0.0.1:80. What the pod's manifest sets wins
-/// over it, so that the value has to be looked at too. Source: Kubernetes, pkg/kubelet/envvars.
+/// `inference-operator-server` sets INFERENCE_OPERATOR_SERVER_PORT=tcp://10.0.0.1:80. The pod's manifest takes
+/// precedence over it, so the value has to be checked too. Source: Kubernetes, pkg/kubelet/envvars.
 pub fn is_service_link(variable: &str, value: &str, environment: impl Fn(&str) -> Option<String>) -> bool {
     let Some(service) = variable.strip_suffix("_PORT") else { return false };
     let (Some(host), Some(port)) =
@@ -20,7 +20,7 @@ pub fn is_service_link(variable: &str, value: &str, environment: impl Fn(&str) -
     value.split_once("://").is_some_and(|(_, address)| address == format!("{host}:{port}"))
 }
 
-/// Names the variables that only a typing error can have meant for this program; None: there are none.
+/// Names the variables that can only be misspelled ones of this program; None: there are none.
 pub fn unknown(variables: &[String], known: &[String]) -> Option<String> {
     let services: Vec<&str> = variables.iter().filter_map(|name| name.strip_suffix("_SERVICE_HOST")).collect();
     let is_link = |name: &str| {
@@ -42,7 +42,7 @@ pub fn unknown(variables: &[String], known: &[String]) -> Option<String> {
     (!named.is_empty()).then(|| named.join(", "))
 }
 
-/// What both begin with and what both end with is all but a typing error.
+/// Whether the names differ only by a typing error, between a common prefix and a common suffix.
 fn is_near(name: &str, known: &str) -> bool {
     let (name, known) = (name.as_bytes(), known.as_bytes());
     let shorter = name.len().min(known.len());
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(unknown(&["PATH".to_owned(), "INFERENCE_OPERATORS".to_owned()], &known), None);
     }
 
-    /// All forms that the kubelet has, of Services called inference-operator and inference-operator-server.
+    /// All forms that the kubelet sets, for Services called inference-operator and inference-operator-server.
     #[test]
     fn what_kubernetes_sets_for_a_service_is_no_unknown_variable() {
         let forms = [

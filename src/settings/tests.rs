@@ -1,4 +1,4 @@
-//! What the command line and the environment come to: defaults, who wins, and what a wrong value is answered with.
+//! Parsing of the command line and the environment: defaults, precedence, and errors for invalid values.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The telemetry port: /metrics, /livez and /readyz. Started by main; whoever talks to it, its
-//! connections, their time and their buffers are bounded, and a kubelet's probe gets through.
+//! The telemetry port: /metrics, /livez and /readyz. Started by main. No client may exceed the limits on connections,
+//! their time and their buffers, nor keep out a kubelet's probe.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,16 +18,17 @@ use tokio::task::JoinHandle;
 
 use crate::telemetry::metrics::Metrics;
 
-/// Connections at the same time; for one more, the oldest gives way.
+/// Limit on concurrent connections: a new one beyond it replaces the oldest.
 const CONNECTIONS: usize = 8;
 
-/// The life of one connection, whatever happens on it.
+/// Time limit for one connection, whatever happens on it.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
-/// The smallest buffer that hyper takes; longer headers are refused.
+/// The smallest buffer that hyper accepts; longer headers are rejected.
 const BUFFER: usize = 8192;
 
-/// The controller's loop goes round at least once a resync period.
+/// /livez fails after this many resync periods without a turn of the controller's loop, which turns at least once in
+/// each.
 const PERIODS_TO_LIVE: u32 = 3;
 
 /// Serves for ever. `resync`: the resync period of the controller.
@@ -37,22 +38,22 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, resync: Duratio
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, most likely: others need the time to give some back.
+                // Most likely out of file descriptors: wait for others to be closed.
                 tracing::warn!("telemetry: cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 continue;
             }
         };
         open.retain(|connection| !connection.is_finished());
-        // Never the other way round: those who say nothing would keep a probe out, and the kubelet
-        // would end an operator that is well.
+        // Never reject the new connection instead: idle clients would keep probes out, and the kubelet would restart a
+        // healthy operator.
         if open.len() == CONNECTIONS
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
         }
         open.push_back(tokio::spawn(connection(stream, metrics.clone(), resync)));
-        // What has arrived already is read and answered before the next one comes in.
+        // Lets requests that have already arrived be answered before the next connection is accepted.
         tokio::task::yield_now().await;
     }
 }
@@ -70,7 +71,7 @@ pub async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, metrics: Ar
         .keep_alive(false)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    // How a connection ends is the other side's affair.
+    // How a connection ends is up to the client.
     let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
 }
 
@@ -87,10 +88,10 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> R
     }
 }
 
-/// Ready: all lists were read, and each watch hears the API server. An outage of the API server for longer than five
-/// minutes makes this fail, until the watches hear it again: nobody sends requests here that could go elsewhere, and
-/// whoever looks at the pod should see that it is of no use just now. Liveness has nothing to do with it: a restart
-/// brings no API server back, and loses what is in memory.
+/// Ready: all lists are complete, and each watch hears from the API server. This fails when the API server has been
+/// unavailable for more than five minutes, until the watches hear it again: no requests could be routed elsewhere, and
+/// the pod should show that it cannot do its work. Liveness is unaffected: a restart would not bring back the API
+/// server, and would lose the state in memory.
 fn readiness(metrics: &Metrics) -> Response<Full<Bytes>> {
     if !metrics.in_sync() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "not all watches are in sync yet\n");

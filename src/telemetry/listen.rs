@@ -1,18 +1,19 @@
-//! The socket of the telemetry port: on every address of IPv6 and IPv4, or on one. Opened by main before anything else;
-//! knows nothing of what is served there.
+//! The socket of the telemetry port: on every IPv6 and IPv4 address, or on one. Opened by main before anything else;
+//! must not depend on what is served there.
 
 use std::io::{Error, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Socket, Type};
 
-/// How many connections may wait to be accepted, as tokio has it.
+/// Connections that may wait to be accepted; tokio's default.
 const BACKLOG: i32 = 1024;
 
-/// `[::]` is every address that the node has: where it has no IPv6, those of IPv4. `bind` as below.
+/// Listens on `address`. `[::]` means every address of the node: without IPv6, it falls back to those of IPv4. `bind`:
+/// see below.
 pub fn on<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> Result<T, Error>) -> Result<T, Error> {
     match bind(address) {
-        // A port that somebody else has is no lack of IPv6.
+        // A port in use does not mean that IPv6 is missing.
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != ErrorKind::AddrInUse => {
             bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
@@ -20,13 +21,13 @@ pub fn on<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> Result<T, Error>)
     }
 }
 
-/// What comes over IPv4 is taken at `[::]` too, also where the node's default is otherwise (net.ipv6.bindv6only).
+/// A socket on `[::]` accepts IPv4 too, even if the node's default is otherwise (net.ipv6.bindv6only).
 pub fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.ip() == Ipv6Addr::UNSPECIFIED {
         socket.set_only_v6(false)?;
     }
-    // The port is free at once after a restart.
+    // Makes the port available again at once after a restart.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -40,7 +41,7 @@ mod tests {
 
     const EVERY: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080);
 
-    /// What is asked for, one after the other, where this is how the first one ends.
+    /// The addresses tried, in order, if the first attempt ends like this.
     fn asked(address: SocketAddr, first: ErrorKind) -> (Vec<String>, Result<(), ErrorKind>) {
         let asked = std::cell::RefCell::new(Vec::new());
         let result = on(address, |address| {
@@ -50,7 +51,7 @@ mod tests {
         (asked.into_inner(), result.map_err(|error| error.kind()))
     }
 
-    /// A kernel without IPv6 has no such sockets (EAFNOSUPPORT), or no such address.
+    /// A kernel without IPv6 lacks such sockets (EAFNOSUPPORT), or such addresses.
     #[test]
     fn where_there_is_no_ipv6_it_is_every_address_of_ipv4() {
         for lack in [ErrorKind::AddrNotAvailable, ErrorKind::Unsupported, ErrorKind::Other] {
@@ -74,7 +75,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let connects = |host: &str| std::net::TcpStream::connect((host, address.port())).map(drop);
         connects("127.0.0.1").expect("IPv4");
-        // A machine without IPv6 has the other one alone.
+        // A machine without IPv6 listens on IPv4 only.
         if address.is_ipv6() {
             assert!(!socket2::SockRef::from(&listener).only_v6().expect("a state"));
             if std::net::TcpListener::bind("[::1]:0").is_ok() {

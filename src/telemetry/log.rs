@@ -1,4 +1,4 @@
-//! The log: one line an entry on stderr, by tracing-subscriber's `fmt` layer, as text or as JSON. Set up once by main;
+//! The log: one line per entry on stderr, by tracing-subscriber's `fmt` layer, as text or as JSON. Set up once by main;
 //! must never panic, nor write half a line.
 
 mod levels;
@@ -21,7 +21,7 @@ use self::no_spans::NoSpans;
 use self::plain::Plain;
 use crate::time::Utc;
 
-/// What a line is.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
@@ -40,13 +40,13 @@ impl FromStr for LogFormat {
     }
 }
 
-/// From here on every entry within `levels` is written; what is logged before is lost.
+/// Starts writing every entry within `levels`; earlier entries are lost.
 pub fn start(levels: Targets, format: LogFormat) {
-    // Fails only where there is one already, which then does the same.
+    // Fails only if a subscriber is already set, which then does the same.
     let _ = tracing::subscriber::set_global_default(subscriber(levels, format, io::stderr));
 }
 
-/// `output` is asked for each entry, and gets it in one write.
+/// `output` is called for each entry, and receives it in one write.
 fn subscriber<W: io::Write + 'static>(
     levels: Targets,
     format: LogFormat,
@@ -58,14 +58,14 @@ fn subscriber<W: io::Write + 'static>(
             LogFormat::Json => Lines::Json(fmt::format().with_timer(Clock).json()),
         })
         .with_writer(move || Plain { output: output(), format })
-        // Plain does it, for all of the line.
+        // Plain escapes the whole line instead.
         .with_ansi_sanitization(false)
-        // Where a value cannot be formatted, the line says so in its place.
+        // If a value cannot be formatted, the line says so in its place.
         .log_internal_errors(true);
     NoSpans.with(lines).with(levels)
 }
 
-/// How one entry is written.
+/// The formatter of an entry.
 enum Lines {
     Text(Format<Full, Clock>),
     Json(Format<Json, Clock>),
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    /// What is written of what `log` logs, one text a write, without the time.
+    /// The output for what `log` logs, one string per write, without the time.
     fn written(level: &str, format: LogFormat, log: impl FnOnce()) -> Vec<String> {
         const TIME: usize = "2026-11-24T13:48:13.013280Z".len();
         let output = Output::default();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(lines, ["  INFO inference_operator::telemetry::log::tests: within\n"]);
     }
 
-    /// `impl Debug` of a library can fail, and stderr can be gone.
+    /// A library's `impl Debug` can fail, and stderr can be gone.
     #[test]
     fn what_cannot_be_formatted_or_written_ends_nothing() {
         struct Fails;

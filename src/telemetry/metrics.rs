@@ -1,5 +1,5 @@
-//! Counters and their Prometheus text, under the names that operators' dashboards know. Written by
-//! the client and the controller, read by the telemetry port; must never allocate where it counts.
+//! Counters and their Prometheus text, under the names that operator dashboards expect. Written by the client and the
+//! controller, read by the telemetry port; must never allocate when counting.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 use crate::telemetry::process;
 
-/// Upper bounds in milliseconds of controller_runtime_reconcile_time_seconds.
+/// Upper bounds of controller_runtime_reconcile_time_seconds, in milliseconds.
 const BUCKETS: [u64; 24] =
     [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 250, 500, 1000, 2500, 5000, 30_000];
 
-/// How a reconcile ended, in the words of controller-runtime's label `result`.
+/// The outcome of a reconcile, in the values of controller-runtime's label `result`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconcileResult {
     Success,
     RequeueAfter,
-    /// Never here; dashboards expect that it is told.
+    /// Never used here, but dashboards expect the series.
     Requeue,
     Error,
 }
@@ -40,10 +40,10 @@ impl ReconcileResult {
 
 const METHODS: [&str; 3] = ["GET", "PATCH", "POST"];
 
-/// Codes that rest_client_requests_total tells apart; what is not here is counted as `OTHER`.
+/// Codes with their own series in rest_client_requests_total; all others count as `OTHER`.
 const CODES: [u16; 13] = [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 503, 504];
 const OTHER: usize = CODES.len();
-/// client-go's word for a request without an answer.
+/// client-go's `<error>`: a request without a response.
 const NO_ANSWER: usize = CODES.len() + 1;
 
 /// The watches, in the order of `Metrics::heard`.
@@ -54,8 +54,8 @@ const PHASES: [&str; 5] = ["Pending", "Progressing", "Ready", "Degraded", "Faile
 
 const HEARD: &str = "inference_operator_watch_last_heard_seconds";
 
-/// A watch that has heard nothing for so long is no help. It is opened again after three minutes of silence, and tries
-/// that every few seconds where nobody answers.
+/// A watch that has heard nothing for this long is unhealthy. After three minutes of silence it is reopened, and if
+/// there is no response, retried every few seconds.
 const HEALTHY: Duration = Duration::from_secs(300);
 
 pub struct Metrics {
@@ -67,9 +67,9 @@ pub struct Metrics {
     queue_depth: AtomicU32,
     phases: [AtomicU32; PHASES.len()],
     in_sync: AtomicBool,
-    /// Milliseconds from the start to the latest thing that each watch heard.
+    /// Milliseconds from the start until each watch last heard something.
     heard: [AtomicU64; WATCHES.len()],
-    /// Milliseconds from the start to the latest turn of the controller's loop.
+    /// Milliseconds from the start until the last turn of the controller's loop.
     last_turn: AtomicU64,
 }
 
@@ -101,7 +101,7 @@ impl Metrics {
         self.time_microseconds.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// One request was answered with `code`, or not at all.
+    /// One request was answered with `code`, or got no response (None).
     pub fn requested(&self, method: &Method, code: Option<StatusCode>) {
         let Some(method) = METHODS.iter().position(|known| *known == method.as_str()) else { return };
         let code = match code {
@@ -111,7 +111,7 @@ impl Metrics {
         self.requests[method][code].fetch_add(1, Relaxed);
     }
 
-    /// The controller's loop went round once.
+    /// The controller's loop completed one turn.
     pub fn loop_ticked(&self, in_sync: bool, queue_depth: usize, phases: &[u32; PHASES.len()]) {
         self.last_turn.store(self.age(), Relaxed);
         self.in_sync.store(in_sync, Relaxed);
@@ -121,18 +121,18 @@ impl Metrics {
         }
     }
 
-    /// A watch heard something: that it is open, a line, a page. `watch`: as `watch()` says.
+    /// A watch received something: response headers, a line, a page. `watch`: index from `watch()`.
     pub fn heard(&self, watch: usize) {
         self.heard[watch].store(self.age(), Relaxed);
     }
 
-    /// How long ago each watch heard something; since the start where it never did.
+    /// Time since each watch last heard something, or since the start if it never did.
     fn unheard(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
         let since = |heard: &AtomicU64| Duration::from_millis(self.age().saturating_sub(heard.load(Relaxed)));
         WATCHES.into_iter().zip(self.heard.iter().map(since))
     }
 
-    /// The watch that has heard nothing for the longest time, where that is too long.
+    /// The watch with the longest silence, if that is too long.
     pub fn is_deaf(&self) -> Option<(&'static str, Duration)> {
         self.unheard().filter(|(_, since)| *since > HEALTHY).max_by_key(|(_, since)| *since)
     }
@@ -141,7 +141,7 @@ impl Metrics {
         self.in_sync.load(Relaxed)
     }
 
-    /// The time since the controller's loop last went round.
+    /// Time since the last turn of the controller's loop.
     pub fn since_last_turn(&self) -> Duration {
         Duration::from_millis(self.age().saturating_sub(self.last_turn.load(Relaxed)))
     }
@@ -228,7 +228,7 @@ impl Metrics {
     }
 }
 
-/// Which of the watches this is.
+/// The index of a watch.
 pub fn watch(resource: &str) -> usize {
     WATCHES.iter().position(|known| *known == resource).unwrap_or(0)
 }
@@ -279,7 +279,7 @@ mod tests {
         assert!(text.contains("\nprocess_resident_memory_bytes "));
     }
 
-    /// Or one would be taken for another.
+    /// Otherwise one would be mistaken for another.
     #[test]
     fn each_watch_has_a_name() {
         use crate::kubernetes::resource::Resource;

@@ -1,11 +1,11 @@
-//! The `process_*` metrics, read from /proc when somebody asks. Called by metrics; on a system
-//! without /proc it says nothing.
+//! The `process_*` metrics, read from /proc on each scrape. Called by metrics; writes nothing on a system without
+//! /proc.
 
 use std::fs;
 
 use crate::telemetry::metrics::{family, line};
 
-/// Linux tells CPU time in hundredths of a second to every program, whatever its own clock.
+/// Linux reports CPU time to programs in hundredths of a second, whatever the kernel's own tick rate.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Appends the metrics of this process.
@@ -37,7 +37,7 @@ fn seconds(ticks: u64) -> String {
     format!("{}.{:02}", ticks / TICKS_PER_SECOND, ticks % TICKS_PER_SECOND)
 }
 
-/// Bytes of a line such as `VmRSS:     2304 kB`.
+/// The bytes in a line such as `VmRSS:     2304 kB`.
 fn status_kilobytes(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -45,7 +45,7 @@ fn status_kilobytes(name: &str) -> Option<u64> {
 }
 
 fn open_files() -> Option<u64> {
-    // One of them is the folder that is being read.
+    // One of them is the descriptor of the folder being read.
     Some((fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1))
 }
 
@@ -55,8 +55,8 @@ fn most_files() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// CPU time and start time in ticks: proc(5), fields 14, 15 and 22. The name in field 2 may hold
-/// anything, so counting begins behind its last bracket.
+/// CPU time and start time in ticks: proc(5), fields 14, 15 and 22. The name in field 2 may hold anything, so counting
+/// begins after the last bracket.
 fn times(stat: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();

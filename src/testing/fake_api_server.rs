@@ -1,5 +1,5 @@
-//! For unit tests: an API server that answers in the order in which it is told to, and keeps what it was
-//! asked. What it is not told an answer for waits for ever.
+//! For unit tests: an API server that sends prepared replies in order, and records the requests. A request without a
+//! reply waits for ever.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tower::BoxError;
 
-/// One answer, in the parts in which it comes.
+/// One response, in the parts in which it arrives.
 pub struct Reply {
     code: u16,
     retry_after: Option<&'static str>,
@@ -42,25 +42,25 @@ impl Reply {
         Reply { code, ..Reply::object(&status) }
     }
 
-    /// With a cause that a program can read.
+    /// With a machine-readable cause.
     pub fn refusal_because(code: u16, message: &str, cause: &str) -> Reply {
         let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message,
             "details": {"name": "demo", "causes": [{"reason": cause, "message": message}]}});
         Reply { code, ..Reply::object(&status) }
     }
 
-    /// Refused with 429: it has too much to do.
+    /// Rejected with 429: the server is overloaded.
     pub fn busy(retry_after: &'static str) -> Reply {
         Reply { retry_after: Some(retry_after), ..Reply::refusal(429, "too many requests") }
     }
 }
 
-/// What was asked, a line each: method, path with query, body.
+/// The requests, one line each: method, path with query, body.
 #[derive(Clone, Default)]
 pub struct Asked(Arc<Mutex<Vec<String>>>);
 
 impl Asked {
-    /// And forgets it.
+    /// Returns the requests and clears them.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -71,7 +71,7 @@ pub fn client(replies: impl IntoIterator<Item = Reply>) -> (kube::Client, Asked)
     client_that(move |_| replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front())
 }
 
-/// What it answers, it answers by what it is asked: a line as `Asked` has them.
+/// Replies depending on the request, a line as in `Asked`.
 pub fn client_of(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> (kube::Client, Asked) {
     client_that(move |line| Some(reply(line)))
 }

@@ -1,5 +1,5 @@
-//! Objects as the API server sends them, for the unit tests of the controller and of its index: one
-//! InferenceService, ns/demo, and its children.
+//! Objects as the API server sends them, for the unit tests of the controller and its index: one InferenceService,
+//! ns/demo, and its children.
 
 #![allow(clippy::needless_pass_by_value)]
 
@@ -12,14 +12,14 @@ use crate::model::{Abnormal, Action, ObservedVersions, Outcome, Summary};
 use crate::reconcile::status::{self, Assessment, Subject};
 use crate::time::Timestamp;
 
-/// The resourceVersions of the children as they were looked at last.
+/// The resourceVersions of the children when they were last read.
 pub const DEPLOYMENT_VERSION: u64 = 50;
 pub const SERVICE_VERSION: u64 = 60;
 
 pub const CONFIG_HASH: u64 = 7;
 pub const UID: &str = "11111111-2222-4333-8444-555555555555";
 pub const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
-/// One that leaves a Deployment's revision the same number as its generation.
+/// A UID for which a Deployment's revision equals its generation.
 const CHILD_UID: &str = "00000000-0000-0000-0000-000000000000";
 pub const STAMPS: ObservedVersions = ObservedVersions {
     deployment: NonZeroU64::new(DEPLOYMENT_VERSION),
@@ -39,7 +39,7 @@ pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) 
     serde_json::from_value(object).expect("an InferenceService")
 }
 
-/// The status that an operator with this configuration writes when the spec of `generation` is Ready.
+/// The status that an operator with this configuration writes when the spec of `generation` is in this phase.
 pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) -> Value {
     let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, config_hash };
     let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };

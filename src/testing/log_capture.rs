@@ -1,4 +1,4 @@
-//! For unit tests: hears what is logged on this thread.
+//! For unit tests: captures what is logged on this thread.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use tracing::{Event, Level, Metadata, Subscriber};
 pub struct LogCapture(Arc<Mutex<Vec<String>>>);
 
 impl LogCapture {
-    /// And forgets it.
+    /// Returns the entries and clears them.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// From here on, until what is returned is dropped.
+/// Captures from now until the guard is dropped.
 pub fn listen() -> (LogCapture, DefaultGuard) {
     let heard = LogCapture::default();
     (heard.clone(), tracing::subscriber::set_default(heard))

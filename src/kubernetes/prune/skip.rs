@@ -1,24 +1,24 @@
-//! A value that is copied, counted or skipped without looking at its fields: where it ends. Used by prune.rs, and the
-//! most of its work; pure, and must never keep a byte of it.
+//! Finds the end of a value that is copied, counted or skipped without looking at its fields. Used by prune.rs, for
+//! most of its work; pure, and must never keep a byte of the value.
 
 #[derive(Clone, Copy)]
 pub struct ValueScan {
     pub sink: Sink,
-    /// Where it begins in `kept`.
+    /// Start of the value in `kept`.
     pub start: usize,
-    /// Objects and arrays that are open in it.
+    /// Open objects and arrays within it.
     pub depth: usize,
     pub text: Within,
 }
 
-/// What becomes of the bytes.
+/// What happens to the bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
     Skip,
     Copy,
-    /// Copied, and counted as soon as it is too long to be kept.
+    /// Copied, and counted once it is too long to keep.
     CopyOrCount,
-    /// How many have passed.
+    /// Number of bytes so far.
     Count(usize),
 }
 
@@ -32,14 +32,14 @@ impl Sink {
 pub enum Within {
     /// Not in a string.
     No,
-    /// A number, true, false or null that is the whole value.
+    /// The whole value is a number, true, false or null.
     Scalar,
     String,
     Escape,
 }
 
 impl ValueScan {
-    /// How many of the bytes belong to the value, and whether it is complete with them.
+    /// Returns how many of the bytes belong to the value, and whether they complete it.
     pub fn scan(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (mut at, mut depth, mut text) = (0, self.depth, self.text);
         let is_complete = loop {
@@ -86,7 +86,7 @@ impl ValueScan {
     }
 }
 
-/// What changes the depth of a value that is copied or skipped, or begins a string in it.
+/// Bytes that change the depth of a scanned value, or begin a string in it.
 static IS_MARK: [bool; 256] = {
     let mut marks = [false; 256];
     let mut at = 0;
@@ -98,7 +98,7 @@ static IS_MARK: [bool; 256] = {
 };
 const MARKS: &[u8; 5] = b"\"{}[]";
 
-/// Where the string ends that goes on with these bytes, or else the next escape in it.
+/// Index of the end of the string that these bytes continue, or of the next escape in it.
 pub fn string_end(bytes: &[u8]) -> Option<usize> {
     memchr::memchr2(b'"', b'\\', bytes)
 }

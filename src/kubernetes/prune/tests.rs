@@ -1,4 +1,4 @@
-//! What the filter keeps is what a reader of the whole document would have picked out of it.
+//! The filter keeps exactly what a reader of the whole document would have selected.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ const OBJECT: Fields = &[
 ];
 const LIST: Fields = &[("metadata", Keep::Fields(&[("continue", Keep::Whole)])), ("items", Keep::Each(OBJECT))];
 
-/// All pieces of an input that comes in chunks of `size` bytes.
+/// All pieces of an input split into chunks of `size` bytes.
 fn pieces(fields: Fields, text: &str, size: usize) -> Result<Vec<(Piece, Value)>, Malformed> {
     let mut pruner = Pruner::new(fields);
     let mut pieces = Vec::new();
@@ -25,7 +25,7 @@ fn pieces(fields: Fields, text: &str, size: usize) -> Result<Vec<(Piece, Value)>
     Ok(pieces)
 }
 
-/// What `fields` keeps of a document that is there as a whole.
+/// What `fields` keeps of a complete document.
 fn picked(fields: Fields, value: &Value) -> Value {
     let Value::Object(object) = value else { return value.clone() };
     let mut kept = Map::new();
@@ -139,7 +139,7 @@ fn what_is_too_long_becomes_null_and_the_rest_stays() {
     assert_eq!(kept[..2], [(Piece::Item, expected.clone()), (Piece::Item, expected)]);
 }
 
-/// Whoever may write an annotation chooses its length, and must not end a watch by it.
+/// The length of an annotation is up to its author, and must not end a watch.
 #[test]
 fn no_length_is_a_reason_to_give_up_and_chunks_make_no_difference() {
     const LONG: Fields = &[("a", Keep::Whole), ("b", Keep::Whole), ("c", Keep::Fields(&[("d", Keep::Whole)]))];
@@ -215,7 +215,7 @@ fn of_what_is_too_long_the_length_stays_where_it_is_asked_for() {
             assert_eq!(kept, [(Piece::Document, json!({"a": 1, "b": expected, "c": [2]}))], "in chunks of {size}");
         }
     }
-    // It shares the room with what came before.
+    // The value shares the limit with those before it.
     let (half, rest) = ("x".repeat(LONGEST_VALUE - 100), "y".repeat(LONGEST_VALUE - 50));
     let kept = pieces(EITHER, &json!({"a": half, "b": rest, "c": half}).to_string(), 1000).expect("well-formed");
     assert_eq!((&kept[0].1["b"], &kept[0].1["c"]), (&json!(rest), &Value::Null));

@@ -1,4 +1,4 @@
-//! What one line of a watch says. Called by the watch with a line that is pruned already; pure.
+//! Decodes one line of a watch. Called by the watch with a line that is already pruned; pure.
 
 use std::borrow::Cow;
 
@@ -14,19 +14,19 @@ pub enum Line<K> {
     /// ADDED or MODIFIED.
     Applied(K),
     Deleted(K),
-    /// Nothing happened up to this resourceVersion.
+    /// No other events up to this resourceVersion.
     Bookmark {
         resource_version: u64,
-        /// The list that the watch began with is complete.
+        /// The initial list is complete.
         ends_list: bool,
     },
     Error(Box<Status>),
 }
 
-/// Why a line says nothing.
+/// Why a line cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum Unclear {
-    /// An error of that one object, and never of its list.
+    /// An error of this one object, never of its list.
     #[error("skipping an object that cannot be decoded: {0}")]
     Object(serde_json::Error),
     #[error("not a watch event: {0}")]

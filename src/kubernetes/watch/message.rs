@@ -1,7 +1,7 @@
-//! What a watch is waiting for, in words for the person who has to see to it. Called by watch.rs; must never ask for
-//! anything itself.
+//! Log messages that say what a watch is waiting for, for the person who has to act. Called by watch.rs; must never
+//! send a request.
 
-/// What a watch waits for, said once, and not again where only a time in it has moved.
+/// What the watch is waiting for. Logged once, and not again if only the digits in it (a time) changed.
 #[derive(Default)]
 pub struct Message(Option<String>);
 
@@ -14,7 +14,7 @@ impl Message {
         }
     }
 
-    /// Called for each event: the name is made only where it is said.
+    /// Called for each event, so the name is built only when it is logged.
     pub fn is_over(&mut self, resource: fn() -> String) {
         if self.0.take().is_some() {
             tracing::info!(resource = resource(), "watching");

@@ -1,4 +1,4 @@
-//! The requests of a watch, and what their answers begin with. Used by the watch; pure.
+//! The requests of a watch, and the list metadata of the responses. Used by the watch; pure.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use crate::kubernetes::prune::Fields;
 use crate::kubernetes::resource::Kind;
 use crate::kubernetes::selector::Selector;
 
-/// Objects in a page where lists are paged. A page is read as it arrives, so its size costs no memory.
+/// Objects per page of a paged list. A page is decoded as it arrives, so its size costs no memory.
 const PAGE_SIZE: u32 = 500;
 
-/// What it is that is being opened.
+/// What a request opens.
 #[derive(Clone, Copy)]
 pub enum Opened {
     StreamingList,
@@ -21,7 +21,7 @@ pub enum Opened {
     Watch(u64),
 }
 
-/// The request, and what is kept of its answer. `token`: where the next page begins.
+/// The request, and the fields to keep of its response. `token`: the continue token of the next page.
 pub fn request(
     kind: &Kind,
     what: Opened,
@@ -43,13 +43,13 @@ fn request_of(
     selector: &str,
     token: &str,
 ) -> http::Result<Request<Vec<u8>>> {
-    // resourceVersion 0: whatever the API server has in memory. It may be a little behind; the watch that follows tells
-    // the rest, and every write has a precondition.
+    // resourceVersion 0: served from the API server's memory, which may lag a little. The watch that follows catches
+    // up, and every write has a precondition.
     let query: Cow<str> = match what {
         Opened::StreamingList => {
             "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".into()
         }
-        // No timeoutSeconds: the API server then chooses 30 to 60 minutes by itself, with its own jitter.
+        // No timeoutSeconds: the API server then chooses 30 to 60 minutes, with its own jitter.
         Opened::Watch(version) => format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}").into(),
         Opened::FirstPage => format!("limit={PAGE_SIZE}").into(),
         Opened::NextPage => format!("limit={PAGE_SIZE}&continue={token}").into(),
@@ -58,7 +58,7 @@ fn request_of(
     Request::get(uri).header(header::ACCEPT, HeaderValue::from_static(accept)).body(Vec::new())
 }
 
-/// What a page says of itself.
+/// A page without its items.
 #[derive(Deserialize)]
 pub struct ListEnvelope {
     pub metadata: ListMetadata,

@@ -1,5 +1,5 @@
-//! What a watch makes of how it goes: how long it waits after a failure, when it lists again, and whether lists are
-//! streamed. Kept by the watch; pure: it is told the time and a random number.
+//! The retry policy of a watch: backoff after failures, when to relist, and whether lists are streamed. Owned by the
+//! watch; pure: the time and random numbers are passed in.
 
 use std::time::Duration;
 
@@ -7,38 +7,39 @@ use tokio::time::Instant;
 
 use crate::kubernetes::backoff::backoff;
 
-/// An operator that waits for its CRD or its rights should not keep people waiting for it.
+/// Backoff limit. Short, because an operator that waits for its CRD or its permissions should not keep people waiting.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// And where lists are well and no watch is: each try costs the API server a list.
+/// Backoff limit if lists succeed but no watch does: each retry costs the API server a list.
 const LONGEST_WAIT_TO_LIST: Duration = Duration::from_secs(60);
 
-/// A watch that is silent for so long may be deaf. API servers send a bookmark a minute, 122 s apart at the most
+/// A watch that is silent for this long may be deaf. API servers send a bookmark every minute, 122 s apart at most
 /// (measured with etcd and kine, with and without label selector), but none to a watch from a version that they do not
-/// have: that of a datastore that was put back to an earlier copy.
+/// have, such as after the datastore was restored to an earlier copy.
 pub const SILENCE: Duration = Duration::from_secs(180);
 
-/// A list after which all is silent again doubles the time to the next one so many times: to 48 minutes. There are
-/// networks in which no watch lives for long enough to hear a bookmark.
+/// How many times the interval to the next relist doubles while lists are followed by silence: up to 48 minutes. In
+/// some networks no watch lives long enough to receive a bookmark.
 const SILENCE_DOUBLES: u8 = 4;
 
-/// Under all of the above: whatever was missed is found within a day. Up to a quarter of it earlier, so that not all
-/// operators list at once.
+/// Upper limit for all of the above: anything missed is found within a day. Jitter makes it up to a quarter earlier, so
+/// that not all operators list at once.
 const RELIST: Duration = Duration::from_secs(24 * 3600);
 
-/// So many failures in a row: what was tried does not work here, and somebody may need to act.
+/// After this many consecutive failures the current approach does not work here, and a person may need to act.
 const WARN_AFTER_FAILURES: u8 = 3;
 
-/// Streaming lists that fail in a row, until lists are read in pages.
+/// Consecutive failures of streaming lists before lists are paged.
 const FAILED_STREAMS: u8 = 2;
 
 pub struct Progress {
-    /// In a row. The end of a list ends no row: where each watch fails after it, it would do so at full speed.
+    /// Consecutive failures. A completed list does not reset them: if every watch after it failed, retries would run at
+    /// full speed.
     failures: u8,
-    /// Lists that were read to their end since a watch has told anything.
+    /// Lists completed since a watch last delivered something.
     lists: u8,
     failed_streams: u8,
-    /// When a list or a watch last told what there is.
+    /// When a list or a watch last delivered something.
     since: Instant,
     relist: Instant,
 }
@@ -48,17 +49,17 @@ impl Progress {
         Progress { failures: 0, lists: 0, failed_streams: 0, since: now, relist: now + RELIST }
     }
 
-    /// A watch has told something.
+    /// A watch delivered an event or a bookmark.
     pub fn told(&mut self, now: Instant) {
         (self.failures, self.lists, self.since) = (0, 0, now);
     }
 
-    /// A watch was open for a while, until it was cut.
+    /// A watch was open for a while before it was cut.
     pub fn lived(&mut self) {
         self.failures = 0;
     }
 
-    /// A list was read to its end. Whether it is the first since a watch has told anything.
+    /// A list was completed. Returns whether it is the first since a watch delivered something.
     pub fn listed(&mut self, now: Instant, random: u64) -> bool {
         self.lists = self.lists.saturating_add(1);
         self.since = now;
@@ -66,7 +67,7 @@ impl Progress {
         self.lists == 1
     }
 
-    /// Something failed: how long to wait.
+    /// Counts a failure and returns how long to wait.
     pub fn failed(&mut self, random: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         backoff(self.failures, if self.lists > 1 { LONGEST_WAIT_TO_LIST } else { LONGEST_WAIT }, random)
@@ -76,7 +77,7 @@ impl Progress {
         self.failures >= WARN_AFTER_FAILURES
     }
 
-    /// When a list is due although no watch has asked for it.
+    /// When a relist is due even though no watch required it.
     pub fn list_due(&self) -> Instant {
         let doubles = self.lists.saturating_sub(1).min(SILENCE_DOUBLES);
         self.relist.min(self.since + SILENCE * (1 << doubles))
@@ -92,24 +93,24 @@ impl Progress {
         self.failed_streams = self.failed_streams.saturating_add(1);
     }
 
-    /// The API server does not have them.
+    /// The API server does not support streaming lists.
     pub fn stream_refused(&mut self) {
         self.failed_streams = FAILED_STREAMS;
     }
 
-    /// Pages are read in their place. Whether that is new.
+    /// A paged list replaces a streaming list. Returns whether that is new.
     pub fn reads_pages(&mut self) -> bool {
         let is_new = self.failed_streams == FAILED_STREAMS;
         self.failed_streams = self.failed_streams.saturating_add(1);
         is_new
     }
 
-    /// They are well, or worth another try: pages are refused too, or a day has passed.
+    /// Streaming lists work, or are worth another try: pages are refused too, or a day has passed.
     pub fn try_streams(&mut self) {
         self.failed_streams = 0;
     }
 
-    /// The daily list, in which what was given up is tried again.
+    /// Whether the daily relist is due, which also retries streaming lists.
     pub fn is_relist(&self, now: Instant) -> bool {
         now >= self.relist
     }

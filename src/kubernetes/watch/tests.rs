@@ -1,5 +1,4 @@
-//! What a watch makes of what a server sends: which events, which requests, after which waits, and
-//! what it says of it.
+//! The events, requests, waits and log messages of a watch, given the responses of a server.
 
 use Part::{Broken, Pause, Text};
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ fn watch(replies: impl IntoIterator<Item = Reply>) -> (Watch<Meta>, Asked) {
     (Watch::new(client, Kind::of::<PartialService>(), None, Selector::everything(), 1, Arc::default()), asked)
 }
 
-/// The next event in a word and a name, and when; within a day.
+/// The next event within a day, as a word and a name.
 async fn next(watch: &mut Watch<Meta>) -> String {
     let event = tokio::time::timeout(Duration::from_secs(86_400), watch.next()).await;
     match event {
@@ -27,7 +26,7 @@ async fn next(watch: &mut Watch<Meta>) -> String {
     }
 }
 
-/// So many events.
+/// The next `COUNT` events.
 async fn events<const COUNT: usize>(watch: &mut Watch<Meta>) -> [String; COUNT] {
     let mut events = [const { String::new() }; COUNT];
     for event in &mut events {
@@ -36,7 +35,7 @@ async fn events<const COUNT: usize>(watch: &mut Watch<Meta>) -> [String; COUNT] 
     events
 }
 
-/// What the requests were for.
+/// The purpose of each request.
 fn requests(asked: &Asked) -> Vec<String> {
     let value = |line: &str, name: &str| {
         let value = line.split(['?', '&', ' ']).find_map(|pair| pair.strip_prefix(name)).map(str::to_owned);
@@ -79,12 +78,12 @@ fn seconds(seconds: u64) -> Part {
     Pause(Duration::from_secs(seconds))
 }
 
-/// An empty list, and then the watch that it goes on as.
+/// A response with an empty list that continues as a watch.
 fn listed(then: impl IntoIterator<Item = Part>) -> Reply {
     Reply::parts([end_of_list(9)].into_iter().chain(then))
 }
 
-/// A watch that is past its list.
+/// A watch that has completed its list.
 async fn watching(
     then: impl IntoIterator<Item = Part>,
     replies: impl IntoIterator<Item = Reply>,
@@ -134,7 +133,7 @@ async fn another_refusal_is_no_sign_that_streaming_lists_are_missing() {
     assert_eq!(requests(&asked), ["watch 9", "list"]);
 }
 
-/// A proxy that does not like our requests, say.
+/// For example, a proxy that rejects our requests.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_pages_too_is_not_taken_for_one_without_streaming_lists() {
     for code in [400, 422] {
@@ -175,7 +174,7 @@ async fn what_fell_behind_is_listed_again() {
     assert!(heard.take().is_empty(), "nobody has to do anything about it");
 }
 
-/// It means something in a list alone.
+/// The annotation has a meaning only while listing.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_list_in_the_middle_of_a_watch_is_a_bookmark_like_any_other() {
     let (mut watch, asked) = watching([end_of_list(12), added("a", 13), seconds(60)], []).await;

@@ -1,4 +1,4 @@
-//! What `--log-level` says: a level for everything, and others for parts of the program. Called by settings; pure.
+//! Parses `--log-level`: a default level, and levels for single targets. Called by settings; pure.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -6,8 +6,7 @@ use tracing_subscriber::filter::Targets;
 const EXPECTED: &str = "expected error, warn, info, debug, trace or off, and TARGET=LEVEL for a part, such as \
                         info,inference_operator::kubernetes=debug";
 
-/// tracing-subscriber's own reading of such a text takes a level that is misspelt for a target, and then logs nothing
-/// else.
+/// tracing-subscriber's own parser takes a misspelled level for a target, and then logs nothing else.
 pub fn levels(text: &str) -> Result<Targets, String> {
     let mut everything = None;
     let mut targets: Vec<(&str, LevelFilter)> = Vec::new();
@@ -27,13 +26,13 @@ pub fn levels(text: &str) -> Result<Targets, String> {
         }
         targets.push((target, level(name)?));
     }
-    // Whoever asks for more of one part does not ask for silence of all others.
+    // More detail for one target must not silence all others.
     let everything = everything.unwrap_or(LevelFilter::INFO);
     Ok(Targets::new().with_targets(targets).with_default(everything))
 }
 
 fn level(name: &str) -> Result<LevelFilter, String> {
-    // Nothing at all would be `error` to tracing.
+    // tracing would parse an empty string as `error`.
     let known = Some(name).filter(|name| !name.is_empty()).and_then(|name| name.parse().ok());
     known.ok_or_else(|| format!("{name:?} is not a level: {EXPECTED}"))
 }

@@ -1,12 +1,12 @@
-//! What stands below the layers in place of tracing-subscriber's `Registry`, which begins with a table of 32 kB for
-//! spans: entries pass, spans do not. Used by log; holds nothing.
+//! Replaces tracing-subscriber's `Registry` below the layers, which starts with a 32 kB table for spans: events pass,
+//! spans do not. Used by log; holds nothing.
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanData};
 
-/// The libraries' spans say nothing that their entries do not.
+/// The spans of the libraries add nothing to their events.
 pub struct NoSpans;
 
 impl Subscriber for NoSpans {
@@ -31,7 +31,7 @@ impl Subscriber for NoSpans {
     fn exit(&self, _: &Id) {}
 }
 
-/// A span, of which there is none.
+/// The data of a span; there are none.
 pub enum Never {}
 
 impl<'a> LookupSpan<'a> for NoSpans {

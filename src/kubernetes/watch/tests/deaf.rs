@@ -1,8 +1,8 @@
-//! Watches that hear nothing, or not all: each lists again by itself, soon, and never at full speed.
+//! Watches that miss some or all events: each relists on its own, soon, and never at full speed.
 
 use super::*;
 
-/// What the watch asked for within this time, and whether it brought anything.
+/// The requests of the watch within this time, and the number of events that they brought.
 async fn within(watch: &mut Watch<Meta>, asked: &Asked, time: Duration) -> (Vec<String>, usize) {
     let (mut count, end) = (0, Instant::now() + time);
     while tokio::time::timeout_at(end, watch.next()).await.is_ok() {
@@ -23,12 +23,12 @@ fn of(requests: &[String], what: &str) -> usize {
     requests.iter().filter(|request| request.starts_with(what)).count()
 }
 
-/// As an API server does at a version that it does not have.
+/// Like an API server that does not have the requested version.
 fn silent() -> Reply {
     Reply::parts([Pause(hours(10))])
 }
 
-/// So many minutes in which the server sends what it sends when nothing happens.
+/// What the server sends in this many minutes without changes.
 fn bookmarks(minutes: u64) -> impl Iterator<Item = Part> {
     (0..minutes).flat_map(|minute| [seconds(60), bookmark(10 + minute / 10)])
 }
@@ -41,7 +41,7 @@ async fn a_watch_that_says_nothing_for_three_minutes_lists_again() {
     assert_eq!((requests(&asked), began.elapsed().as_secs()), (vec!["list".into()], 180));
 }
 
-/// Cut, and opened again by a server whose datastore was put back to an earlier copy meanwhile.
+/// The watch is cut and reopened after the server's datastore was restored to an earlier copy.
 #[tokio::test(start_paused = true)]
 async fn a_watch_at_a_version_from_the_future_lists_again() {
     let (mut watch, asked) = watching([added("a", 10), seconds(60), Broken], [silent(), listed([])]).await;
@@ -52,7 +52,7 @@ async fn a_watch_at_a_version_from_the_future_lists_again() {
     assert_eq!(began.elapsed(), minutes(3), "counted from what was heard last, not from when it was opened");
 }
 
-/// It is taken for well when it says something, and not because it was open for three minutes.
+/// An event makes a watch healthy again; being open for three minutes does not.
 #[tokio::test(start_paused = true)]
 async fn silence_is_no_sign_that_a_watch_is_well_again() {
     let (heard, _guard) = listen();
@@ -105,13 +105,13 @@ async fn a_version_that_goes_back_lists_again_and_is_not_believed() {
         assert_eq!(events(&mut watch).await, ["applied a", "begin", "end", "applied b"]);
         assert_eq!(requests(&asked), ["list"]);
     }
-    // Nothing has happened since: that is no step back.
+    // A repeated version means that nothing happened; it is not a step back.
     let (mut watch, asked) = watching([added("a", 10), bookmark(10), bookmark(10), added("b", 11)], []).await;
     assert_eq!(events(&mut watch).await, ["applied a", "applied b"]);
     assert_eq!(requests(&asked), [] as [&str; 0]);
 }
 
-/// Whatever was away may come back with another history.
+/// A server that was unavailable may return with a different history.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_refused_lists_again_whatever_the_code() {
     for code in [400, 401, 403, 404, 410, 422, 500, 503, 504] {
@@ -135,7 +135,7 @@ async fn a_server_that_is_busy_is_not_asked_for_a_list_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_fails_three_times_at_one_version_lists_again_whatever_it_says() {
     let after = |time: u64, part: Part| Reply::parts([seconds(time), part]);
-    // After minutes too, where the server says that it is an error.
+    // Even after minutes, if the server reports an error.
     for (what, failing) in [
         ("500", &(|| after(0, error(500))) as &dyn Fn() -> Reply),
         ("504", &|| after(30, error(504))),
@@ -196,7 +196,7 @@ async fn a_watch_that_is_cut_every_twenty_seconds_goes_on_at_once_and_nothing_is
     assert_eq!(heard.take(), [] as [&str; 0]);
 }
 
-/// It never lives for long enough to hear a bookmark.
+/// The watch never lives long enough to receive a bookmark.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_cut_every_twenty_seconds_for_hours_lists_ever_more_rarely() {
     let list = || listed([seconds(20), Broken]);
@@ -221,7 +221,7 @@ async fn a_server_that_cuts_at_once_is_not_called_without_a_pause() {
     assert!((60..=130).contains(&requests.len()), "{}", requests.len());
 }
 
-/// Or the waits of such a network would grow with each failure in between, for days.
+/// Otherwise the backoff in such a network would grow with each failure, for days.
 #[tokio::test(start_paused = true)]
 async fn failures_are_forgotten_when_a_watch_was_open_for_a_while() {
     let cut_after = |time| Reply::parts([seconds(time), Broken]);
@@ -229,7 +229,7 @@ async fn failures_are_forgotten_when_a_watch_was_open_for_a_while() {
     let (mut watch, _) = watching([Broken], replies).await;
     let began = Instant::now();
     assert_eq!(next(&mut watch).await, "applied a");
-    // Half a second at the most, a second, and half a second again.
+    // At most half a second, one second, and half a second again.
     let waited = began.elapsed().saturating_sub(Duration::from_secs(20));
     assert!(waited < Duration::from_secs(2), "{waited:?}");
 }
