@@ -181,7 +181,7 @@ async fn a_refusal_without_end_is_given_up() {
     survives("refusal", endless(beginning, "x"), "no answer within 30 s").await;
 }
 
-/// It cannot be told from a large cluster, but it costs no memory.
+/// The operator cannot distinguish it from a large cluster, but it costs no memory.
 #[tokio::test]
 async fn a_list_without_end_costs_no_memory() {
     let line = concat!(

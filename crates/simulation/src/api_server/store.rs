@@ -248,8 +248,8 @@ impl Store {
         self.floor = self.floor.max(floor);
     }
 
-    /// Server-side apply by the operator, as far as it can be told from the real one: fields that are no longer
-    /// applied are removed, and without force a foreign selector conflicts.
+    /// Server-side apply by the operator, as far as the operator can tell it from the real one: fields that are no
+    /// longer applied are removed, and without force a foreign selector conflicts.
     pub fn apply(&mut self, key: &Key, mut desired: Value, force: bool) -> Result<Value, Refusal> {
         let uid = take(&mut desired, "uid");
         let version = take(&mut desired, "resourceVersion");
