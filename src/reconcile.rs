@@ -1,5 +1,5 @@
-//! One InferenceService from start to end: read, plan, validate, build, apply, status. Called by the
-//! controller with what the index knows; knows WHAT is to be done and never WHEN.
+//! One reconcile of one InferenceService, from start to end: read, plan, validate, build, apply, status. Called by
+//! the controller with the state from the index; decides WHAT to do and never WHEN.
 
 pub mod apply;
 mod children;
@@ -28,13 +28,13 @@ pub use config_hash::config_hash;
 use plan::{Plan, Reads, StatusStep, Step};
 use status::{Assessment, LoadWait, Subject};
 
-/// What every reconcile is handed.
+/// The dependencies of every reconcile.
 pub struct Context {
     pub client: kube::Client,
     pub settings: Settings,
     /// See `config_hash`.
     pub config_hash: u64,
-    /// Handed in, so that a test can own the clock.
+    /// Injected, so that a test can control the clock.
     pub now: fn() -> Timestamp,
     pub events: event::Limit,
 }
@@ -46,8 +46,8 @@ impl Context {
     }
 }
 
-/// Brings one InferenceService to its spec. An error is one that time resolves and that the status
-/// does not speak of, yet.
+/// Reconciles one InferenceService with its spec. Returns an error only for a failure that resolves with time and
+/// that the status does not report yet.
 pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Error> {
     let deadline = context.settings.deadline;
     let mut children = Children::default();
@@ -60,7 +60,7 @@ pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Err
         }
         result => result,
     };
-    // Apart, because it decides nothing.
+    // Separate, because a report never affects the result.
     if let Some(reported) = children.reported {
         report(context, &task, &reported).await;
     }
@@ -87,19 +87,19 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         }
     }
     children.deployment = apply::get::<DeploymentView>(&context.client, task).await?.into();
-    // One after the other: both at once would need twice the connections.
+    // Sequentially: reading both at once would need twice the connections.
     if reads == Reads::Both {
         service = read_service(context, task, children).await?;
     }
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
     if !plan.is_idle() {
         let spec = spec(context, task, plan.reads_spec).await?;
-        // It may be another one than was known.
+        // The spec may differ from the one in the index, so plan again.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
         let Settings { catalog, server, .. } = &context.settings;
         let spec = validate::decode(&spec)?;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalog)?;
-        // Where one of the names is taken, neither child is written: both steps come before both writes.
+        // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
         apply_deployment(context, task, children, deployment_step, deployment::build(&valid, server)).await?;
@@ -114,8 +114,8 @@ async fn read_service(context: &Context, task: &Task, children: &mut Children) -
     Ok(service)
 }
 
-/// Applies the Deployment without a look, on condition that it still is at this resourceVersion. False: that is not so,
-/// or the API server says no, and a look will tell why.
+/// Applies the Deployment without reading it first, with this resourceVersion as precondition. False: the
+/// precondition failed or the API server rejected the request; a read will show why.
 async fn apply_unread(
     context: &Context,
     task: &mut Task,
@@ -150,8 +150,8 @@ async fn apply_unread(
     }
 }
 
-/// The spec from the index, or read again, which is from the datastore and not from the API server's memory.
-/// `afresh`: only that will do.
+/// The spec from the index or, if there is none, from the API server: a GET reads the datastore and not the API
+/// server's watch cache. `afresh`: always read it.
 async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpec, Error> {
     if let Some(spec) = task.spec.take().filter(|_| !afresh) {
         return Ok(spec);
@@ -165,13 +165,13 @@ async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpe
     Ok(object.spec)
 }
 
-/// The InferenceService as the datastore has it now.
+/// The InferenceService as it is in the datastore now.
 async fn read_owner(context: &Context, task: &Task) -> Result<InferenceServiceView, Error> {
     let object = apply::get::<InferenceServiceView>(&context.client, task).await?.ok_or(Error::Gone)?;
     if object.meta.uid != task.uid || object.meta.deleting { Err(Error::Gone) } else { Ok(object) }
 }
 
-/// `found`: as it was read.
+/// `found`: the Service as it was read.
 async fn apply_service(
     context: &Context,
     task: &Task,
@@ -225,7 +225,7 @@ async fn apply_deployment(
     if is_seen { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
 }
 
-/// What is Ready is what the InferenceService asks for, and not what something on the way made of it.
+/// An admission webhook may change the replicas: Ready must mean the number that the InferenceService asks for.
 fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), Error> {
     let found = children.deployment.found().map_or(asked, |deployment| deployment.spec_replicas);
     if found == asked {
@@ -235,9 +235,9 @@ fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), 
     Err(Error::ReplicasOverridden { namespace, name, asked, found })
 }
 
-/// Computes the status, and writes it where it differs from what it says already.
+/// Computes the status, and writes it if it differs from the current one.
 async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
-    // Taken away between the apply and now.
+    // It may have lost its owner reference between the apply and now.
     let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
     let deployment = owned.ok_or(Error::Gone)?;
     let (wrote, repaired, now) = (children.wrote, children.repair.is_some(), (context.now)());
@@ -265,7 +265,7 @@ async fn update_status(context: &Context, task: &Task, children: &mut Children) 
     write_status(context, task, children, news, Outcome { action, ..outcome }).await
 }
 
-/// Says in the status what stands in the way.
+/// Reports an error in the status.
 async fn refuse(context: &Context, task: &Task, children: &mut Children, error: Error) -> Result<Outcome, Error> {
     let mut versions = children.versions(task, false);
     if error.remedy() == Remedy::User {
@@ -274,7 +274,7 @@ async fn refuse(context: &Context, task: &Task, children: &mut Children, error: 
     let ready_replicas = match &children.deployment {
         Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
         Child::Found(_) | Child::Absent => 0,
-        // What could not be read is as it was.
+        // The Deployment was not read, so the count in the status stays.
         Child::Unread => match apply::get::<InferenceServiceView>(&context.client, task).await {
             Ok(Some(object)) => object.status().map_or(0, |status| status.ready_replicas),
             Ok(None) => return Err(Error::Gone),
@@ -300,18 +300,18 @@ fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<
     }
 }
 
-/// What the status is to say.
+/// The status to write.
 struct News<'a> {
     subject: Subject<'a>,
     assessment: Assessment,
     ready_replicas: i32,
-    /// What it said, as far as that still counts.
+    /// The previous status, as far as it is still valid.
     before: Option<Summary>,
     /// See `plan::status_step`.
     must_write: bool,
 }
 
-/// Writes the status, unless it says so already or can wait.
+/// Writes the status, unless it is unchanged or the write can wait.
 async fn write_status(
     context: &Context,
     task: &Task,
@@ -326,7 +326,7 @@ async fn write_status(
     match plan::status_step(task, before, &summary, must_write) {
         StatusStep::Keep => {}
         StatusStep::Later => {
-            // What is tried again anyway is told then.
+            // An error that is retried anyway is reported by the retry.
             if !matches!(&outcome.action, Action::Rejected(error) if error.remedy() != Remedy::User) {
                 outcome.action = Action::Recheck(Dirty::COUNT);
             }
@@ -335,7 +335,7 @@ async fn write_status(
         StatusStep::Write => {
             let written = match apply::write_status(&context.client, task, &status).await {
                 Err(error) if error.is_unprocessable() => {
-                    // Is it the uid? That of another one of this name is not to be written to.
+                    // Did the test of the uid fail? The status of another object of this name must not be written.
                     read_owner(context, task).await?;
                     return Err(error);
                 }
@@ -349,12 +349,12 @@ async fn write_status(
     Ok(outcome)
 }
 
-/// Logs what a person should look at, and makes an Event of it. Only ever called after the status
-/// was written, so that it is said once.
+/// Logs what a person should look at, and posts it as an Event. Called only after the status was written, so that it
+/// is reported once.
 async fn report(context: &Context, task: &Task, assessment: &Assessment) {
     let Assessment { phase, reason, message, .. } = assessment;
     let is_alarm = matches!(phase, Phase::Failed | Phase::Degraded | Phase::Pending);
-    // As often as an Event may be made: what somebody toggles fills no log either.
+    // The limit for Events applies to the log too: a flapping object must not fill it.
     if is_alarm && context.events.allow(task.uid, (context.now)()) {
         tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
         event::warn(context, task, assessment).await;

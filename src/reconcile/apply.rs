@@ -1,5 +1,5 @@
-//! The requests of reconcile, one thin function each: read a child, apply a child, write a status.
-//! Decides nothing; what may be written was decided before.
+//! The requests of reconcile, one thin function each: read a child, apply a child, write a status. Decides nothing;
+//! the caller has checked what may be written.
 
 use http::{Request, header};
 use serde::Serialize;
@@ -13,10 +13,10 @@ use crate::kubernetes::resource::Resource;
 use crate::model::Task;
 use crate::model::view::InferenceServiceView;
 
-/// A resourceVersion that no object has: the datastores' own first entries come before it.
+/// A resourceVersion that no object has: the datastores' own first entries come before any object.
 const ABSENT_RESOURCE_VERSION: &str = "1";
 
-/// None: there is no such object.
+/// None: the object does not exist.
 pub async fn get<K: Resource>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
     let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
     match request::object(client, build_request(Request::get(path), Vec::new())?).await {
@@ -26,16 +26,16 @@ pub async fn get<K: Resource>(client: &kube::Client, task: &Task) -> Result<Opti
     }
 }
 
-/// What is known about a child that is about to be applied.
+/// The precondition of an apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// It was looked for and is not there. The write makes it or is refused: to the API server a
-    /// resourceVersion is no precondition for an object to be there (`Store.Update` of its generic registry),
-    /// but one that came in between has another, whoever made it.
+    /// It was read and does not exist. The write creates it or is rejected: a resourceVersion does not require the
+    /// object to exist (`Store.Update` of the API server's generic registry), but an object that another client
+    /// created meanwhile has a different one.
     Absent,
-    /// It was read, or the watch has shown it, at this resourceVersion, as the InferenceService's own. The write is
-    /// forced, because whoever changed our fields must give way; the API server refuses it when the object is at
-    /// another one: it may have been replaced, or given away by whoever took the owner reference out.
+    /// It was read, or reported by the watch, at this resourceVersion, as a child of this InferenceService. The apply
+    /// is forced, because our fields must win over other field managers. The API server rejects it if the
+    /// resourceVersion has changed: the object may have been replaced, or released by removing its owner reference.
     ResourceVersion(u64),
 }
 
@@ -59,15 +59,15 @@ pub async fn apply<K: Resource>(
     request::object(client, apply_request::<K>(&task.namespace, &task.name, &desired, force)?).await
 }
 
-/// Makes a child; 409 where there is one of that name, whatever it is. Only for what never loses a field:
-/// a field that was made by a POST stays when it is not applied any more.
+/// Creates a child; 409 if any object of that name exists. Only for an object that never loses a field: a field set
+/// by a POST stays when a later apply omits it.
 pub async fn create<K: Resource>(client: &kube::Client, task: &Task, desired: &Value) -> Result<K, kube::Error> {
     let path = format!("{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)));
     let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     request::object(client, build_request(builder, encode(desired)?)?).await
 }
 
-/// The request of an apply. `options`: more of the query, each with its '&'; a test has others.
+/// The request of an apply. `options`: further query parameters, each with its '&'; a test passes others.
 pub fn apply_request<K: Resource>(
     namespace: &str,
     name: &str,
@@ -87,14 +87,14 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, kube::Error> {
     serde_json::to_vec(value).map_err(kube::Error::SerdeError)
 }
 
-/// The API server reads the body of an apply as YAML, which takes JSON but for some characters that
-/// JSON strings may hold: YAML refuses control characters and folds its own line breaks into blanks
-/// (YAML 1.1, sections 5.1 and 5.4). They are only ever inside of strings, where \u says the same.
+/// The API server reads the body of an apply as YAML. YAML accepts JSON except for some characters that JSON strings
+/// may hold: it rejects control characters and folds its own line breaks into blanks (YAML 1.1, sections 5.1 and
+/// 5.4). They occur only inside strings, where a \u escape is equivalent.
 fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
     let special = |character: char| {
         matches!(character, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
-    // Almost always, and seen without looking at each character.
+    // The usual case, detected without decoding the characters.
     if json.is_ascii() && memchr::memchr(0x7f, &json).is_none() {
         return json;
     }
@@ -109,7 +109,7 @@ fn yaml_safe(json: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// One of a JSON patch (RFC 6902).
+/// One operation of a JSON patch (RFC 6902).
 #[derive(Serialize)]
 struct Operation<'a, T> {
     op: &'static str,
@@ -117,9 +117,9 @@ struct Operation<'a, T> {
     value: &'a T,
 }
 
-/// Writes the status of exactly this InferenceService, and not of one that was created again under the same name. The
-/// uid is tested by a JSON patch, because at the status subresource the API server takes no notice of a merge
-/// patch's metadata. Where the test fails it says 422.
+/// Writes the status of this very InferenceService, and not of one that was recreated under the same name. A JSON
+/// patch tests the uid, because at the status subresource the API server ignores the metadata of a merge patch. A
+/// failed test is answered with 422.
 pub async fn write_status(
     client: &kube::Client,
     task: &Task,

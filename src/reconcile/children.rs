@@ -1,5 +1,5 @@
-//! What one reconcile knows of the children: what was read, then what was written. Kept by reconcile; must never ask for
-//! anything itself.
+//! The state of the children during one reconcile: first as read, then as written. Kept by reconcile; must never send
+//! a request itself.
 
 use super::apply::Precondition;
 use super::plan::Step;
@@ -13,10 +13,10 @@ use crate::model::{ChildKind, Dirty};
 pub struct Children {
     pub deployment: Child<DeploymentView>,
     pub service: Child<Meta>,
-    /// One of them was changed by this reconcile.
+    /// This reconcile changed at least one of them.
     pub wrote: bool,
     pub repair: Option<Repair>,
-    /// What the status has just been made to say, and did not say before.
+    /// The assessment that the status has just started to report.
     pub reported: Option<Assessment>,
 }
 
@@ -40,14 +40,14 @@ impl<T> From<Option<T>> for Child<T> {
     }
 }
 
-/// Which child was not as it was left, and who wrote it last. None: it was gone.
+/// A child that had changed since the last apply, and its field managers. None: it was deleted.
 pub struct Repair {
     pub kind: ChildKind,
     pub managers: Option<Managers>,
 }
 
 impl Children {
-    /// Keeps account of a child that was applied. `managers`: of the one that was there before.
+    /// Records that a child was applied. `managers`: those of the object before the apply.
     pub fn note(&mut self, kind: ChildKind, task: &Task, step: Step, applied: &Meta, managers: Option<Managers>) {
         let is_same = matches!(step, Step::Apply(Precondition::ResourceVersion(at)) if at == applied.resource_version);
         let is_repair = task.versions.of(kind).is_some() && !task.dirty.contains(Dirty::SPEC);
@@ -60,9 +60,9 @@ impl Children {
         }
     }
 
-    /// What was not read is as it was. What has lost the label that the watch selects by is as if it were not there: no
-    /// list names it, and each would mark it again. `applied`: the Deployment is as the spec has it; else it has to be
-    /// applied still.
+    /// The versions to record in the status. An unread child keeps its recorded version. A child without the label
+    /// that the watch selects by counts as absent: no list contains it, so each list would mark it again. `applied`:
+    /// the Deployment matches the spec; otherwise it is still to be applied.
     pub fn versions(&self, task: &Task, applied: bool) -> ObservedVersions {
         let mut versions = task.versions;
         match &self.deployment {
@@ -87,7 +87,7 @@ impl Children {
     }
 }
 
-/// Is it ours, and does its watch show it?
+/// Is it controlled by this InferenceService and selected by the watch?
 fn is_shown(child: &Meta, task: &Task) -> bool {
     child.is_controlled_by(task.uid) && child.labels.managed
 }

@@ -1,4 +1,4 @@
-//! What of the settings shows in children and status, as one number. Called once at start-up; pure.
+//! One number for all settings that affect children and status. Called once at start-up; pure.
 
 use std::hash::Hasher;
 
@@ -10,9 +10,9 @@ use crate::api::InferenceServiceSpec;
 use crate::model::uid::Uid;
 use crate::settings::Settings;
 
-/// A hash over all that the settings put into children and status: over the children of one
-/// InferenceService of each GPU type. Anything that would build other children changes it, be it a
-/// flag or a new release, and then every InferenceService is brought up to date once. Pure.
+/// Hashes all that the settings put into children and status, as the children of one InferenceService per GPU type.
+/// Anything that would build different children changes the hash, be it a flag or a new release; then every
+/// InferenceService is reconciled once. Pure.
 pub fn config_hash(settings: &Settings) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
     for gpu in settings.catalog.types() {

@@ -1,5 +1,5 @@
-//! Second step of reconcile: the Deployment as it should be. Pure, and cannot fail: what could was
-//! refused by validate.
+//! Second step of reconcile: builds the desired Deployment. Pure, and cannot fail: validate has rejected every spec
+//! that could.
 
 use serde_json::{Value, json};
 
@@ -11,16 +11,16 @@ use crate::settings::ModelServer;
 
 pub use crate::model::labels::{MANAGED_BY, SELECTOR_LABEL};
 
-/// What GPU nodes are tainted with by most set-ups; without the toleration no pod would land there.
+/// The usual taint of GPU nodes; without the toleration no pod would be scheduled there.
 const GPU_RESOURCE: &str = "nvidia.com/gpu";
 
 /// Seconds between two probes.
 const PROBE_PERIOD: u64 = 10;
 
-/// Seconds on top of the model's load time in which the image may be pulled and a node be found.
+/// Seconds added to the model's load time for scheduling and pulling the image.
 const PULL_SECONDS: u64 = 600;
 
-/// The Deployment for server-side apply: only the fields that this operator has an opinion on.
+/// The Deployment for server-side apply: only the fields that this operator manages.
 pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     let name = valid.name;
     let load_seconds = server.load_time.as_secs();
@@ -29,7 +29,7 @@ pub fn build(valid: &Valid, server: &ModelServer) -> Value {
         "kind": "Deployment",
         "spec": {
             "replicas": valid.spec.replicas,
-            // A surge pod would wait for ever on a node with one GPU.
+            // A surge pod would wait forever on a node with one GPU.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "progressDeadlineSeconds": load_seconds + PULL_SECONDS,
             "selector": {"matchLabels": {SELECTOR_LABEL: name}},
@@ -58,7 +58,7 @@ pub fn build(valid: &Valid, server: &ModelServer) -> Value {
             }}
         }
     });
-    // Put in afterwards, because a literal copies each value that is part of it.
+    // Set afterwards, because the `json!` literal copies each value that is part of it.
     deployment["metadata"] = metadata(valid.namespace, name, valid.uid);
     let template = &mut deployment["spec"]["template"];
     template["metadata"]["labels"] = labels(name);
@@ -75,12 +75,12 @@ pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     deployment
 }
 
-/// What both children have in common: name, labels, and the InferenceService as controller.
+/// The metadata of both children: name, labels, and the InferenceService as controller.
 pub fn metadata(namespace: &str, name: &str, uid: Uid) -> Value {
     let mut metadata = json!({
         "name": name,
         "namespace": namespace,
-        // No blockOwnerDeletion: on clusters that guard it, it would need one more right.
+        // No blockOwnerDeletion: clusters that enforce it would require one more permission.
         "ownerReferences": [{
             "apiVersion": api::API_VERSION, "kind": api::KIND,
             "name": name, "uid": uid.to_string(), "controller": true
@@ -94,7 +94,7 @@ pub fn selector(name: &str) -> String {
     format!("{SELECTOR_LABEL}={name}")
 }
 
-/// A GPU that is shared by time-slicing has "-SHARED" behind its product name.
+/// GPU time-slicing appends "-SHARED" to the product name.
 fn products(valid: &Valid) -> Vec<String> {
     let products = &valid.gpu.products;
     products.iter().cloned().chain(products.iter().map(|product| format!("{product}-SHARED"))).collect()
@@ -104,8 +104,8 @@ fn arguments(valid: &Valid, server: &ModelServer) -> Vec<String> {
     server.arguments.iter().filter_map(|template| argument(template, valid, server)).collect()
 }
 
-/// Replaces the placeholders of one argument in a single pass, so that a model called
-/// "{port}" stays what it is. None where a placeholder has no value.
+/// Replaces the placeholders of one argument in a single pass, so that a model named "{port}" stays unchanged. None
+/// if a placeholder has no value.
 fn argument(template: &str, valid: &Valid, server: &ModelServer) -> Option<String> {
     let mut text = String::new();
     let mut rest = template;
@@ -130,7 +130,7 @@ fn argument(template: &str, valid: &Valid, server: &ModelServer) -> Option<Strin
     Some(literal(&text))
 }
 
-/// Kubernetes expands $(NAME) in commands and arguments, and turns $$ into $.
+/// Escapes $: Kubernetes expands $(NAME) in commands and arguments, and turns $$ into $.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
@@ -205,7 +205,7 @@ mod tests {
         let value = built("m", Some(7), &server);
         let typed: k8s_openapi::api::apps::v1::Deployment =
             serde_json::from_value(value.clone()).expect("a Deployment");
-        // Whatever the typed Deployment does not know would be lost on the way back.
+        // A field that the typed Deployment does not know would be lost in the round trip.
         assert_eq!(serde_json::to_value(typed).expect("JSON"), value);
     }
 }

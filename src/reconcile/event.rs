@@ -1,6 +1,6 @@
-//! Kubernetes Events: for what a person should look at, and never for what goes well, because each
-//! is a write to the datastore. Called by reconcile right after a status write, so that it is said
-//! once; the name is made of what is said, so that saying it again after a crash changes nothing.
+//! Kubernetes Events, only for what a person should look at, because each is a write to the datastore. Called by
+//! reconcile right after a status write, so that each change is reported once. The name is a hash of the content, so
+//! that a repeat after a crash changes nothing.
 
 use std::hash::Hasher;
 use std::sync::{Mutex, PoisonError};
@@ -18,34 +18,34 @@ use crate::reconcile::deployment::MANAGED_BY;
 use crate::reconcile::status::Assessment;
 use crate::time::{Timestamp, Utc};
 
-/// Kubernetes' own limit of an Event's note.
+/// Kubernetes' own limit for an Event's note.
 const NOTE_LIMIT: usize = 1024;
 
-/// Warnings for one object in a row, and the seconds after which it may have one more: client-go's own
+/// The number of warnings in a row for one object, and the seconds until one more is allowed: client-go's own limits
 /// (`EventSourceObjectSpamFilter` of its package record).
 const BURST: u8 = 25;
 const REFILL_SECONDS: u32 = 300;
 
-/// Objects that are remembered, of those that were warned of last.
+/// How many objects are remembered: those with the most recent warnings.
 const REMEMBERED: usize = 256;
 
-/// Keeps an object that changes to and fro from filling the datastore with Events.
+/// Keeps a flapping object from filling the datastore with Events.
 #[derive(Default)]
 pub struct Limit(Mutex<Vec<Spent>>);
 
 struct Spent {
     uid: Uid,
     warnings: u8,
-    /// Up to when what was spent has come back.
+    /// Refills are counted up to this time.
     counted: Timestamp,
 }
 
 impl Limit {
-    /// May this object be warned of now? Counts it, if so.
+    /// Is a warning about this object allowed now? Counts it, if so.
     pub fn allow(&self, uid: Uid, now: Timestamp) -> bool {
         let mut objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for object in objects.iter_mut() {
-            // A clock that was set back begins anew.
+            // If the clock was set back, the object starts again with a full budget.
             let refills =
                 now.0.checked_sub(object.counted.0).map_or(u32::from(BURST), |passed| passed / REFILL_SECONDS);
             object.warnings = object.warnings.saturating_sub(u8::try_from(refills).unwrap_or(BURST));
@@ -70,12 +70,12 @@ impl Limit {
     }
 }
 
-/// Events have a datastore of their own in many clusters: who waits for it longer makes others wait.
+/// Many clusters store Events in a separate etcd: a longer wait would delay the other reconciles.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Posts a Warning. That it could not be posted is no reason to stop.
+/// Posts a Warning. Failing to post it does not fail the reconcile.
 pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
-    // The log has said the same.
+    // The log already contains the same message.
     let _ = tokio::time::timeout(PATIENCE, post(context, task, assessment)).await;
 }
 
@@ -97,7 +97,7 @@ async fn post(context: &Context, task: &Task, assessment: &Assessment) {
 
 fn build(task: &Task, assessment: &Assessment, now: Timestamp) -> Value {
     let mut hasher = fnv::FnvHasher::default();
-    // What differs in its numbers alone, such as what a quota has used, is the same news.
+    // Messages that differ only in numbers, such as the usage of a quota, make the same Event.
     let words: String = assessment.message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
     for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &words] {
         hasher.write(part.as_bytes());

@@ -1,5 +1,5 @@
-//! The table of decisions for one InferenceService: what to read, what to do with each child, what to do about the
-//! status. Called by reconcile; pure: asks nobody and writes nothing.
+//! The decision table for one InferenceService: which objects to read, what to do with each child, what to do with
+//! the status. Called by reconcile; pure: sends no requests.
 
 use std::num::NonZeroU64;
 
@@ -13,19 +13,19 @@ use crate::model::view::{DeploymentView, Managers, Meta, ServiceView};
 use crate::model::{Action, ChildKind, Dirty, ObservedVersions, Summary, Task};
 use crate::time::Timestamp;
 
-/// So many repairs of late are no accident.
+/// This many recent repairs are no accident.
 pub const CONTESTED_AFTER: u8 = 5;
 
 // === what to read ===
 
-/// Which children have to be read before anything is decided about them.
+/// Which children must be read before anything is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// None: only the spec has changed, and the watch has shown the Deployment at this resourceVersion.
+    /// None: only the spec has changed, and the watch has reported the Deployment at this resourceVersion.
     Nothing(NonZeroU64),
     Deployment,
     Both,
-    /// The Service; and the Deployment, where something is to be done with that.
+    /// The Service first; the Deployment only if there is something to do.
     ServiceFirst,
 }
 
@@ -41,17 +41,17 @@ pub fn reads(task: &Task) -> Reads {
     }
 }
 
-/// What is due where these marks are: while a spec is refused nothing is made or repaired, and what was put off is due
-/// when it is corrected. Whatever the marks, the spec is read again and may be found so, before its watch tells.
+/// The marks to act on. While a spec is rejected, no child is created or repaired; the postponed work is due once the
+/// spec is corrected. Any reconcile may read the corrected spec before the watch reports it, whatever the marks are.
 pub fn due(dirty: Dirty, versions: &ObservedVersions) -> Dirty {
     let was_refused = versions.service.is_none() || versions.deployment_revision.is_none();
     let is_written = dirty.contains(Dirty::STATUS) && !dirty.contains(Dirty::SPEC);
     if was_refused && !is_written { dirty | Dirty::SERVICE } else { dirty }
 }
 
-/// The Deployment's resourceVersion where nothing but the spec has changed since it was read, unless it is its
-/// status: the watch has shown it, and a read would tell nothing more. One of another revision is none of these: it may
-/// have been built from a later spec than the one at hand, by another operator.
+/// The Deployment's resourceVersion, if only the spec and the Deployment's status have changed since it was read: the
+/// watch has reported it, and a read would add nothing. A Deployment of another revision does not count: another
+/// operator may have built it from a later spec than the one at hand.
 fn known_from_watch(task: &Task) -> Option<NonZeroU64> {
     let quiet_reads = Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE;
     let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
@@ -59,14 +59,15 @@ fn known_from_watch(task: &Task) -> Option<NonZeroU64> {
     task.versions.deployment.filter(|_| is_due)
 }
 
-/// Is the Service all that is to be looked at? Then nothing else is read where nothing of ours has changed, unless the
-/// status speaks of a refusal, which is over then.
+/// Is the Service the only thing to check? Then nothing else is read if our fields are unchanged, unless the status
+/// reports a rejection, which is over by then.
 fn is_of_service_alone(task: &Task) -> bool {
     let is_well = task.summary.is_some_and(|before| matches!(before.phase, Phase::Ready | Phase::Progressing));
     task.dirty == Dirty::SERVICE && is_well
 }
 
-/// Nothing was ever done for it. Its Service is made without a look, because a POST never changes what is there.
+/// True if this InferenceService was never reconciled. Its Service is created without a read, because a POST never
+/// changes an existing object.
 fn is_new(task: &Task) -> bool {
     task.summary.is_none() && task.versions == ObservedVersions::default()
 }
@@ -76,27 +77,28 @@ fn is_new(task: &Task) -> bool {
 /// What to do with a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is as it was left, or nobody has touched it.
+    /// Unchanged since the last apply.
     Leave,
-    /// Made without a look, by a request that never changes what is there.
+    /// Create without a read, by a request that never changes an existing object.
     Create,
     Apply(Precondition),
-    /// It has our labels and no controller: it was left behind by an InferenceService of this name, or put back
-    /// without its owner. Kubernetes' own controllers take such a one over; see `ControllerRefManager`.
+    /// The child has our labels and no controller: an earlier InferenceService of this name left it behind, or it was
+    /// restored without its owner reference. Kubernetes' own controllers adopt such objects; see
+    /// `ControllerRefManager`.
     Adopt(Precondition),
 }
 
-/// What to do with the children; an error is one that keeps the child from being written.
+/// What to do with the children; an error keeps that child from being written.
 #[derive(Debug)]
 pub struct Plan {
     pub deployment: Result<Step, Error>,
     pub service: Result<Step, Error>,
-    /// The spec has to be read, for the one at hand may be older than what the Deployment was built from.
+    /// The spec must be read again: the one at hand may be older than the one that the Deployment was built from.
     pub reads_spec: bool,
 }
 
 impl Plan {
-    /// `deployment`, `service`: as they were read; None: not there, or, of a Service, not looked for.
+    /// `deployment`, `service`: as read. None: it does not exist or, for a Service, was not read.
     pub fn new(
         task: &Task,
         deployment: Option<&DeploymentView>,
@@ -123,7 +125,7 @@ fn deployment_step(task: &Task, found: Option<&DeploymentView>) -> Result<Step, 
     Ok(if is_wanted { step } else { Step::Leave })
 }
 
-/// Its fields depend on the name alone, and so on nothing that has to be read.
+/// Needs no spec: the Service's fields depend on the name alone.
 pub fn service_step(task: &Task, found: Option<&ServiceView>, desired: &Value) -> Result<Step, Error> {
     if !task.dirty.contains(Dirty::SERVICE) {
         return Ok(Step::Leave);
@@ -136,12 +138,12 @@ pub fn service_step(task: &Task, found: Option<&ServiceView>, desired: &Value) -
     Ok(if is_right && matches!(step, Step::Apply(_)) { Step::Leave } else { step })
 }
 
-/// Is it what the spec builds, and has each of our fields the value that was applied last? Labels and annotations of others raise a Deployment's
-/// generation too; then the API server's own account of the fields tells.
+/// Does the Deployment match the spec, with each of our fields at the value applied last? Labels and annotations of
+/// others raise a Deployment's generation too; in that case managedFields decides.
 pub fn is_as_left(versions: &ObservedVersions, deployment: &DeploymentView) -> bool {
     let meta = &deployment.meta;
     let applied = deployment.managers.applied;
-    // A label that a policy takes as it is written is not among the fields, and is not missed.
+    // A label that a policy strips on each write is not in managedFields, and does not count as missing.
     let is_complete = match (versions.deployment_fields, applied) {
         (Some(left), Some(applied)) => left == applied,
         _ => meta.labels.complete,
@@ -149,14 +151,14 @@ pub fn is_as_left(versions: &ObservedVersions, deployment: &DeploymentView) -> b
     meta.labels.managed && !meta.deleting && is_complete && is_same_spec(versions, deployment)
 }
 
-/// Does it run what it ran then?
+/// Is the Deployment's spec the one that was observed last?
 fn is_same_spec(versions: &ObservedVersions, deployment: &DeploymentView) -> bool {
     let Managers { applied, touched, .. } = deployment.managers;
     let same_fields = touched && applied.is_some() && versions.deployment_fields == applied;
     same_fields || deployment.meta.revision() == versions.deployment_revision
 }
 
-/// What was written is ours, unless something on the way has made it nobody's.
+/// Checks an applied child: it is ours, unless an admission webhook removed the owner reference.
 pub fn require_controlled(kind: ChildKind, task: &Task, child: &Meta) -> Result<(), Error> {
     match require_owned(kind, task, Some(child))? {
         Step::Adopt(_) => {
@@ -167,8 +169,8 @@ pub fn require_controlled(kind: ChildKind, task: &Task, child: &Meta) -> Result<
     }
 }
 
-/// What may be written of a child that was looked for: this InferenceService controls it, or it is not there, or it is
-/// there for it. Anything else of that name is not ours to change.
+/// Decides what may be written after a read: the child if this InferenceService controls it, if it does not exist, or
+/// if it can be adopted. Any other object of that name must not be changed.
 pub fn require_owned(kind: ChildKind, task: &Task, child: Option<&Meta>) -> Result<Step, Error> {
     let Some(child) = child else { return Ok(Step::Apply(Precondition::Absent)) };
     let known = Precondition::ResourceVersion(child.resource_version);
@@ -183,7 +185,7 @@ pub fn require_owned(kind: ChildKind, task: &Task, child: Option<&Meta>) -> Resu
         };
     };
     match &owner.foreign_kind {
-        // Of an InferenceService that had this name before: the garbage collector is on its way.
+        // It belongs to an earlier InferenceService of this name: the garbage collector will delete it.
         None if owner.name == task.name => Err(Error::Terminating { kind, namespace, name }),
         foreign => {
             let owner_kind = foreign.as_deref().unwrap_or(crate::api::KIND);
@@ -193,13 +195,13 @@ pub fn require_owned(kind: ChildKind, task: &Task, child: Option<&Meta>) -> Resu
     }
 }
 
-/// A selector is one value to the API server: what is added to it selects less.
+/// The API server treats a selector as one atomic value: an added label makes it select fewer pods.
 fn is_built(found: &Value, desired: &Value) -> bool {
     found["selector"] == desired["selector"] && covers(found, desired)
 }
 
-/// Has `found` all that `desired` says? What `desired` does not name may be anything, and an array may have more: the
-/// API server merges those of a Service by their keys.
+/// Does `found` contain everything in `desired`? Fields that `desired` does not name may have any value, and an array
+/// may have more elements: the API server merges a Service's lists by their keys.
 fn covers(found: &Value, desired: &Value) -> bool {
     match (found, desired) {
         (Value::Object(found), Value::Object(desired)) => {
@@ -214,8 +216,8 @@ fn covers(found: &Value, desired: &Value) -> bool {
 
 // === what to do about the status ===
 
-/// What stays as it was for now: what to do in place of computing the status. `wrote`, `repaired`: what was done to the
-/// children.
+/// Should the status stay unchanged for now? Returns the action to take instead of computing it. `wrote`, `repaired`:
+/// what was done to the children.
 pub fn status_waits(
     task: &Task,
     deployment: &DeploymentView,
@@ -225,33 +227,34 @@ pub fn status_waits(
 ) -> Option<Action> {
     let is_unseen = deployment.status.observed_generation < deployment.meta.generation;
     if is_unseen && !task.dirty.contains(Dirty::STATUS) && !is_contested(task, repaired) {
-        // What is as it was left is seen before long, and its watch tells; what was written is looked at.
+        // The Deployment controller will soon observe an unchanged Deployment, and the watch reports that; one that
+        // was written is checked again.
         let is_looked_at = wrote || is_anew(task, deployment);
         return Some(if is_looked_at { Action::Recheck(Dirty::STATUS) } else { Action::AwaitChange });
     }
-    // It is said who changes a child until that has been over for a while.
+    // Contention stays in the status until it has been over for a while.
     let stays = |before: Summary| before.is_contested && is_recent(before.written, status::half(now));
     (!repaired && task.summary.is_some_and(stays)).then_some(Action::Recheck(Dirty::COUNT))
 }
 
-/// Has this been changed back so often that somebody else must want it otherwise?
+/// Was this child repaired so often that another client must be setting it on purpose?
 pub fn is_contested(task: &Task, repaired: bool) -> bool {
     repaired && task.repairs.saturating_add(1) >= CONTESTED_AFTER
 }
 
-/// What the status said, as far as it still counts. `deployment`: as it is now.
+/// The previous status, as far as it is still valid. `deployment`: as it is now.
 pub fn before(task: &Task, deployment: &DeploymentView) -> Option<Summary> {
     if is_anew(task, deployment) { task.summary.map(Summary::of_others) } else { task.summary }
 }
 
-/// Does the status speak of another spec, or of other children, than there are now? `deployment`: as it is now.
+/// Does the status describe another spec or other children than the current ones? `deployment`: as it is now.
 fn is_anew(task: &Task, deployment: &DeploymentView) -> bool {
     task.dirty.contains(Dirty::STATUS)
         || !task.summary.is_some_and(|before| before.is_current)
         || !is_same_spec(&task.versions, deployment)
 }
 
-/// What is to come after a status of this phase, where no watch tells.
+/// What to do after a status of this phase, if no watch will report the next change.
 pub fn follow_up(task: &Task, deployment: &DeploymentView, repaired: bool, phase: Phase) -> Action {
     if is_contested(task, repaired) {
         Action::Recheck(Dirty::COUNT)
@@ -264,15 +267,15 @@ pub fn follow_up(task: &Task, deployment: &DeploymentView, repaired: bool, phase
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusStep {
-    /// It says so already.
+    /// The status is up to date.
     Keep,
-    /// It can be said later, once for several changes.
+    /// The write can wait, and be one for several changes.
     Later,
     Write,
 }
 
-/// `before`: see there. `must_write`: a child was written just now. Then the status is written even where it says the
-/// same, because of its versions: a restart would otherwise take the child for one that somebody else has changed.
+/// `before`: see there. `must_write`: a child was just written. Then the status is written even if only its versions
+/// differ: after a restart the child would otherwise look as if another client had changed it.
 pub fn status_step(task: &Task, before: Option<&Summary>, after: &Summary, must_write: bool) -> StatusStep {
     if must_write {
         StatusStep::Write
@@ -290,8 +293,8 @@ pub fn says(before: Option<&Summary>, after: &Summary) -> bool {
     before.is_some_and(|before| before.checksum == after.checksum)
 }
 
-/// On the way to Ready the replicas come one by one, and the text of a refusal may change with each try: while spec and
-/// phase stay, one write in `READY_COUNT_INTERVAL` is enough.
+/// During a rollout replicas become ready one by one, and an error message may change with each retry: while spec and
+/// phase stay the same, one write per `READY_COUNT_INTERVAL` is enough.
 fn can_wait(task: &Task, after: &Summary) -> bool {
     task.summary.is_some_and(|before| {
         before.is_current
@@ -302,7 +305,7 @@ fn can_wait(task: &Task, after: &Summary) -> bool {
     })
 }
 
-/// Less than `READY_COUNT_INTERVAL` ago, by the lower half of both times. A clock that was set back delays nothing.
+/// Less than `READY_COUNT_INTERVAL` ago, by the lower halves of both times. A clock that was set back delays nothing.
 fn is_recent(written: u16, now: u16) -> bool {
     written != 0 && u32::from(now.wrapping_sub(written)) < READY_COUNT_INTERVAL
 }

@@ -1,5 +1,5 @@
-//! Second step of reconcile: the Service as it should be. Pure, and cannot fail. It depends on the
-//! InferenceService's name alone, so a change of the spec never writes it.
+//! Second step of reconcile: builds the desired Service. Pure, and cannot fail. It depends on the InferenceService's
+//! name alone, so a spec change never writes it.
 
 use serde_json::{Value, json};
 
@@ -8,15 +8,15 @@ use super::validate::Valid;
 use crate::model::uid::Uid;
 use crate::settings::{ModelServer, Settings};
 
-/// The port of the Service, so that the endpoint needs none.
+/// The Service's port: the default one of HTTP, so that the endpoint needs no port.
 const PORT: u16 = 80;
 
-/// The Service for server-side apply: only the fields that this operator has an opinion on.
+/// The Service for server-side apply: only the fields that this operator manages.
 pub fn build(valid: &Valid, server: &ModelServer) -> Value {
     desired(valid.namespace, valid.name, valid.uid, server)
 }
 
-/// The same before the spec is known.
+/// The same, before the spec is known.
 pub fn desired(namespace: &str, name: &str, uid: Uid, server: &ModelServer) -> Value {
     let mut service = json!({
         "apiVersion": "v1",

@@ -1,5 +1,5 @@
-//! Last step of reconcile: what the status says. Pure: a Deployment (or an error) and what the
-//! status said before go in, the new status comes out; the clock is handed in.
+//! Last step of reconcile: computes the status. Pure: takes a Deployment (or an error) and the previous status,
+//! returns the new status; the clock is passed in.
 
 use std::hash::Hasher;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -14,16 +14,16 @@ use crate::model::{Abnormal, ChildKind, ObservedVersions, Summary};
 use crate::reconcile::deployment::selector;
 use crate::time::Timestamp;
 
-/// While a status stays in its phase, it is written once in so many seconds at most.
+/// Seconds: while the phase stays the same, the status is written at most once in this interval.
 pub const READY_COUNT_INTERVAL: u32 = 30;
 
-/// Characters of others that a message takes over.
+/// How many characters of a foreign message are copied.
 const LONGEST_PHRASE: usize = 1024;
 
-/// The reason of what a spec has lost, or never got.
+/// The reason for replicas that were lost, or never became ready.
 const REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
 
-/// What is to be said about one InferenceService.
+/// What to report about one InferenceService.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     pub phase: Phase,
@@ -38,24 +38,24 @@ impl Assessment {
     }
 }
 
-/// Whom and what a status is about.
+/// The InferenceService that a status is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub endpoint: &'a str,
-    /// The generation of the spec that was acted on.
+    /// The generation of the spec that was reconciled.
     pub generation: u32,
-    /// A hash over everything in the operator's settings that shows in children or status.
+    /// A hash over all settings that affect children or status.
     pub config_hash: u64,
 }
 
-/// For how long replicas of this spec have been on their way, and for how long they may be.
+/// How long replicas of this spec have been starting, and how long they may take.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadWait {
     pub waited: Duration,
     pub load_time: Duration,
-    /// What is missing was there before: nothing is to be waited for.
+    /// The missing replicas were ready before: there is nothing to wait for.
     pub was_ready: bool,
 }
 
@@ -71,8 +71,7 @@ impl LoadWait {
     }
 }
 
-/// What a Deployment that belongs to the InferenceService says, in Kubernetes' own words where it
-/// has some.
+/// Assesses a Deployment that belongs to the InferenceService, in Kubernetes' own words where possible.
 pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
@@ -80,7 +79,7 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
     let say = Assessment::new;
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
-    // Nothing to wait for even where the Deployment controller has not looked yet.
+    // Nothing to wait for, even if the Deployment controller has not observed it yet.
     if desired == 0 && status.replicas == 0 {
         return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
@@ -88,7 +87,7 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
         let message = "waiting for the Deployment controller to see the change".into();
         return say(Phase::Progressing, Abnormal::Reconciling, "DeploymentPending", message);
     }
-    // What the Deployment controller itself calls complete (DeploymentComplete in its util package).
+    // The Deployment controller's own definition of complete (DeploymentComplete in its util package).
     if status.updated_replicas == desired && status.replicas == desired && status.available_replicas >= desired {
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);
     }
@@ -124,16 +123,16 @@ fn condition<'a>(deployment: &'a DeploymentView, type_: &str) -> Option<&'a Depl
     deployment.status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Replicas are missing after a rollout that was complete once, and the Deployment controller has no deadline for them:
-/// those of a change of scale, those that were lost, and those of a template that came back.
+/// Are replicas missing after a completed rollout? The Deployment controller has no deadline for these: after a
+/// scale, after a loss, or after a return to an earlier template.
 pub fn misses_replicas(deployment: &DeploymentView) -> bool {
     let is_rolled_out =
         condition(deployment, "Progressing").is_some_and(|condition| condition.reason == "NewReplicaSetAvailable");
     is_rolled_out && deployment.status.available_replicas < deployment.spec_replicas
 }
 
-/// Somebody undoes what this operator writes, again and again. `who`: None: the child was gone; Some(None): the field
-/// manager is this operator's own name.
+/// Another client keeps reverting this operator's writes. `who`: None: the child was deleted; Some(None): the field
+/// manager has this operator's own name.
 pub fn contested(kind: ChildKind, who: Option<Option<&str>>, subject: &Subject) -> Assessment {
     let Subject { namespace, name, .. } = subject;
     let child = format!("{} {namespace}/{name}", kind.as_str());
@@ -152,8 +151,7 @@ pub fn contested(kind: ChildKind, who: Option<Option<&str>>, subject: &Subject) 
     Assessment::new(Phase::Degraded, Abnormal::Reconciling, CONTESTED, message)
 }
 
-/// What an error says that the user should see in the status. `serving`: replicas of an earlier
-/// spec still answer.
+/// How an error appears in the status. `serving`: replicas of an earlier spec still serve.
 pub fn refuse(error: &Error, serving: bool) -> Assessment {
     let (phase, abnormal) = match error.remedy() {
         Remedy::User | Remedy::UserElsewhere => (Phase::Failed, Abnormal::Stalled),
@@ -163,7 +161,7 @@ pub fn refuse(error: &Error, serving: bool) -> Assessment {
     Assessment::new(phase, abnormal, error.reason(), error.to_string())
 }
 
-/// Kubernetes' own sentence, to go on behind it; of a very long one the beginning.
+/// Kubernetes' own sentence, without its period so that text can follow; a very long one is cut off.
 fn phrase(sentence: &str) -> &str {
     let end = sentence.char_indices().nth(LONGEST_PHRASE).map_or(sentence.len(), |(end, _)| end);
     sentence[..end].trim_end_matches('.')
@@ -173,7 +171,7 @@ fn next_look(kind: &str, subject: &Subject) -> String {
     format!("see: kubectl -n {} describe {kind} -l {}", subject.namespace, selector(subject.name))
 }
 
-/// The status to write, and its summary. Conditions keep their time while they stay what they are.
+/// The status to write, and its summary. A condition keeps its transition time while its status stays the same.
 pub fn compose(
     assessment: Assessment,
     ready_replicas: i32,
@@ -230,20 +228,20 @@ pub fn compose(
     (status, summary)
 }
 
-/// A time that is not known, or that the clock has not come to again since it was set back, is now.
+/// A time that is unknown, or in the future because the clock was set back, becomes now.
 fn past(since: Option<Timestamp>, now: Timestamp) -> Timestamp {
     since.filter(|&since| since.is_known() && since <= now).unwrap_or(now)
 }
 
 /// See `Summary::written`.
 pub fn half(time: Timestamp) -> u16 {
-    #[allow(clippy::cast_possible_truncation)] // a pace of half a minute is all that it is for
+    #[allow(clippy::cast_possible_truncation)] // half a minute is the longest interval it measures
     let half = time.0 as u16;
     half
 }
 
-/// What a status that the API server sent amounts to. `trusted`: this operator, with this
-/// configuration, wrote it, and nobody has changed it since.
+/// Parses a status from the API server. `trusted`: this operator wrote it with this configuration, and nobody has
+/// changed it since.
 pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
     let since = |types: &[&str]| {
         let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
@@ -287,15 +285,15 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsedStatus {
     pub trusted: bool,
-    /// It has to be looked at again even where nothing has changed: see `UNFINISHED`.
+    /// It must be checked again even if nothing has changed: see `UNFINISHED`.
     pub unfinished: bool,
     pub summary: Summary,
     pub observed_generation: u32,
     pub versions: ObservedVersions,
 }
 
-/// FNV-1a over the fields one by one: the same on every machine and for every release, which the
-/// standard library's hashers do not promise.
+/// FNV-1a over the fields one by one: the same on every machine and in every release, which the standard library's
+/// hashers do not promise.
 fn checksum(status: &InferenceServiceStatus, config_hash: u64) -> u64 {
     let mut hasher = FnvHasher::default();
     let mut text = |text: &str| {

@@ -1,4 +1,4 @@
-//! What is done for one InferenceService: the decisions as tables here, the requests below.
+//! Reconcile of one InferenceService: the decisions are tested as tables here, the requests in the modules below.
 
 mod bulky;
 mod healed;
@@ -17,7 +17,7 @@ use super::*;
 use crate::model::Abnormal;
 use crate::testing::fixtures::{STAMPS, UID};
 
-/// Of ns/demo, which has been looked at before; the index has its spec.
+/// A task for ns/demo, which was reconciled before; the index has its spec.
 pub fn task(dirty: Dirty) -> Task {
     let spec = json!({"model": "m", "gpuType": "A100"});
     Task {
@@ -40,7 +40,8 @@ pub fn summary(phase: Phase) -> Summary {
     Summary { checksum: 1, phase, abnormal, is_current: true, was_ready, written: 990, ..Summary::default() }
 }
 
-/// As the API server sends it: seen by its controller and ready, of this InferenceService, as it was looked at last.
+/// As the API server sends it: observed by its controller, ready, owned by this InferenceService, unchanged since the
+/// last read.
 pub fn deployment_json() -> Value {
     json!({
         "metadata": {
@@ -53,7 +54,7 @@ pub fn deployment_json() -> Value {
     })
 }
 
-/// With something changed.
+/// The same, with a change.
 pub fn deployment(change: fn(&mut Value)) -> DeploymentView {
     let mut object = deployment_json();
     change(&mut object);

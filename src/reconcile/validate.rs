@@ -1,5 +1,5 @@
-//! First step of reconcile: is this a spec that can be built? Everything that could fail later is
-//! refused here, so that building cannot fail. Pure.
+//! First step of reconcile: can this spec be built? Everything that could fail later is rejected here, so that
+//! building cannot fail. Pure.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -11,7 +11,7 @@ use crate::kubernetes::prune::LONGEST_VALUE;
 use crate::model::uid::Uid;
 use crate::model::view::RawSpec;
 
-/// An InferenceService that can be built.
+/// An InferenceService that passed validation.
 #[derive(Clone, Debug)]
 pub struct Valid<'a> {
     pub namespace: &'a str,
@@ -21,7 +21,7 @@ pub struct Valid<'a> {
     pub gpu: &'a GpuType,
 }
 
-/// The schema has checked this already; objects may be stored under another one.
+/// The CRD's schema has checked this already, but objects may be stored under another schema.
 pub fn decode(raw: &RawSpec) -> Result<InferenceServiceSpec, Error> {
     let text = raw.text().ok_or_else(|| Error::InvalidSpec("spec is missing".into()))?;
     if let Ok(size) = text.parse() {
@@ -34,7 +34,7 @@ pub fn decode(raw: &RawSpec) -> Result<InferenceServiceSpec, Error> {
     })
 }
 
-/// The fields that a spec must have.
+/// The required fields of a spec.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Required {
@@ -42,8 +42,8 @@ struct Required {
     gpu_type: Option<IgnoredAny>,
 }
 
-/// The schema has checked most of this already; it is checked again for objects that were stored
-/// under another schema.
+/// The CRD's schema has checked most of this already; it is checked again for objects that were stored under another
+/// schema.
 pub fn validate<'a>(
     namespace: &'a str,
     name: &'a str,
@@ -76,8 +76,8 @@ pub fn validate<'a>(
     Ok(Valid { namespace, name, uid, spec, gpu })
 }
 
-/// A DNS label as RFC 1035 has it, which every Kubernetes version takes as a Service's name. Of the name
-/// kubernetes the kubelet would tell all pods of the namespace that it is the API server.
+/// A DNS label as in RFC 1035, which every Kubernetes version accepts as a Service's name. A Service named kubernetes
+/// is rejected: the kubelet would announce it to all pods of the namespace as the API server.
 fn is_service_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     name.len() <= 63

@@ -1,4 +1,5 @@
-//! What is ours is taken up again, with all its labels; what only looks like it is left alone.
+//! Orphaned children of the operator are adopted, with any of its labels; objects that only look similar are left
+//! alone.
 
 use inference_operator::api::Phase;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,7 +13,7 @@ use crate::support::obstacle::Hold;
 use crate::support::recorder;
 use crate::support::{Fixture, Operator, Recorder, Temporary, audit, eventually, kubectl};
 
-/// An object as a backup keeps it and as a person saves it: without what only this cluster knows.
+/// An object as in a backup or a saved manifest: without the fields that only this cluster sets.
 fn saved(fixture: &Fixture, object: &str) -> Value {
     let text = kubectl(&["-n", &fixture.namespace, "get", object, "-o", "json"]);
     let mut object: Value = serde_json::from_str(&text).expect("JSON");
@@ -30,7 +31,7 @@ fn create(object: &Value) {
     kubectl(&["create", "-f", file.path()]);
 }
 
-/// Both children, and the names of the pods: which ones they are, and the generation, with which a model is loaded again.
+/// Both children, and the pods by name, and the generation: they show whether a model would be loaded again.
 async fn children(fixture: &Fixture, name: &str) -> Value {
     let deployment = fixture.deployments.get(name).await.expect("there");
     let service = fixture.services.get(name).await.expect("there");
@@ -88,7 +89,7 @@ async fn what_a_predecessor_left_behind_is_adopted_and_brought_to_the_spec() {
     }
     let before = children(&fixture, "same").await;
     let same = fixture.create("same", 1).await;
-    // Adopted by one that starts, too.
+    // A new operator process adopts them too.
     operator.kill();
     let other = fixture.create_from("other", spec("another/model", 1, "L40S")).await;
     let _operator = Operator::start("orphan", &[]).await;
@@ -101,7 +102,7 @@ async fn what_a_predecessor_left_behind_is_adopted_and_brought_to_the_spec() {
     let deployment = json!(fixture.deployments.get("other").await.expect("there").spec).to_string();
     assert!(deployment.contains("--model=another/model"), "{deployment}");
 
-    // Released again while the InferenceService is there: as Kubernetes' controllers have it, it is taken back.
+    // Orphaned again while the InferenceService exists: adopted again, as by Kubernetes' own controllers.
     let patch = r#"{"metadata":{"ownerReferences":null}}"#;
     for child in ["deployment/same", "service/same"] {
         kubectl(&["-n", &fixture.namespace, "patch", child, "--type=merge", "-p", patch]);
@@ -115,7 +116,7 @@ async fn what_a_predecessor_left_behind_is_adopted_and_brought_to_the_spec() {
     fixture.clean_up().await;
 }
 
-/// One that is being deleted wants no children any more: what it lets go is let go.
+/// An InferenceService that is being deleted needs no children: orphans are left alone.
 #[tokio::test]
 async fn one_that_is_being_deleted_adopts_nothing() {
     let fixture = Fixture::new("leaving").await;
@@ -174,7 +175,8 @@ async fn a_child_that_lacks_one_of_the_two_labels_or_has_another_name_in_it_is_n
     fixture.clean_up().await;
 }
 
-/// KServe has a kind of this name too. Its CRD is not here, so that the garbage collector leaves its objects alone.
+/// KServe has a kind of this name too. Its CRD is not installed here, so the garbage collector leaves its objects
+/// alone.
 fn theirs(name: &str) -> Value {
     json!({
         "name": name, "labels": {"app.kubernetes.io/managed-by": "inference-operator", "ai.example.com/inferenceservice": name},
@@ -224,7 +226,7 @@ async fn each_label_that_is_taken_away_or_changed_comes_back() {
     fixture.until("demo", Phase::Ready).await;
     let intended = fixture.deployments.get("demo").await.expect("there").labels().clone();
     assert_eq!(intended.len(), 5, "{intended:?}");
-    // One for each label, so that none is repaired often.
+    // One InferenceService per label, so that none is repaired often.
     let spoilt: Vec<(String, &str)> =
         intended.keys().enumerate().map(|(number, label)| (format!("demo-{number}"), label.as_str())).collect();
     for (name, _) in &spoilt {
@@ -236,7 +238,7 @@ async fn each_label_that_is_taken_away_or_changed_comes_back() {
         "deployment" => fixture.deployments.get(name).await.expect("there").labels().clone(),
         _ => fixture.services.get(name).await.expect("there").labels().clone(),
     };
-    // One child at a time: who looks at both for the sake of one repairs the other by chance.
+    // One child at a time: a reconcile that reads both because of one would repair the other by chance.
     let spoil_and_wait = async |child: &str, as_what: &str, operator: Option<Operator>| {
         let is_away = operator.is_none();
         for (name, label) in &spoilt {

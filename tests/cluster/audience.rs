@@ -1,12 +1,12 @@
-//! The token that the operator's manifest asks for is one that the API server takes, whatever that is called. In the
-//! lane `pages` it is not called what k3s calls it.
+//! The API server accepts the token that the operator's manifest requests, whatever its audience is. In the lane
+//! `pages` the audience differs from that of k3s.
 
 use inference_operator::api::Phase;
 use serde_json::Value;
 
 use crate::support::{Fixture, Operator, kubectl};
 
-/// No kubelet is here: the token is asked for as a kubelet would, by what the manifest says.
+/// There is no kubelet here: the token is requested as a kubelet would, according to the manifest.
 #[tokio::test]
 async fn the_token_of_the_manifest_is_taken_as_it_is() {
     let fixture = Fixture::new("audience").await;

@@ -1,4 +1,4 @@
-//! Bad input is refused in words that help, and the others are served.
+//! Bad input is rejected with a helpful message, and other InferenceServices are reconciled.
 
 use inference_operator::api::Phase;
 use serde_json::json;
@@ -68,7 +68,7 @@ async fn an_unknown_gpu_type_is_said_in_log_condition_and_one_event_and_the_othe
     fixture.until("good", Phase::Ready).await;
     assert_eq!(operator.lines_with(WORDS), 1);
 
-    // A restart does not say it again.
+    // A restart does not report it again.
     operator.kill();
     let operator = Operator::start("gpu", &[]).await;
     let events = audit::since(mark).iter().filter(|request| request.is("create", "events")).count();
@@ -81,7 +81,7 @@ async fn an_unknown_gpu_type_is_said_in_log_condition_and_one_event_and_the_othe
     .await;
     assert!(events.contains(WORDS), "{events}");
 
-    // Mended, it is served; spoiled again, what runs goes on.
+    // Once corrected, it is reconciled; once invalid again, its replicas keep running.
     fixture.change("bad", json!({"gpuType": "H100"})).await;
     let object = fixture.until("bad", Phase::Ready).await;
     assert!(object.status.expect("a status").endpoint.is_some(), "it has its Service too");
@@ -89,7 +89,7 @@ async fn an_unknown_gpu_type_is_said_in_log_condition_and_one_event_and_the_othe
     let object = fixture.until("bad", Phase::Failed).await;
     assert_eq!(object.status.expect("a status").ready_replicas, 1);
 
-    // What is edited while the spec is refused is repaired once it is mended.
+    // An edit made while the spec is rejected is repaired once the spec is corrected.
     kubectl(&[
         "-n",
         &fixture.namespace,
@@ -115,7 +115,7 @@ async fn a_gpu_type_that_the_administrator_added_is_served() {
     fixture.clean_up().await;
 }
 
-/// An object stored under an older, laxer schema: the operator must live with what it lists.
+/// An object stored under an older, laxer schema: the operator must handle what it lists.
 #[tokio::test]
 async fn what_an_older_schema_let_in_is_refused_and_the_others_are_served() {
     let fixture = Fixture::new("older").await;

@@ -1,5 +1,5 @@
-//! However often others change what they may change, the operator's requests, Events and log lines stay few. Counted in
-//! the API server's audit log.
+//! However often other clients change what they may change, the operator's requests, Events and log lines stay few.
+//! Counted in the API server's audit log.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::support::shell::apply;
 use crate::support::wait::within;
 use crate::support::{Fixture, Operator, Recorder, Request, audit, eventually};
 
-/// As client-go's EventCorrelator has it: a burst for each object, and one more every five minutes.
+/// As in client-go's EventCorrelator: a burst for each object, and one more every five minutes.
 const BURST: usize = 25;
 
 fn count(requests: &[Request], verb: &str, resource: &str) -> usize {
@@ -32,7 +32,7 @@ async fn a_spec_that_is_wrong_in_other_ways_again_and_again_has_as_many_events_a
     fixture.until("demo", Phase::Ready).await;
     let mark = audit::mark();
     for number in 0..60 {
-        // Each is told, or it would be no burst.
+        // Wait until each is reported; otherwise it would be no burst.
         let wrong = ["T4", "P100"][number % 2];
         fixture.change("demo", json!({"gpuType": wrong})).await;
         fixture.until_said("demo", Phase::Failed, "InvalidGpuType", &format!("invalid GPU type: {wrong} ")).await;
@@ -43,7 +43,7 @@ async fn a_spec_that_is_wrong_in_other_ways_again_and_again_has_as_many_events_a
     println!("{events} Events of 60 changes, {lines} lines");
     assert!(events <= BURST + 1 && lines <= BURST + 1, "{events} Events, {lines} lines");
     assert!(events >= 2, "what is said is said: {events} Events");
-    // The limit is for each object: another one's Events are its own.
+    // The limit is per object: other objects have their own.
     let mark = audit::mark();
     fixture.change("other", json!({"gpuType": "T4"})).await;
     fixture.until("other", Phase::Failed).await;
@@ -54,7 +54,7 @@ async fn a_spec_that_is_wrong_in_other_ways_again_and_again_has_as_many_events_a
     fixture.clean_up().await;
 }
 
-/// Of somebody else's, which a quota counts.
+/// Deployments of a stranger that count against a quota.
 async fn strangers(fixture: &Fixture, many: usize) {
     let labels = json!({"app": "stranger"});
     for number in 0..many {
@@ -111,7 +111,7 @@ async fn a_refusal_of_which_only_the_numbers_change_is_written_once_a_minute_at_
     fixture.clean_up().await;
 }
 
-/// Someone else's change of what is not ours: what is patched and where.
+/// A foreign change of a field that is not ours: the patch and its target.
 struct Foreign {
     name: &'static str,
     resource: &'static str,
@@ -160,7 +160,7 @@ async fn what_others_add_to_the_children_costs_a_read_at_most_and_is_no_contest(
     let fixture = Fixture::new("annotated").await;
     let operator = Operator::start("annotated", &[]).await;
     for foreign in FOREIGN {
-        // Without pods, which a change of the template replaces: what the status says of those is another matter.
+        // Without pods, which a changed template replaces: the resulting status changes are not tested here.
         fixture.create(foreign.name, 0).await;
     }
     fixture.until_all(FOREIGN.len(), Phase::Ready).await;
@@ -199,7 +199,7 @@ async fn what_others_add_to_the_children_costs_a_read_at_most_and_is_no_contest(
     audit::is_quiet().await;
     let requests = audit::since(mark);
     assert!(requests.iter().all(|request| !request.is_write()), "a restart: {requests:?}");
-    // What is ours beside it is still put back.
+    // A changed field of ours beside it is still repaired.
     let patch = Patch::Strategic(json!({"spec": {"replicas": 7}}));
     fixture.deployments.patch("deployment-field", &parameters, &patch).await.expect("patched");
     fixture
@@ -211,11 +211,11 @@ async fn what_others_add_to_the_children_costs_a_read_at_most_and_is_no_contest(
     fixture.clean_up().await;
 }
 
-/// As whoever it is, until the test has what it waits for.
+/// Interferes under this field manager's name, until the test is satisfied.
 async fn interfere(fixture: &Fixture, who: &str) {
     let parameters = PatchParams { field_manager: Some(who.into()), ..PatchParams::default() };
     match who {
-        // As the HPA controller does it, by the subresource.
+        // Like the HPA controller, through the scale subresource.
         "kube-controller-manager" => {
             let patch = Patch::Merge(json!({"spec": {"replicas": 5}}));
             fixture.deployments.patch_scale("scaled", &parameters, &patch).await.map(drop)
@@ -267,7 +267,7 @@ async fn whoever_keeps_changing_a_child_is_named_in_the_condition() {
     for ((name, who), told) in WHO.iter().zip(&told) {
         assert!(told.as_ref().is_some_and(|told| told.contains(who)), "{name}: {told:?}");
         let writes = audit::about(name, mark).iter().filter(|request| request.is_write()).count();
-        // One for each of the other's, at most, and a status for each of these.
+        // At most one write for each foreign one, and a status write for each of these.
         assert!(
             writes <= 2 * usize::try_from(began.elapsed().as_secs()).expect("small") + 10,
             "{name}: {writes} writes"
@@ -275,7 +275,7 @@ async fn whoever_keeps_changing_a_child_is_named_in_the_condition() {
     }
     let of_an_autoscaler = told[0].as_ref().is_some_and(|told| told.contains("HorizontalPodAutoscaler"));
     assert!(of_an_autoscaler, "{told:?}");
-    // What is changed back for a moment is not Ready in between.
+    // The status does not become Ready in between, when the change is reverted for a moment.
     for ((name, _), recorder) in WHO.iter().zip(&recorders) {
         let seen = recorder.until_now().await;
         let first = seen.iter().position(|seen| seen.phase() == "Degraded").expect("it was told");
@@ -284,8 +284,7 @@ async fn whoever_keeps_changing_a_child_is_named_in_the_condition() {
         });
     }
 
-    // When they stop, all is as the specs say, and the status too.
-    // No status says for longer than a minute what is not so any more.
+    // Once they stop, children and status match the specs again. No status stays wrong for longer than a minute.
     let began = Instant::now();
     within(Duration::from_secs(75), "nothing is contested any more", || async {
         let objects = fixture.inference_services.list(&ListParams::default()).await.expect("a list").items;

@@ -1,5 +1,5 @@
-//! What the pages in docs/ tell people to type does what they say: each block that is marked `sh test=NAME` is run by a
-//! shell, as it stands, on the InferenceService that the pages speak of.
+//! The commands in the pages of docs/ do what the pages say: a shell runs each block marked `sh test=NAME` unchanged,
+//! on the InferenceService that the pages use.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn blocks() -> Vec<(String, String)> {
     marked.map(|(name, rest)| (name.to_owned(), rest.split("\n```").next().unwrap_or_default().to_owned())).collect()
 }
 
-/// Whoever follows the pages, in a folder with the manifests in it.
+/// A reader who follows the pages, in a folder that contains the manifests.
 struct Reader(PathBuf);
 
 impl Reader {
@@ -36,7 +36,7 @@ impl Reader {
         Reader(folder)
     }
 
-    /// Types the block of this name; what it prints.
+    /// Runs the block of this name; returns its output.
     async fn types(&self, name: &str) -> String {
         let block = blocks().into_iter().find(|block| block.0 == name).expect("a block of that name").1;
         let path = format!("{}/bin:{}", self.0.display(), std::env::var("PATH").unwrap_or_default());
@@ -53,7 +53,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-        // The next test's namespace has the same name.
+        // The next test uses a namespace of the same name.
         if std::thread::panicking() {
             let _ = Command::new(variable("KUBECTL")).args(["delete", "namespace", "models", "--timeout=30s"]).output();
         }
@@ -70,7 +70,7 @@ async fn models() -> (Fixture, Operator, Reader) {
     (fixture, operator, reader)
 }
 
-/// Other tests have a namespace of that name too.
+/// Other tests use a namespace of that name too.
 async fn close(fixture: &Fixture) {
     fixture.clean_up().await;
     kubectl(&["wait", "--for=delete", "namespace/models", "--timeout=60s"]);
@@ -109,7 +109,7 @@ async fn a_change_is_waited_for_and_a_number_of_replicas_set() {
     close(&fixture).await;
 }
 
-/// There is no metrics adapter here: what shows is that the autoscaler can scale, by its least number.
+/// Without a metrics adapter only minReplicas can show that the autoscaler scales.
 #[tokio::test]
 async fn an_autoscaler_scales_the_inference_service() {
     let (fixture, _operator, reader) = models().await;
@@ -175,7 +175,7 @@ async fn what_a_namespace_does_to_a_model_s_pod_is_shown() {
     close(&fixture).await;
 }
 
-/// The API server of these tests listens on 127.0.0.1, and has no endpoint for that reason.
+/// These tests' API server listens on 127.0.0.1, and therefore has no endpoint.
 #[tokio::test]
 async fn a_port_of_the_api_server_is_looked_up_and_let_through() {
     let (fixture, _operator, reader) = models().await;
@@ -195,7 +195,7 @@ async fn a_port_of_the_api_server_is_looked_up_and_let_through() {
     close(&fixture).await;
 }
 
-/// The admission plugin is not on here: what shows is that the right is the one that it asks for.
+/// The admission plugin is off here, so this only checks for the permission that the plugin requires.
 #[tokio::test]
 async fn the_right_to_adopt_is_given_and_taken_away() {
     let (fixture, _operator, reader) = models().await;

@@ -1,5 +1,4 @@
-//! Whoever changes a child, it comes back to what the spec says: while the operator runs, and after
-//! it was away.
+//! A child that anyone changes is restored to its spec, also if the change was made while the operator was down.
 
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Fixture, Operator, audit, eventually, kubectl};
 
-/// A way to spoil a child: what is typed, and where in the children it shows.
+/// A way to change a child: the kubectl command, after which the children differ.
 struct Drift {
     name: &'static str,
     kubectl: &'static [&'static str],
@@ -53,14 +52,14 @@ const DRIFTS: &[Drift] = &[
             r#"{"spec":{"selector":{"ai.example.com/inferenceservice":"other"}}}"#,
         ],
     },
-    // A selector is one value: who adds to it changes it.
+    // A selector is one atomic value: adding to it changes it.
     Drift {
         name: "service-selector-narrowed",
         kubectl: &["patch", "service/demo", "--type=merge", "-p", r#"{"spec":{"selector":{"app":"other"}}}"#],
     },
 ];
 
-/// What the operator has an opinion on, in both children.
+/// The fields of both children that the operator manages.
 async fn children(fixture: &Fixture) -> Result<Value, String> {
     let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?;
     let service = fixture.services.get("demo").await.map_err(|error| error.to_string())?;
@@ -84,8 +83,8 @@ async fn until_repaired(fixture: &Fixture, drift: &str, intended: &Value) {
     fixture.until("demo", Phase::Ready).await;
 }
 
-/// Waits until the Deployment is rolled out, and the status says so and has the stamps of the
-/// children: then nothing is left to write.
+/// Waits until the Deployment is rolled out, the status is Ready, and it has the children's versions: then nothing is
+/// left to write.
 async fn until_nothing_is_left(fixture: &Fixture, drift: &str) {
     eventually(&format!("{drift}: nothing is left to write"), || async {
         let object = fixture.until("demo", Phase::Ready).await;
@@ -102,7 +101,7 @@ async fn until_nothing_is_left(fixture: &Fixture, drift: &str) {
     .await;
 }
 
-/// As `Meta::revision` has it.
+/// As in `Meta::revision`.
 fn revision(metadata: &ObjectMeta) -> Option<i64> {
     let uid: Uid = metadata.uid.as_deref()?.parse().ok()?;
     let generation = u32::try_from(metadata.generation?).ok()?;
@@ -122,7 +121,7 @@ async fn drift_is_repaired_while_the_operator_runs() {
         until_repaired(&fixture, drift.name, &intended).await;
         println!("{}: repaired and Ready after {} ms", drift.name, began.elapsed().as_millis());
         until_nothing_is_left(&fixture, drift.name).await;
-        // What was repaired is settled: a restart has nothing to write.
+        // A repair is complete: a restart has nothing to write.
         operator.kill();
         let mark = audit::mark();
         operator = Operator::start("drift", &[]).await;

@@ -1,5 +1,5 @@
-//! Any spec that passes validation builds children that the API server accepts: a few hundred, sent
-//! with dry-run and strict field validation.
+//! Any spec that passes validation builds children that the API server accepts: a few hundred specs, sent with
+//! dry-run and strict field validation.
 
 use inference_operator::api::InferenceServiceSpec;
 use inference_operator::model::view::{DeploymentView, PartialService};

@@ -1,5 +1,6 @@
-//! A user with rights on InferenceServices alone tries to gain more: through every field, by names and labels, by a
-//! forged status or owner, by finalizers; namespaces.rs tries other namespaces. SECURITY.md has the outcome as a table.
+//! A user who may only write InferenceServices tries to gain more: through every field, by names and labels, by a
+//! forged status or owner, by finalizers; namespaces.rs tries other namespaces. SECURITY.md has the results as a
+//! table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -21,8 +22,8 @@ use crate::support::fixture::spec;
 use crate::support::shell::{apply, kubectl_fails, variable};
 use crate::support::{Fixture, Operator, Temporary, audit, eventually, kubectl};
 
-/// For each field of the spec: values that could hurt, and the only places in the Deployment that may differ by them.
-/// A new field has to be thought about before its test passes.
+/// For each field of the spec: potentially harmful values, and the only paths in the Deployment that they may change.
+/// A new field must be added here before its test passes.
 const FIELDS: &[(&str, &[&str], &[&str])] = &[
     (
         "model",
@@ -44,7 +45,7 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
     ("imagePullPolicy", &[r#""Always""#, r#""Never""#], &["/spec/template/spec/containers/0/imagePullPolicy"]),
 ];
 
-/// Who may do everything with InferenceServices in one namespace, their status included, and nothing else.
+/// A user who may do everything with InferenceServices in one namespace, including their status, and nothing else.
 pub fn user(namespace: &str) -> String {
     let metadata = json!({"name": "user", "namespace": namespace});
     apply(&[
@@ -60,7 +61,7 @@ pub fn user(namespace: &str) -> String {
     user
 }
 
-/// A new Role takes a moment.
+/// A new Role takes a moment to become effective.
 fn until_it_can(namespace: &str, user: &str) {
     for _ in 0..100 {
         let can = ["-n", namespace, user, "auth", "can-i", "patch", "inferenceservices.ai.example.com"];
@@ -72,7 +73,7 @@ fn until_it_can(namespace: &str, user: &str) {
     panic!("the user has no rights");
 }
 
-/// The user applies an InferenceService of this metadata and spec.
+/// The user applies an InferenceService with this metadata and spec.
 fn applies(fixture: &Fixture, user: &str, metadata: &Value, spec: &Value) {
     let object =
         json!({"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "metadata": metadata, "spec": spec});
@@ -80,7 +81,7 @@ fn applies(fixture: &Fixture, user: &str, metadata: &Value, spec: &Value) {
     kubectl(&[user, "-n", &fixture.namespace, "apply", "--server-side", "-f", file.path()]);
 }
 
-/// The Deployment, but for what differs from one to the next anyway.
+/// The Deployment without the fields that always differ.
 async fn shape(fixture: &Fixture, name: &str) -> Value {
     let mut object = fixture.deployments.get(name).await.expect("a Deployment");
     object.status = None;
@@ -145,7 +146,7 @@ async fn no_field_of_the_spec_reaches_more_of_a_pod_than_it_is_for() {
             assert!(strayed.is_empty(), "{field}: {value} reaches {strayed:?}");
         }
     }
-    // A field that the schema does not know does not even reach the datastore.
+    // A field that the schema does not know is not even stored.
     let mut spec = plain;
     spec["image"] = json!("example.com/evil");
     spec["template"] = json!({"spec": {"hostNetwork": true}});
@@ -180,7 +181,7 @@ async fn rights_on_inference_services_give_none_on_what_is_made_of_them() {
         let told = kubectl_fails(&[&[user.as_str()], refused].concat());
         assert!(told.contains("forbidden"), "{refused:?}: {told}");
     }
-    // Nor does its pod give any away: no token, no privileges, nothing of the node.
+    // Nor does the pod expose any: no token, no privileges, no access to the node.
     let pods = Api::<Pod>::namespaced(fixture.client.clone(), namespace);
     let pod = pods.list(&ListParams::default()).await.expect("a list").items[0].spec.clone().expect("a spec");
     assert_eq!(pod.automount_service_account_token, Some(false));
@@ -228,7 +229,7 @@ async fn labels_annotations_owners_and_finalizers_of_an_inference_service_stay_i
     let annotations = serde_json::to_string(&[deployment.metadata.annotations, service.metadata.annotations]);
     assert!(!annotations.expect("JSON").contains("evil"));
 
-    // Held back by the finalizer, it is left alone: nothing is repaired, nothing is made.
+    // While the finalizer holds it, it is left alone: nothing is repaired or created.
     fixture.inference_services.delete("demo", &DeleteParams::default()).await.expect("deleted");
     let mark = audit::mark();
     kubectl(&["-n", &fixture.namespace, "delete", "deployment/demo", "service/demo"]);
@@ -276,7 +277,7 @@ async fn one_inference_service_gets_no_traffic_that_is_meant_for_another() {
     fixture.clean_up().await;
 }
 
-/// A status as the operator itself would write it, of what is not so.
+/// A status as the operator itself would write it, with false content.
 fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> InferenceServiceStatus {
     let observed = object.status.clone().and_then(|status| status.observed).unwrap_or_default();
     let version = |text: Option<String>| text.and_then(|text| text.parse().ok());
@@ -321,14 +322,14 @@ async fn a_forged_status_moves_no_child_and_is_put_right() {
         fixture.inference_services.patch_status("demo", &PatchParams::default(), &patch).await.expect("forged");
     };
 
-    // With a right checksum, and without.
+    // With a valid checksum, and without.
     forge(&forged(&fixture, &object, 1)).await;
     until_right().await;
     forge(&InferenceServiceStatus { ready_replicas: 99, endpoint: Some("http://evil".into()), ..right.clone() }).await;
     until_right().await;
 
-    // While the operator is away, a status with a right checksum is believed, until something changes: whoever may write
-    // the status has lied about an InferenceService of their own.
+    // A status with a valid checksum, written while the operator is down, is believed until something changes: a user
+    // who may write the status can only misreport their own InferenceService.
     let object = fixture.until("demo", Phase::Ready).await;
     operator.kill();
     forge(&forged(&fixture, &object, 1)).await;
@@ -347,7 +348,7 @@ async fn no_name_stands_for_the_api_server_or_takes_a_service_that_is_there() {
     let fixture = Fixture::new("names").await;
     let user = user(&fixture.namespace);
     let _operator = Operator::start("names", &[]).await;
-    // Pods of the namespace would be told its address as KUBERNETES_SERVICE_HOST.
+    // Pods of the namespace would get its address as KUBERNETES_SERVICE_HOST.
     let object = json!({"apiVersion": "ai.example.com/v1", "kind": "InferenceService",
                         "metadata": {"name": "kubernetes", "namespace": fixture.namespace},
                         "spec": {"model": "m", "gpuType": "L40S"}});
@@ -355,8 +356,8 @@ async fn no_name_stands_for_the_api_server_or_takes_a_service_that_is_there() {
     let told = kubectl_fails(&[&user, "create", "-f", file.path()]);
     assert!(told.contains("metadata.name must not be kubernetes"), "{told}");
 
-    // Names that resolvers and programs ask for get what any name gets, in their own namespace; foreign.rs has the
-    // Service that is there already.
+    // Names that resolvers and programs look up are treated like any other, in their own namespace; foreign.rs tests
+    // a Service that already exists.
     for name in ["localhost", "wpad", "metadata", "com", "default", "svc"] {
         let object = InferenceService::new(name, spec("m", 0, "L40S"));
         fixture.inference_services.create(&PostParams::default(), &object).await.expect("created");

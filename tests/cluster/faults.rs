@@ -1,4 +1,4 @@
-//! What is missing is waited for, what breaks is lived through.
+//! The operator waits for missing prerequisites, and survives failures.
 
 use std::fs;
 use std::time::Duration;
@@ -146,7 +146,7 @@ async fn a_token_that_is_replaced_is_taken_up() {
     let namespace = "inference-operator";
     kubectl(&["-n", namespace, "delete", "secret", "bound-to", "--ignore-not-found"]);
     kubectl(&["-n", namespace, "create", "secret", "generic", "bound-to"]);
-    // A token that is bound to a Secret ends with it: no need to wait for its time to run out.
+    // A token bound to a Secret becomes invalid with it: no need to wait for its expiry.
     let bound =
         ["create", "token", "-n", namespace, namespace, "--bound-object-kind=Secret", "--bound-object-name=bound-to"];
     let operator = Operator::spawn_with_token("token", &kubectl(&bound), &[]);
@@ -169,7 +169,7 @@ async fn an_operator_that_is_told_to_end_ends_well() {
     let (status, took) = operator.stop();
     println!("ended after {} ms", took.as_millis());
     assert_eq!(status.code(), Some(0));
-    // Whatever it left undone, the next one does.
+    // The next process completes what this one left undone.
     let _operator = Operator::start("end", &[]).await;
     fixture.until_all(20, Phase::Ready).await;
     fixture.clean_up().await;

@@ -1,4 +1,4 @@
-//! What the operator does not own it does not change.
+//! The operator does not change objects that it does not own.
 
 use inference_operator::api::Phase;
 use inference_operator::model::view;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::fixture::{ready, spec};
 use crate::support::{Fixture, Operator, audit, eventually, kubectl};
 
-/// As much like ours as can be: our labels, our container's name, but nobody's child.
+/// As similar to ours as possible: our labels and container name, but without an owner.
 fn foreign_deployment(selector: &str) -> Deployment {
     let labels = json!({"app.kubernetes.io/managed-by": "inference-operator", selector: "demo"});
     serde_json::from_value(json!({
@@ -40,7 +40,7 @@ fn foreign_service() -> Service {
     .expect("a Service")
 }
 
-/// Waits until the operator has looked at its child a few times more.
+/// Waits until the operator has read its child a few times more.
 async fn until_looked_at(resource: &str, namespace: &str, times: usize) {
     let mark = audit::mark();
     eventually("the operator looked again", || async {
@@ -66,7 +66,7 @@ async fn a_foreign_deployment_is_never_touched_and_healed_when_it_goes() {
     assert!(message.starts_with(&who), "{message}");
     until_looked_at("deployments", &fixture.namespace, 3).await;
     let now = fixture.deployments.get("demo").await.expect("there");
-    // The Deployment controller writes its status; nobody else may have written anything.
+    // The Deployment controller writes its status; no other client may have written anything.
     assert_eq!(
         (now.metadata.uid, &now.metadata.labels, &now.spec),
         (theirs.metadata.uid, &theirs.metadata.labels, &theirs.spec)
@@ -75,7 +75,7 @@ async fn a_foreign_deployment_is_never_touched_and_healed_when_it_goes() {
     assert!(managers.iter().all(|entry| entry.manager.as_deref() != Some("inference-operator")));
     assert_eq!(kubectl(&["-n", &fixture.namespace, "get", "services", "-o", "name"]), "", "no half of a pair");
 
-    // Still so after a restart, and healed when the name is free.
+    // The same after a restart, and recovery once the name is free.
     operator.kill();
     let _operator = Operator::start("foreign", &[]).await;
     until_looked_at("deployments", &fixture.namespace, 1).await;
@@ -100,8 +100,8 @@ async fn a_foreign_service_is_never_touched_and_healed_when_it_goes() {
     fixture.clean_up().await;
 }
 
-/// The moment between the operator's look and its write cannot be met from outside, so its own
-/// write is sent while it believes that the name is free.
+/// The moment between the operator's read and its write cannot be hit from outside, so the test sends the operator's
+/// own write with the precondition that the name is free.
 #[tokio::test]
 async fn an_object_that_appears_between_look_and_write_is_never_touched() {
     let fixture = Fixture::new("between").await;

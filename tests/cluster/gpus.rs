@@ -1,5 +1,5 @@
-//! Which nodes a GPU type stands for: nodes with the labels of real ones, each with one GPU, and as many replicas as
-//! there are nodes, so that every node that the scheduler may use gets one.
+//! Which nodes a GPU type selects: nodes with real labels and one GPU each, and as many replicas as there are nodes,
+//! so that every node that the scheduler may use gets one.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::fixture::spec;
 use crate::support::shell::apply;
 use crate::support::{Fixture, Operator, eventually, kubectl};
 
-/// `nvidia.com/gpu.product`, and the type that it is.
+/// `nvidia.com/gpu.product`, and its GPU type.
 const NODES: [(&str, Option<&str>); 22] = [
     ("NVIDIA-A100-SXM4-40GB", Some("A100")),
     ("NVIDIA-A100-SXM4-80GB", Some("A100")),
@@ -22,10 +22,10 @@ const NODES: [(&str, Option<&str>); 22] = [
     ("NVIDIA-H100-PCIe", Some("H100")),
     ("NVIDIA-L40S", Some("L40S")),
     ("NVIDIA-L40S-SHARED", Some("L40S")),
-    // Names that no driver has: somebody set them.
+    // Names that no driver reports: set by hand.
     (BY_HAND, None),
     ("NVIDIA-A100-PCIE-80GB", None),
-    // GPUs of their own.
+    // Different GPUs.
     ("NVIDIA-GH200-480GB", None),
     ("NVIDIA-H800-NVL", None),
     ("NVIDIA-H20", None),
@@ -33,9 +33,9 @@ const NODES: [(&str, Option<&str>); 22] = [
     // Slices of one.
     (SLICE, None),
     ("NVIDIA-A100-SXM4-40GB-MIG-1g.5gb-SHARED", None),
-    // What a node without discovery has.
+    // A node without GPU feature discovery.
     ("", None),
-    // Of no type that is built in.
+    // Not of a built-in type.
     ("Tesla-T4", None),
     ("Orin", None),
 ];
@@ -43,14 +43,14 @@ const BY_HAND: &str = "NVIDIA-H100-SXM5-80GB";
 const SLICE: &str = "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb";
 const RENAMED: &str = "gpus-renamed";
 
-/// The nodes, with the cluster's own out of the way.
+/// The test's nodes; the cluster's own are cordoned meanwhile.
 struct Nodes(Vec<String>);
 
 impl Nodes {
     async fn create() -> Nodes {
         let mut nodes: Vec<Value> =
             (0..).zip(NODES).map(|(at, (product, _))| node(&name(at), product, "nvidia.com/gpu")).collect();
-        // Time-slicing with `renameByDefault`: the label stays, the resource is another.
+        // Time-slicing with `renameByDefault`: the label stays, the resource is renamed.
         nodes.push(node(RENAMED, "NVIDIA-L40S", "nvidia.com/gpu.shared"));
         kubectl(&["cordon", "a100", "h100", "l40s"]);
         let names = nodes.iter().filter_map(|node| Some(node["metadata"]["name"].as_str()?.to_owned())).collect();
@@ -96,7 +96,7 @@ fn node(name: &str, product: &str, resource: &str) -> Value {
     })
 }
 
-/// The products of the nodes that pods of this InferenceService run on, once none of its pods is undecided.
+/// The nodes that pods of this InferenceService run on, once the scheduler has decided about all of its pods.
 async fn used_by(fixture: &Fixture, name: &str, replicas: usize) -> BTreeSet<String> {
     let selector = format!("ai.example.com/inferenceservice={name}");
     eventually("the scheduler has decided about each pod", || async {
@@ -115,7 +115,7 @@ async fn used_by(fixture: &Fixture, name: &str, replicas: usize) -> BTreeSet<Str
     .await
 }
 
-/// What the nodes that are used are labelled with; one that has no product of NODES by its name.
+/// The product labels of these nodes; "another node" for one that is not in NODES.
 fn products(nodes: &BTreeSet<String>) -> BTreeSet<&str> {
     let product = |node: &String| (0..).zip(NODES).find(|(at, _)| name(*at) == *node).map(|(_, (product, _))| product);
     nodes.iter().map(|node| product(node).unwrap_or("another node")).collect()
@@ -142,7 +142,7 @@ async fn a_gpu_type_stands_for_the_labels_of_real_nodes_and_for_no_others() {
     fixture.clean_up().await;
 }
 
-/// What docs/gpus.md says to do about labels that no type stands for.
+/// The advice of docs/gpus.md for labels that no type selects.
 #[tokio::test]
 async fn other_labels_are_added_to_a_type_or_make_one() {
     let fixture = Fixture::new("gpus").await;

@@ -1,4 +1,4 @@
-//! Objects made to hurt: by number, by size, by what they claim to be, by what is written in them.
+//! Objects made to do harm: by number, by size, by their claims, by their text.
 
 use futures::{StreamExt, stream};
 use inference_operator::api::{InferenceService, Phase};
@@ -13,13 +13,15 @@ use crate::support::shell::apply;
 use crate::support::stability_check::GROWTH_OF_MANY;
 use crate::support::{Fixture, Operator, StabilityCheck, audit, eventually, kubectl};
 
-/// Services, half of them with the operator's labels. One in five has a Deployment, which costs the control plane more.
+/// Services, half of them with the operator's labels. One in five has a Deployment, which costs the control plane
+/// more.
 const STRANGERS: usize = 2000;
 
-/// Bytes; 72 kB were measured. To remember 200 of each that the operator's watches show it would be more.
+/// Bytes; 72 kB were measured. Remembering 200 objects of each kind that the operator's watches report would take
+/// more.
 const GROWTH_BY_STRANGERS: u64 = 200 << 10;
 
-/// What the whole life of a good neighbour costs, and a few looks more where the machine is slow.
+/// The requests for the whole life of a good neighbor, and a few more reads on a slow machine.
 const NEIGHBOUR: usize = 12;
 
 fn labels(number: usize) -> Value {
@@ -31,7 +33,7 @@ fn labels(number: usize) -> Value {
     }
 }
 
-/// Paused, and without an address, so that they are the operator's load and not the control plane's.
+/// Paused and without an address, so that they are load for the operator and not for the control plane.
 fn stranger_deployment(number: usize) -> Deployment {
     serde_json::from_value(json!({
         "metadata": {"name": format!("stranger-{number}"), "labels": labels(number)},
@@ -71,7 +73,7 @@ async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
     let bytes = operator.resident_bytes().await;
     operator.kill();
 
-    // They are listed, too.
+    // They are listed too.
     let operator = Operator::start("strangers", &[]).await;
     let listed = operator.resident_bytes().await;
     println!("{} kB after the list, {} before", listed >> 10, bytes >> 10);
@@ -82,7 +84,7 @@ async fn strangers_by_the_thousand_cost_nothing_whatever_labels_they_carry() {
     fixture.clean_up().await;
 }
 
-/// A Deployment that says that the InferenceService owns it. `app`: what it selects by.
+/// A Deployment that claims to be owned by the InferenceService. `app`: the label of its selector.
 fn claimant(name: &str, owner: &InferenceService, controller: bool, app: &str) -> Deployment {
     let name_of_owner = owner.metadata.name.as_deref().expect("a name");
     let uid = owner.metadata.uid.as_deref().expect("a uid");
@@ -114,13 +116,13 @@ async fn an_object_that_claims_to_be_ours_changes_nothing_but_what_it_claims() {
     for theirs in [
         // An owner, but no controller.
         claimant("owned", &owners[0], false, ours),
-        // Controlled by another InferenceService than that of its name.
+        // Controlled by an InferenceService of another name.
         claimant("named", &owners[0], true, ours),
-        // Given away by whoever made it: from now on it is what the spec says.
+        // Given away by its creator: from now on it follows the spec.
         claimant("adopted", &owners[2], true, ours),
-        // Given away, and cannot be what the spec says.
+        // Given away, but cannot be changed to match the spec.
         claimant("other-selector", &owners[3], true, "app"),
-        // A child that no InferenceService has the name of.
+        // A child whose name no InferenceService has.
         claimant("nobody", &owners[0], true, ours),
     ] {
         fixture.deployments.create(&PostParams::default(), &theirs).await.expect("created");
@@ -155,12 +157,12 @@ async fn an_object_that_claims_to_be_ours_changes_nothing_but_what_it_claims() {
     for name in ["owned", "named", "other-selector"] {
         fixture.until(name, Phase::Ready).await;
     }
-    // Each: a look and a refusal, again a second or two later, and so on.
+    // For each a read and a rejection, retried after a second or two, and so on.
     check.ends_well(&fixture, NEIGHBOUR + 4 * 30).await;
     fixture.clean_up().await;
 }
 
-/// What shells, templates, terminals, logs, YAML and Kubernetes itself make something of.
+/// Text with a special meaning for shells, templates, terminals, logs, YAML or Kubernetes itself.
 const MODELS: &[&str] = &[
     "$(HOME)/$$(HOME)/$$$(HOME)/$/$$",
     "$(POD_NAME) ${HOME} `id` $(id) ; reboot # & | > /dev/null",
@@ -190,7 +192,7 @@ async fn a_model_of_any_text_reaches_its_pod_literally() {
         let found = pods.list(&ListParams::default().labels(&selector)).await.expect("a list");
         let container = &found.items[0].spec.as_ref().expect("a spec").containers[0];
         let arguments = container.args.clone().expect("arguments");
-        // The kubelet turns $$ into $, and so finds no $(VARIABLE); tests/properties.rs has it for any text.
+        // The kubelet turns $$ into $, and so finds no $(VARIABLE); tests/properties.rs tests this for any text.
         assert_eq!(arguments, [format!("--model={}", model.replace('$', "$$")), "--port=8000".into()], "{model:?}");
         assert!(container.env.is_none() && container.env_from.is_none());
         assert_eq!(container.command.as_deref().map(<[String]>::len), Some(3), "no shell");
@@ -201,7 +203,7 @@ async fn a_model_of_any_text_reaches_its_pod_literally() {
 
 #[tokio::test]
 async fn the_longest_names_are_served() {
-    // With what the fixture adds: 63.
+    // 63 characters, including what the fixture adds.
     let fixture = Fixture::new(&"n".repeat(63 - format!("-{}-00", std::process::id()).len())).await;
     let _operator = Operator::start("longest", &[]).await;
     let name = "m".repeat(63);
@@ -233,12 +235,12 @@ async fn a_gpu_type_of_any_text_is_refused_in_one_line_of_the_log() {
     assert_eq!(check.operator.lines_with("invalid GPU type: "), types.len(), "{log}");
     let lines = log.lines().filter(|line| line.starts_with("2026-01-01") || line.contains(['\u{1b}', '\u{7}', '\r']));
     assert_eq!(lines.count(), 0, "{log}");
-    // A look, a status, an Event.
+    // A read, a status, an Event.
     check.ends_well(&fixture, NEIGHBOUR + 4 * types.len()).await;
     fixture.clean_up().await;
 }
 
-/// Owners enough to make the operator give up on reading them: see `prune::LIMIT`.
+/// Enough owners to make the operator give up reading them: see `prune::LIMIT`.
 fn owners(namespace: &str) -> Value {
     let config_map = |number: usize| {
         let name = format!("{number:03}{}", "x".repeat(250));
@@ -260,7 +262,7 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
     let labels: serde_json::Map<String, Value> = (0..1900)
         .map(|number| (format!("{}.example.com/{number:063}", "p".repeat(63)), json!("v".repeat(63))))
         .collect();
-    // The second is what ends a streaming list, where it is in a bookmark.
+    // The second annotation ends a streaming list if it is in a bookmark.
     let annotations = json!({"bulk": "a".repeat(250_000), "k8s.io/initial-events-end": "true"});
     let metadata = [
         ("plain", json!({})),
@@ -269,7 +271,7 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
         ("owners", json!({"ownerReferences": owners(&fixture.namespace)})),
         ("later", json!({})),
     ];
-    // 240 kB were measured; one of these is larger than what it may be.
+    // 240 kB were measured; one of these objects is larger than the default limit.
     let check = StabilityCheck::of(Operator::start("bulk", &[]).await).await.may_grow_by(720 << 10);
     for (name, metadata) in &metadata {
         let mut object = serde_json::to_value(InferenceService::new(name, spec("m", 0, "L40S"))).expect("JSON");
@@ -279,7 +281,7 @@ async fn an_inference_service_of_a_megabyte_is_served_like_any_other_and_forgott
     }
     fixture.until_all(metadata.len(), Phase::Ready).await;
 
-    // One that was served before becomes as bulky, and a status of a megabyte is put right.
+    // An existing InferenceService becomes as large, and a status of a megabyte is corrected.
     let patch = Patch::Merge(json!({"metadata": metadata[3].1}));
     fixture.inference_services.patch("later", &PatchParams::default(), &patch).await.expect("patched");
     let lie = json!({"status": {"endpoint": "http://evil".repeat(90_000)}});

@@ -1,4 +1,4 @@
-//! A write is meant for one object, and not for another that has taken its name meanwhile.
+//! A write is for one object, and not for another one that has taken its name meanwhile.
 
 use inference_operator::api::{InferenceServiceSpec, InferenceServiceStatus, Phase};
 use inference_operator::error::{Error, Remedy};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::Fixture;
 
-/// Of an InferenceService that is not there any more.
+/// A task for an InferenceService that no longer exists.
 fn past(fixture: &Fixture, name: &str) -> Task {
     Task {
         namespace: fixture.namespace.clone(),
@@ -47,7 +47,7 @@ async fn a_status_is_not_written_to_one_that_was_made_anew_under_the_same_name()
     let error = written.expect_err("refused");
     assert!(error.is_unprocessable(), "{error}");
     let object = fixture.inference_services.get("demo").await.expect("there");
-    // What the API server gives each that is new says nothing of this.
+    // The default status of a new object does not matter here.
     assert_ne!(object.status.unwrap_or_default().phase, Phase::Ready);
     fixture.clean_up().await;
 }
@@ -56,7 +56,7 @@ async fn a_status_is_not_written_to_one_that_was_made_anew_under_the_same_name()
 async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     let fixture = Fixture::new("identity").await;
     let settings = Settings::default();
-    // Of one that is there: else the garbage collector takes the child.
+    // The owner exists; otherwise the garbage collector would delete the child.
     let object = fixture.create("demo", 0).await;
     let uid = object.metadata.uid.expect("a uid").parse().expect("a uid");
     let task = Task { uid, ..past(&fixture, "demo") };
@@ -69,13 +69,13 @@ async fn a_child_that_took_the_place_of_another_is_a_race_that_time_mends() {
     let error = Error::from(refused.expect_err("refused"));
     assert_eq!(error.remedy(), Remedy::Time, "{error}");
     let found = fixture.deployments.get("demo").await.expect("there");
-    // Its resourceVersion may have moved: the Deployment controller has looked at it.
+    // The resourceVersion may have changed: the Deployment controller has observed it.
     assert_eq!(found.metadata.generation, Some(made.meta.generation.into()));
     assert_eq!(found.spec.and_then(|spec| spec.replicas), Some(0));
     fixture.clean_up().await;
 }
 
-/// Both come from operators of the same name: to the API server there is no conflict between them.
+/// Both applies have the same field manager, so the API server sees no conflict between them.
 #[tokio::test]
 async fn a_child_that_is_there_is_not_taken_over_by_whoever_believes_it_absent() {
     let fixture = Fixture::new("identity").await;

@@ -1,4 +1,5 @@
-//! Whatever lasts is told, in the API server's own words and whatever its HTTP code, and healed soon after it ends.
+//! Every lasting obstacle is reported in the API server's own words, whatever its HTTP code, and recovery follows
+//! soon after it ends.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,14 @@ use crate::support::recorder::{self};
 use crate::support::shell::{apply, variable};
 use crate::support::{Fixture, Operator, Recorder, audit, eventually, kubectl};
 
-/// The third try, and what a busy machine adds. A minute is what is promised where hundreds fail together.
+/// The time until the third attempt, and some more on a busy machine. The promise is a minute, even if hundreds fail
+/// together.
 const TOLD: Duration = Duration::from_secs(20);
 
-/// From the end of what stood in the way to Ready: a retry within about ten seconds, and the pods.
+/// From the end of the obstacle to Ready: a retry within about ten seconds, and the pods.
 const HEALED: Duration = Duration::from_secs(20);
 
-/// A webhook of a Service that is not there, for the objects that the condition (CEL) is true of.
+/// A webhook whose Service does not exist, for the objects that match the condition (CEL).
 fn webhook(fixture: &Fixture, name: &str, group: &str, resource: &str, condition: &str) -> Value {
     json!({
         "name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
@@ -56,10 +58,10 @@ async fn a_webhook_that_is_down_is_told_and_healed_within_seconds() {
     kubectl(&["-n", &fixture.namespace, "delete", "deployment/lost"]);
     for (name, phase, webhook) in [
         ("new", Phase::Pending, "deployments.example.com"),
-        // The other child, of which alone there is none.
+        // Here only the other child, the Service, is missing.
         ("half", Phase::Pending, "services.example.com"),
         ("lost", Phase::Pending, "deployments.example.com"),
-        // What runs goes on.
+        // The running replicas keep running.
         ("changed", Phase::Degraded, "deployments.example.com"),
     ] {
         let words = format!("failed calling webhook \"{webhook}\"");
@@ -67,7 +69,7 @@ async fn a_webhook_that_is_down_is_told_and_healed_within_seconds() {
         println!("{name}: told after {:.1} s", began.elapsed().as_secs_f32());
     }
     assert!(began.elapsed() < TOLD, "told after {:?}", began.elapsed());
-    // It says the same each time: once is enough.
+    // The message stays the same on each retry: it is logged once.
     tokio::time::sleep(Duration::from_secs(5)).await;
     for name in ["new", "half", "lost"] {
         let requests = audit::about(name, mark);
@@ -85,7 +87,7 @@ async fn a_webhook_that_is_down_is_told_and_healed_within_seconds() {
     fixture.clean_up().await;
 }
 
-/// Waits until the operator may, or may not, do this.
+/// Waits until the operator has, or no longer has, this permission.
 async fn until_it_can(verb: &str, resource: &str, can: bool) {
     eventually(&format!("whether it can {verb} {resource}: {can}"), || async {
         let who = "--as=system:serviceaccount:inference-operator:inference-operator";
@@ -111,7 +113,7 @@ async fn a_read_that_is_forbidden_is_told_and_healed_within_seconds() {
     let began = Instant::now();
     fixture.create("new", 1).await;
     kubectl(&["-n", &fixture.namespace, "delete", "deployment/lost"]);
-    // Of a Deployment that it cannot read it only knows how many replicas there were.
+    // The Deployment cannot be read, so only the previous number of replicas is known.
     for (name, phase) in [("new", Phase::Pending), ("lost", Phase::Degraded)] {
         let words = "cannot get resource \"deployments\"";
         let object = fixture.until_said(name, phase, "ApiServerRefused", words).await;
@@ -128,7 +130,7 @@ async fn a_read_that_is_forbidden_is_told_and_healed_within_seconds() {
     fixture.clean_up().await;
 }
 
-/// What a status says of it stands on this: the API server's code tells nothing of who is to mend it.
+/// The status depends on this: the API server's code does not tell who can correct the problem.
 #[tokio::test]
 async fn a_field_that_does_not_exist_is_500_to_an_apply_and_400_to_a_strict_dry_run() {
     let fixture = Fixture::new("typing").await;
@@ -161,12 +163,13 @@ async fn a_field_that_does_not_exist_is_500_to_an_apply_and_400_to_a_strict_dry_
     fixture.clean_up().await;
 }
 
-/// The controller-manager empties a namespace in a second; where it has much to do, or somebody's finalizer is in the
-/// way, that takes long. Here it is away.
+/// The controller-manager empties a namespace in a second; that takes long if it is busy or if a finalizer blocks it.
+/// Here it is stopped.
 #[tokio::test]
 async fn a_namespace_that_goes_away_while_it_is_filled_costs_one_line_and_few_requests() {
     const COUNT: usize = 60;
-    /// What was in flight: eight at once, of which each may be at its look or its first write, and the one that tells.
+    /// The requests in flight: eight concurrent reconciles, each possibly at its read or first write, and the request
+    /// that gets the rejection.
     const MOST: usize = 8 * 4;
     let fixture = Fixture::new("going").await;
     let going = format!("{}-away", fixture.namespace);
@@ -193,7 +196,7 @@ async fn a_namespace_that_goes_away_while_it_is_filled_costs_one_line_and_few_re
     drop(away);
     kubectl(&["wait", "--for=delete", &format!("namespace/{going}"), "--timeout=60s"]);
 
-    // Its name is free for another, which is served as any.
+    // The name can be used by another namespace, which is reconciled as usual.
     apply(&[namespace, object(0)]);
     kubectl(&["-n", &going, "wait", "isvc/demo-0", "--for=condition=Ready", "--timeout=30s"]);
     kubectl(&["delete", "namespace", &going, "--wait=false"]);

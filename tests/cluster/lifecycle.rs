@@ -1,4 +1,4 @@
-//! An InferenceService from creation to deletion, as its user sees it.
+//! An InferenceService from creation to deletion, from its user's point of view.
 
 use inference_operator::api::Phase;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -87,7 +87,7 @@ async fn each_field_of_the_spec_reaches_the_deployment_and_goes_when_it_is_unset
     let without = has_arguments(&["--model=other/model", "--port=8000"]);
     fixture.until_deployment("demo", "no batch size", without).await;
 
-    // Where nothing is said, the API server itself says IfNotPresent for an image with a tag.
+    // Without a value the API server itself defaults to IfNotPresent for an image with a tag.
     for (asked, expected) in [(json!("Never"), "Never"), (json!(null), "IfNotPresent")] {
         fixture.change("demo", json!({"imagePullPolicy": asked})).await;
         fixture.until_deployment("demo", expected, pulls(expected)).await;
@@ -188,7 +188,7 @@ async fn pods_that_a_quota_refuses_show_in_kubernetes_own_words() {
     assert!(message.contains(&format!("see: kubectl -n {} describe replicaset -l", fixture.namespace)), "{message}");
 
     quotas.delete("none", &kube::api::DeleteParams::default()).await.expect("deleted");
-    // The ReplicaSet controller tries again at its own pace: a change of scale makes it look now.
+    // The ReplicaSet controller retries after its own backoff: a change of scale makes it sync now.
     fixture.change("demo", json!({"replicas": 2})).await;
     fixture.until("demo", Phase::Ready).await;
     fixture.clean_up().await;

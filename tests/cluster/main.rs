@@ -1,5 +1,5 @@
-//! The promises of the operator, tried on a real control plane with the binary that ships, a
-//! ServiceAccount's own token and the real RBAC. scripts/test.sh starts both and runs this.
+//! The operator's promises, tested on a real control plane with the release binary, a ServiceAccount token and the
+//! real RBAC. scripts/test.sh starts the cluster and the tests.
 
 #![allow(clippy::expect_used)]
 

@@ -1,5 +1,5 @@
-//! What people apply: taken by the API server as it is, admitted under restricted pod security, and with no
-//! right that is not needed.
+//! The released manifests: accepted unchanged by the API server, admitted under restricted pod security, and without
+//! any unneeded permission.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ async fn the_api_server_takes_all_manifests_without_a_warning() {
     fixture.clean_up().await;
 }
 
-/// The namespace enforces it; the API server says so when the pod is made, not when its Deployment is.
+/// The namespace enforces it; the API server checks it when the pod is created, not its Deployment.
 #[tokio::test]
 async fn restricted_pod_security_admits_the_operator_s_pod() {
     let fixture = Fixture::new("security").await;
@@ -36,7 +36,7 @@ async fn restricted_pod_security_admits_the_operator_s_pod() {
     let file = Temporary::new(&pod.to_string());
     kubectl(&["create", "--dry-run=server", "-f", file.path()]);
 
-    // And it would refuse another.
+    // Another pod would be rejected.
     pod["spec"]["hostNetwork"] = json!(true);
     let file = Temporary::new(&pod.to_string());
     let refusal = kubectl_fails(&["create", "--dry-run=server", "-f", file.path()]);

@@ -1,4 +1,4 @@
-//! What the status says while things move: at each moment what is so, and nothing that is not.
+//! The status during changes: true at each moment.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::support::{Fixture, Operator, Recorder, eventually, kubectl};
 /// The node that pods for an L40S run on.
 const NODE: &str = "l40s";
 
-/// The least that --model-load-seconds takes.
+/// The smallest value of --model-load-seconds.
 const SHORTEST_LOAD: &str = "--model-load-seconds=10";
 
 fn is_degraded(seen: &Seen) -> bool {
@@ -32,7 +32,7 @@ async fn until_pods(fixture: &Fixture, name: &str, count: usize) {
     .await;
 }
 
-/// Pods that take four seconds here take minutes where a model is loaded.
+/// Pods take four seconds here, and minutes where a model is loaded.
 #[tokio::test]
 async fn a_scale_up_an_earlier_model_and_a_repair_are_progressing_until_their_replicas_are_ready() {
     let fixture = Fixture::new("moving").await;
@@ -41,7 +41,7 @@ async fn a_scale_up_an_earlier_model_and_a_repair_are_progressing_until_their_re
         ("up", json!({"replicas": 2})),
         ("woken", json!({"replicas": 1})),
         ("back", json!({"model": "first/model"})),
-        // Of the operator's own making: somebody has scaled its Deployment to nothing.
+        // The operator causes this one: its Deployment was scaled to zero.
         ("repaired", json!(null)),
     ];
     for (name, _) in &moves {
@@ -66,10 +66,10 @@ async fn a_scale_up_an_earlier_model_and_a_repair_are_progressing_until_their_re
     for (name, _) in &moves {
         fixture.until(name, Phase::Progressing).await;
     }
-    // What was said half a second after the change may not be the last word.
+    // The status half a second after the change may not be the last one.
     tokio::time::sleep(Duration::from_secs(4)).await;
     for (name, _) in &moves {
-        // The one becomes the other without a hurry: see `status::can_wait`.
+        // The reason may change with a delay: see `status::can_wait`.
         let reason = ready(&fixture.until(name, Phase::Progressing).await).1;
         assert!(["RollingOut", "DeploymentPending"].contains(&reason.as_str()), "{name}: {reason}");
     }
@@ -82,7 +82,7 @@ async fn a_scale_up_an_earlier_model_and_a_repair_are_progressing_until_their_re
     fixture.clean_up().await;
 }
 
-/// Whatever happens meanwhile: the time is that of the change, and not of a start, another setting or an edit.
+/// Despite all other events, the time counts from the change, and not from a start, another setting or an edit.
 #[tokio::test]
 async fn replicas_that_stay_away_longer_than_the_load_time_are_degraded() {
     let fixture = Fixture::new("away").await;
@@ -93,7 +93,7 @@ async fn replicas_that_stay_away_longer_than_the_load_time_are_degraded() {
     fixture.until_all(3, Phase::Ready).await;
     let cordon = Cordon::of(NODE);
 
-    // What was there and is gone is told at once.
+    // Replicas that were ready and are lost are reported at once.
     kubectl(&[
         "-n",
         &fixture.namespace,
@@ -118,14 +118,14 @@ async fn replicas_that_stay_away_longer_than_the_load_time_are_degraded() {
     let lie = Patch::Merge(json!({"status": {"phase": "Ready", "readyReplicas": 2}}));
     fixture.inference_services.patch_status("edited", &PatchParams::default(), &lie).await.expect("told");
     fixture.until("edited", Phase::Progressing).await;
-    // A domain is a part of the status: each is written again.
+    // The status contains the cluster domain, so each is written again.
     operator.kill();
     operator = Operator::start("away", &[SHORTEST_LOAD, "--cluster-domain=other.example"]).await;
     for (name, recorder) in [("scaled", scaled), ("edited", edited)] {
         let last = fixture.until_said(name, Phase::Degraded, "ReplicasUnavailable", "1 of 2").await;
         println!("{name} is Degraded {:.1} s after the change", began.elapsed().as_secs_f32());
         let seen = recorder.up_to(&last).await;
-        // Ten seconds; the time of a condition has no fractions, and the recorder begins a little later.
+        // Ten seconds; the time of a condition has no fractions, and the recorder starts a little later.
         recorder::all(&seen, "not before the load time is over", |seen| {
             !is_degraded(seen) || seen.after > Duration::from_secs(8)
         });
@@ -181,7 +181,8 @@ async fn kstatus_calls_nothing_current_before_it_is_ready() {
 async fn a_deployment_that_is_being_deleted_is_told_and_made_again() {
     let fixture = Fixture::new("held").await;
     let operator = Operator::start("held", &[]).await;
-    // In the background its pods go with it, and so not yet; in the foreground they go first.
+    // With background deletion the pods stay until the Deployment is gone; with foreground deletion they are deleted
+    // first.
     let ways = [("background", Phase::Degraded), ("foreground", Phase::Pending), ("meanwhile", Phase::Degraded)];
     for (name, _) in ways {
         fixture.create(name, 1).await;
@@ -206,7 +207,7 @@ async fn a_deployment_that_is_being_deleted_is_told_and_made_again() {
     for way in &ways[..2] {
         until_told(*way).await;
     }
-    // Also by one that starts, whatever the status says.
+    // A new process reports it too, whatever the status says.
     operator.kill();
     holds.push(delete("meanwhile"));
     let _operator = Operator::start("held", &[]).await;
@@ -243,7 +244,7 @@ async fn the_child_of_a_predecessor_that_is_not_collected_is_told() {
     let _operator = Operator::start("uncollected", &[]).await;
     fixture.create("demo", 1).await;
     fixture.until("demo", Phase::Ready).await;
-    // The garbage collector is a part of it.
+    // It contains the garbage collector.
     let away = Stopped::part("controller-manager");
     kubectl(&["-n", &fixture.namespace, "delete", "isvc/demo"]);
     fixture.create("demo", 1).await;
@@ -281,7 +282,7 @@ async fn ready_means_as_many_replicas_as_the_inference_service_asks_for() {
     let fixture = Fixture::new("overridden").await;
     let hold = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 1}]"#);
     let hold = policy(&fixture, "Mutating", "object.metadata.name in ['three', 'none', 'probe']", &hold);
-    // kubectl's own is 1 too, so that a second one has to tell.
+    // The default of kubectl is 1 too, so a second policy has to show that both are in force.
     let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 5}]"#);
     let _probe = policy(&fixture, "Mutating", "object.metadata.name == 'later'", &probe);
     until_in_force(&fixture, "later", "\"replicas\": 5").await;

@@ -1,5 +1,5 @@
-//! Who may do everything with InferenceServices in one namespace can do nothing in another: not directly, not by a name
-//! that is there too, not by an owner that lives elsewhere. SECURITY.md has the outcome as a table.
+//! A user who may do everything with InferenceServices in one namespace can do nothing in another: not directly, not
+//! by using the same name, not by an owner in another namespace. SECURITY.md has the results as a table.
 
 use inference_operator::api::{InferenceService, Phase};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,7 +13,7 @@ use crate::support::fixture::spec;
 use crate::support::shell::{apply, kubectl_fails};
 use crate::support::{Fixture, Operator, Temporary, eventually, kubectl};
 
-/// A namespace beside the test's own, which the user has no rights in. Gone with whoever holds it.
+/// A second namespace, in which the user has no permissions. Deleted when dropped.
 struct Other {
     name: String,
     inference_services: Api<InferenceService>,
@@ -41,7 +41,7 @@ impl Other {
         other
     }
 
-    /// An InferenceService and its children, as they must stay: who they are, and what is wanted of them.
+    /// An InferenceService and its children, as they must stay: their identity and their spec.
     async fn all_of(&self, name: &str) -> Value {
         let one = self.inference_services.get(name).await.expect("there");
         let deployment = self.deployments.get(name).await.expect("there");
@@ -129,7 +129,7 @@ async fn the_same_name_in_two_namespaces_is_two() {
     })
     .await;
     assert_eq!(other.all_of("demo").await, before, "and what goes takes nothing of the other with it");
-    // It is still served, too.
+    // It is still reconciled, too.
     let patch = Patch::Merge(json!({"spec": {"model": "yet/another"}}));
     other.inference_services.patch("demo", &PatchParams::default(), &patch).await.expect("patched");
     eventually("the other one is served", || async {
@@ -157,7 +157,7 @@ async fn an_owner_of_another_namespace_or_of_none_is_neither_followed_nor_harmed
         kubectl(&[&user, "create", "-f", file.path()]);
     };
 
-    // A cluster-scoped owner is a valid one: the InferenceService is served like any other, and its children are its own.
+    // A cluster-scoped owner is valid: the InferenceService is reconciled as usual, and its children belong to it.
     owned_by("of-none", "v1", "Namespace", &other.name, namespace.uid());
     let object = fixture.until("of-none", Phase::Ready).await;
     let deployment = fixture.deployments.get("of-none").await.expect("there");
@@ -168,8 +168,8 @@ async fn an_owner_of_another_namespace_or_of_none_is_neither_followed_nor_harmed
         assert_eq!(owners, [("InferenceService", object.uid())]);
     }
 
-    // To Kubernetes an owner of another namespace is one that is gone: what names it is collected, and what was made of
-    // it meanwhile.
+    // To Kubernetes an owner in another namespace does not exist: the garbage collector deletes the dependent, and
+    // the children created meanwhile.
     for name in ["of-another", "victim"] {
         owned_by(name, "ai.example.com/v1", "InferenceService", "victim", victim.clone());
         eventually(&format!("{name} is collected"), || async {

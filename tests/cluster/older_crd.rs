@@ -1,5 +1,5 @@
-//! A CRD of an older release beside this operator, as after a `helm upgrade`, which leaves CRDs alone: what is written
-//! and not kept is no reason to write it again.
+//! A CRD of an older release with this operator, as after a `helm upgrade`, which does not update CRDs: a written
+//! field that the API server drops is no reason to write it again.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::support::{Fixture, Operator, Temporary, audit, eventually, kubectl};
 
 const CRD: &str = "crd/inferenceservices.ai.example.com";
 
-/// Takes these out of the schema of the status, and waits until they are not kept. The next fixture puts them back.
+/// Removes these fields from the schema of the status, and waits until the API server drops them. The next fixture
+/// restores them.
 async fn without(fixture: &Fixture, fields: &[&str]) {
     let mut crd: Value = serde_json::from_str(&kubectl(&["get", CRD, "-o", "json"])).expect("JSON");
     for field in fields {
@@ -52,13 +53,13 @@ async fn comes_to_rest(fields: &[&str], seconds: u64) {
     audit::is_quiet().await;
     let mark = audit::mark();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    // Namespaces of other tests may still be on their way.
+    // Namespaces of other tests may still be terminating.
     let mut requests = audit::since(mark);
     requests.retain(|request| request.verb != "watch" && request.namespace == fixture.namespace);
     assert!(requests.is_empty(), "{fields:?}: {requests:?}");
     assert_eq!(operator.lines_with("CRD"), 1, "{fields:?}: {}", operator.log());
     assert_eq!(operator.lines_with("somebody else"), 0, "{fields:?}: {}", operator.log());
-    // It does its work as ever.
+    // It keeps working.
     fixture.change("demo-0", json!({"replicas": 2})).await;
     fixture.until("demo-0", Phase::Ready).await;
     audit::is_quiet().await;

@@ -1,5 +1,4 @@
-//! Nothing is written when nothing changes, and little when something does: counted in the API
-//! server's audit log.
+//! Nothing is written without a change, and little after one: counted in the API server's audit log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +40,7 @@ async fn creation_idling_and_restart_cost_what_they_must() {
         assert_eq!(count(&own, "create", "services"), 1, "{own:?}");
         assert_eq!(count(&own, "patch", "services"), 0, "{own:?}");
         assert!(count(&own, "patch", "inferenceservices/status") <= 2, "{own:?}");
-        // Before the Deployment is made, and once it has moved on; more where it moves on slowly.
+        // One before the Deployment is created, and one after it has progressed; more if it progresses slowly.
         assert!(own.iter().filter(|request| request.verb == "get").count() <= 5, "{own:?}");
     }
     assert!(created.iter().all(|request| !request.is("create", "events")), "nothing went wrong, so no Event");
@@ -71,7 +70,7 @@ async fn creation_idling_and_restart_cost_what_they_must() {
     fixture.clean_up().await;
 }
 
-/// The names of the Deployments that are not at the resourceVersion of the status, sorted.
+/// The names of the Deployments that have changed since the status was written, sorted.
 async fn changed_since_status(fixture: &Fixture) -> Vec<String> {
     let parameters = kube::api::ListParams::default();
     let deployments = fixture.deployments.list_metadata(&parameters).await.expect("a list");
@@ -90,9 +89,9 @@ async fn changed_since_status(fixture: &Fixture) -> Vec<String> {
     changed
 }
 
-/// A minute in which nothing happens: no request but a watch that is renewed.
+/// A minute without changes: no request except renewed watches.
 async fn idles(fixture: &Fixture) {
-    // What the cluster itself still changes in the Deployments may be looked at first.
+    // The cluster's own last changes of the Deployments may be read first.
     let before = kubectl(&["-n", &fixture.namespace, "get", "deployments", "-o", "name"]).lines().count();
     assert_eq!(before, COUNT);
     tokio::time::sleep(Duration::from_secs(3)).await;

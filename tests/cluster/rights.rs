@@ -1,5 +1,5 @@
-//! The operator's rights: each of them is needed, one that is missing is named, and in a single namespace they are
-//! enough. tests/rights.rs has it for the cluster-wide ones, over the audit logs of all lanes.
+//! The operator's permissions: each of them is needed, a missing one is named, and those for a single namespace are
+//! enough for it. tests/rights.rs checks the cluster-wide ones, over the audit logs of all lanes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Right {
     verb: String,
 }
 
-/// What a manifest gives.
+/// The permissions in a manifest.
 fn given(file: &str, kind: &str) -> Vec<Right> {
     let text = std::fs::read_to_string(file).expect("the manifest");
     let objects = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
@@ -53,7 +53,7 @@ fn streams_lists() -> bool {
     feature.expect("the feature").ends_with(" 1")
 }
 
-/// One right is taken away at a time; who reads the log or the status then learns which one it is.
+/// Removes one permission at a time; the log or the status must name it.
 #[tokio::test]
 async fn every_right_is_needed_and_one_that_is_missing_is_named() {
     let fixture = Fixture::new("rights").await;
@@ -77,7 +77,7 @@ async fn every_right_is_needed_and_one_that_is_missing_is_named() {
         operator.stop();
         give_back();
 
-        // Given back, it heals by itself.
+        // Once it is restored, the operator recovers by itself.
         let operator = Operator::start("rights", &[]).await;
         fixture.until(&name, Phase::Ready).await;
         operator.stop();
@@ -85,12 +85,12 @@ async fn every_right_is_needed_and_one_that_is_missing_is_named() {
     fixture.clean_up().await;
 }
 
-/// What makes the operator use all of its rights: a new one, a Service that somebody edits, a Deployment that somebody
-/// deletes, a spec that is refused.
+/// Makes the operator use all of its permissions: a new InferenceService, an edited Service, a deleted Deployment, a
+/// rejected spec.
 async fn use_every_right(fixture: &Fixture, name: &str) {
     fixture.create(name, 1).await;
     fixture.create_from(&format!("{name}-refused"), spec("demo/model", 1, "T4")).await;
-    // Where there will be one.
+    // Waits for the Deployment, if there will be one.
     for _ in 0..20 {
         if fixture.deployments.get_opt(name).await.expect("an answer").is_some() {
             break;
@@ -101,7 +101,7 @@ async fn use_every_right(fixture: &Fixture, name: &str) {
         kubectl(&["-n", &fixture.namespace, "label", "service", name, "app.kubernetes.io/component-"]);
     }
     if fixture.deployments.get_opt(name).await.expect("an answer").is_some() {
-        // After its spec was forgotten: it is read again.
+        // By now the spec is no longer in memory, so it is read again.
         tokio::time::sleep(Duration::from_millis(700)).await;
         fixture.deployments.delete(name, &DeleteParams::default()).await.expect("deleted");
     }
@@ -121,7 +121,7 @@ fn take_away(right: &Right) {
         }
     }
     assert!(found, "the cluster has no {right:?}");
-    // A rule without verbs is no rule.
+    // A rule without verbs is invalid.
     rules.as_array_mut().expect("rules").retain(|rule| rule["verbs"] != json!([]));
     kubectl(&[
         "patch",
@@ -139,7 +139,7 @@ fn give_back() {
 
 #[tokio::test]
 async fn in_a_single_namespace_its_role_is_enough_and_all_of_it_is_used() {
-    // The operator's ServiceAccount has rights in `models` and nowhere else.
+    // The operator's ServiceAccount has permissions in `models` and nowhere else.
     let fixture = Fixture::named("models").await;
     kubectl(&["delete", "clusterrolebinding/inference-operator", "clusterrole/inference-operator"]);
     kubectl(&["apply", "--server-side", "--force-conflicts", "-f", IN_ONE]);
@@ -156,7 +156,7 @@ async fn in_a_single_namespace_its_role_is_enough_and_all_of_it_is_used() {
     use_every_right(&fixture, "demo").await;
     fixture.until("demo-refused", Phase::Failed).await;
     fixture.until("demo", Phase::Ready).await;
-    // Two operators side by side, or an edit, make it apply a Service that is there.
+    // Two operators side by side, or an edit, make it apply an existing Service.
     eventually("the Service is repaired", || async {
         let labels = fixture.services.get("demo").await.map_err(|error| error.to_string())?.metadata.labels;
         let labels = labels.unwrap_or_default();
@@ -174,7 +174,7 @@ async fn in_a_single_namespace_its_role_is_enough_and_all_of_it_is_used() {
     }
     let used = |right: &&Right| {
         requests.iter().any(|request| {
-            // An apply of what is not there takes both.
+            // An apply that creates the object needs both.
             let also_creates = right.verb == "create" && request.is("patch", &right.resource) && request.code == 201;
             request.is(&right.verb, &right.resource) || also_creates
         })

@@ -1,4 +1,4 @@
-//! What the operator tells about itself.
+//! The operator's telemetry.
 
 use inference_operator::api::Phase;
 

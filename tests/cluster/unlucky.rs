@@ -1,4 +1,4 @@
-//! Clusters that refuse, change or take away what the operator writes, and a second operator by mistake.
+//! Clusters that reject, change or remove what the operator writes, and a second operator started by mistake.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ async fn a_namespace_that_goes_away_is_let_go() {
     println!("{} requests for {COUNT} in a namespace that goes", requests.len());
     let told = requests.iter().filter(|request| request.is("create", "events") || request.resource.ends_with("status"));
     assert_eq!(told.count(), 0, "there is nobody to tell: {requests:?}");
-    // Children may go before their InferenceService: a look, the spec, a try, and all of it again a little later.
+    // Children may be deleted before their InferenceService: a read, the spec, an attempt, and all of that again a
+    // little later.
     assert!(requests.len() <= COUNT * 15, "{requests:?}");
     let operator = check.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) + COUNT * 15).await;
     fixture.clean_up().await;
@@ -79,7 +80,7 @@ async fn a_quota_that_refuses_the_children_is_said_and_healed_when_it_is_lifted(
     quota(&fixture, &json!({"services": "9", "count/deployments.apps": "1"}));
     let words = "exceeded quota: few, requested: count/deployments.apps=1";
     fixture.until_said("demo", Phase::Pending, "ApiServerRefused", words).await;
-    // What is there already is served all the while.
+    // The existing InferenceService is still reconciled meanwhile.
     fixture.change("before", json!({"maxBatchSize": 7})).await;
     fixture.until("before", Phase::Ready).await;
     kubectl(&["-n", &fixture.namespace, "delete", "resourcequota/few"]);
@@ -180,7 +181,7 @@ async fn a_policy_that_takes_away_what_the_operator_needs_is_named() {
     let owner = json_patch(r#"[JSONPatch{op: "remove", path: "/metadata/ownerReferences"}]"#);
     let condition = "object.metadata.name == 'disowned' && has(object.metadata.ownerReferences)";
     let owner = policy(&fixture, "Mutating", condition, &owner);
-    // Policies are read together: where the last is in force, the others are.
+    // Policies are loaded together: once the last one is in force, the others are too.
     let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 5}]"#);
     let _probe = policy(&fixture, "Mutating", "object.metadata.name == 'probe'", &probe);
     until_in_force(&fixture, "probe", "\"replicas\": 5").await;
@@ -191,11 +192,11 @@ async fn a_policy_that_takes_away_what_the_operator_needs_is_named() {
     fixture.until_said("relabelled", Phase::Failed, "LabelTakenAway", words).await;
     fixture.until_said("disowned", Phase::Failed, "NameTaken", "disowned exists and has no controller").await;
     let requests = check.requests();
-    // It has our labels and no controller, so each look adopts it; in vain, and so ever more slowly.
+    // It has our labels and no controller, so each reconcile tries to adopt it, in vain and with growing backoff.
     let tries = count(&requests, "disowned", "patch", "deployments");
     assert!((1..=8).contains(&tries), "{requests:?}");
     drop(owner);
-    // Where a later one is in force, an earlier one is gone.
+    // Once a later policy is in force, a deleted one is no longer.
     let probe = json_patch(r#"[JSONPatch{op: "replace", path: "/spec/replicas", value: 66}]"#);
     let _probe = policy(&fixture, "Mutating", "object.metadata.name == 'later'", &probe);
     until_in_force(&fixture, "later", "\"replicas\": 66").await;
@@ -221,7 +222,7 @@ async fn two_operators_by_mistake_do_the_same_and_come_to_rest() {
     let requests = check.requests();
     let writes = requests.iter().filter(|request| request.is_write()).count();
     println!("{} requests, {writes} of them writes, for {COUNT} by two operators", requests.len());
-    // Twice what one may do, and twice again for what each makes of the other's.
+    // Twice the budget of one operator, and twice again for their reactions to each other.
     assert!(writes <= COUNT * 4 * 4, "{requests:?}");
     check.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) * 3).await;
     drop(twin);
@@ -242,10 +243,10 @@ async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
     assert!(requests.len() <= 100, "{} requests", requests.len());
     let words = "leaves no name in its metadata.managedFields: a second instance of this operator";
     fixture.until_said("demo", Phase::Degraded, "Contested", words).await;
-    // What one of them has said is said, and the other one sees it.
+    // Each message is reported once: the other operator sees it in the status.
     let lines = check.operator.lines_with(words) + twin.lines_with(words);
     assert!((1..=2).contains(&lines), "{lines}: {}", check.operator.log());
-    // When one of them is gone, what the other one wants comes to be.
+    // Once one of them is gone, the other one's settings are applied.
     twin.kill();
     fixture
         .until_deployment("demo", "it is the other's", |deployment| {

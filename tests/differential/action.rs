@@ -1,4 +1,4 @@
-//! One request, by the operator, a user or a stranger, as both API servers can be asked it. Drawn from the seed.
+//! One request by the operator, a user or a stranger that both API servers can be sent. Drawn from the seed.
 
 use simulation::api_server::{Kind, Propagation};
 use simulation::chance::Chance;
@@ -8,18 +8,18 @@ pub enum Action {
     /// A user's.
     Make(Name),
     Remove(Name),
-    /// A stranger's: an object of that name with a selector of its own.
+    /// A stranger creates an object of that name, with a selector of its own.
     Take(Kind, Name),
     Edit(Kind, Name),
-    /// The label that the operator's watches select by is another one now.
+    /// Changes the label that the operator's watches select by.
     Relabel(Kind, Name),
     Delete(Kind, Name),
-    /// By somebody who wants its dependents to go first, or to stay.
+    /// Deletes with this propagation: dependents go first, or stay.
     DeleteAs(Kind, Name, Propagation),
     Annotate(Kind, Name),
-    /// A finalizer keeps it.
+    /// Adds a finalizer.
     Hold(Kind, Name),
-    /// No finalizer does any more, not even the garbage collector's, which is stopped.
+    /// Removes all finalizers, including the garbage collector's, which is stopped.
     LetGo(Kind, Name),
     /// The operator's.
     Get(Kind, Name),
@@ -27,7 +27,7 @@ pub enum Action {
     Apply {
         kind: Kind,
         name: Name,
-        /// What the spec says.
+        /// The fields of the spec.
         replicas: i32,
         batch: Option<u32>,
         force: bool,
@@ -38,7 +38,7 @@ pub enum Action {
         replicas: i32,
         known: Precondition,
     },
-    /// All pages of a list, so many objects in each.
+    /// All pages of a list, with this limit.
     List {
         kind: Kind,
         managed_only: bool,
@@ -51,22 +51,22 @@ pub enum Action {
     },
 }
 
-/// Where a watch begins.
+/// Where a watch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// Where the last list or watch of this kind has ended.
+    /// Where the last list or watch of this kind ended.
     WhereItWas,
     /// With a list.
     AList,
-    /// What the API server has forgotten long since.
+    /// At a version that the API server has compacted long ago.
     LongAgo,
-    /// At a version that is not there yet.
+    /// At a future version.
     TheFuture,
 }
 
 pub type Name = &'static str;
 
-/// What the request says of the object that it is about.
+/// The request's precondition on its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
     Nothing,
@@ -113,7 +113,7 @@ impl Action {
                     From::TheFuture,
                 ];
                 let from = chance.pick(&all).copied().unwrap_or(From::AList);
-                // Of the others the API server may know all that has ever been.
+                // For other kinds the API server may still have the whole history.
                 let kind = if from == From::LongAgo { Kind::InferenceService } else { any_kind(chance) };
                 Action::Watch { kind, managed_only: chance.per_mille(700), from }
             }
@@ -135,7 +135,7 @@ impl Action {
                     Precondition::AnotherResourceVersion,
                 ];
                 let known = known(chance, &all);
-                // As the operator does: it forces when it knows what is there, and only then.
+                // Like the operator, which forces only if it knows the existing object.
                 Action::Apply { kind: child, name, replicas, batch, force: known != Precondition::Nothing, known }
             }
         }

@@ -1,5 +1,5 @@
-//! What two answers must have in common: the code and reason of a refusal; of an object, what the operator reads of
-//! it and what it wrote; of lists and watches, all that is read. Pure.
+//! What two responses must have in common: code and reason of an error; for an object, the fields that the operator
+//! reads and those that it wrote; for lists and watches, everything read. Pure.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::reading;
 
-/// What was told; or code and reason of a refusal.
+/// A response; or code and reason of an error.
 pub type Answer = Result<Told, (u16, String)>;
 
 pub enum Told {
@@ -29,8 +29,8 @@ impl fmt::Debug for Told {
     }
 }
 
-/// What the real one answers otherwise than the simulated one; None: nothing. `built`: what an operator applies to an
-/// object of this kind, with every field that it may have.
+/// The first difference between the real and the simulated response; None: they agree. `built`: what an operator
+/// applies to an object of this kind, with every field that it may have.
 pub fn difference(real: &Answer, simulated: &Answer, built: &Value) -> Option<String> {
     match (real, simulated) {
         (Err(real), Err(simulated)) => (real != simulated).then(|| format!("refused with {real:?}, not {simulated:?}")),
@@ -58,9 +58,9 @@ fn object_difference(real: &Value, simulated: &Value, built: &Value) -> Option<S
     if let Some(path) = missing(&real["metadata"]["labels"], &simulated["metadata"]["labels"], "labels") {
         return Some(format!("{path} is {}, not {}", real["metadata"]["labels"], simulated["metadata"]["labels"]));
     }
-    // Defaults come on top.
+    // The real object has defaults in addition.
     let path = ["spec", "status"].iter().find_map(|part| missing(&real[part], &simulated[part], part));
-    // But not where the operator has written: a field that should be gone, or should not be.
+    // Except in what the operator has written: there no field may be missing or left over.
     let is_ours = || owner(real) == Some("InferenceService");
     let written = |part: &&str| alone(&real[*part], &simulated[*part], &built[*part], part);
     let path = path.or_else(|| ["metadata", "spec"].iter().filter(|_| is_ours()).find_map(written))?;
@@ -72,7 +72,7 @@ fn owner(object: &Value) -> Option<&str> {
     owners.iter().find(|owner| owner["controller"] == true)?["kind"].as_str()
 }
 
-/// The first path of `part` that is not so in `whole`.
+/// The first path at which `whole` does not contain `part`.
 fn missing(whole: &Value, part: &Value, path: &str) -> Option<String> {
     match (whole, part) {
         (_, Value::Null) => None,
@@ -88,7 +88,7 @@ fn missing(whole: &Value, part: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// The first path that is in `built` and that `real` has otherwise than `simulated`.
+/// The first path in `built` at which `real` and `simulated` differ.
 fn alone(real: &Value, simulated: &Value, built: &Value, path: &str) -> Option<String> {
     match (real, built) {
         (Value::Null, _) => None,

@@ -1,5 +1,5 @@
-//! One API server, asked in its own uids and resourceVersions: what each action is in it. Implemented by the real one and
-//! by the simulated one.
+//! One API server with its own uids and resourceVersions, and how each action is sent to it. Implemented for the real
+//! and the simulated one.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::reading::{self, Last, Selection};
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const MANAGER: &str = "fieldManager=inference-operator";
 
-/// Where the last list or watch of each kind has ended.
+/// The resourceVersion at which the last list or watch of each kind ended.
 pub type Places = BTreeMap<Kind, String>;
 
 pub trait ApiServer {
     fn client(&self) -> &Client;
     fn namespace(&self) -> &str;
     fn places(&mut self) -> &mut Places;
-    /// What users and strangers do, who are not simulated over HTTP.
+    /// The actions of users and strangers, which the simulation does not do over HTTP.
     async fn make(&mut self, key: &Key, object: Value) -> Answer;
     async fn edit(&mut self, key: &Key, patch: &Value) -> Answer;
     async fn delete_as(&mut self, key: &Key, propagation: Propagation);
@@ -55,7 +55,7 @@ pub trait ApiServer {
             Action::Delete(kind, name) => self.remove(&key(kind, name)).await,
             Action::DeleteAs(kind, name, propagation) => {
                 self.delete_as(&key(kind, name), propagation).await;
-                // What is left of it.
+                // The remaining object, if any.
                 let request = Request::get(path(&key(kind, name), true)).body(Vec::new());
                 self.ask(&key(kind, name), request).await
             }
@@ -64,7 +64,7 @@ pub trait ApiServer {
             }
             Action::Hold(kind, name) => {
                 let key = key(kind, name);
-                // Else it is too late.
+                // A finalizer cannot be added to an object that is being deleted.
                 if self.read(&key).await.is_some_and(|object| is_deleting(&object)) {
                     return Ok(Told::Object { object: Value::Null, wrote: false });
                 }
@@ -73,7 +73,7 @@ pub trait ApiServer {
             Action::LetGo(kind, name) => {
                 let key = key(kind, name);
                 let answer = self.edit(&key, &json!({"metadata": {"finalizers": null}})).await;
-                // Of what is gone by this only that it is gone is told.
+                // If this removed the object, only that fact is compared.
                 let is_gone = self.read(&key).await.is_none();
                 if is_gone && answer.is_ok() { Ok(Told::Object { object: Value::Null, wrote: true }) } else { answer }
             }
@@ -129,7 +129,7 @@ pub trait ApiServer {
         Ok(Told::Object { object: Value::Null, wrote: true })
     }
 
-    /// Reads until the event of an object that is made for this is seen: then all before it was.
+    /// Creates a marker object and reads until its event: by then everything before it was read.
     async fn watch(&mut self, selection: &Selection<'_>, from: From) -> Answer {
         let (_, now) = reading::pages(self.client(), selection, 0).await;
         let key = Key::new(selection.kind, selection.namespace, "the-end");
@@ -147,8 +147,8 @@ pub trait ApiServer {
                 return silent;
             }
             From::AList => {
-                // A streaming list is read from the server's memory. After a list that must not be from the past that
-                // memory is not behind.
+                // A streaming list reads the watch cache. After a list that must be consistent, the cache is not
+                // behind.
                 drop(reading::pages(self.client(), selection, 0).await);
                 "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".to_owned()
             }
@@ -164,7 +164,7 @@ pub trait ApiServer {
         answer
     }
 
-    /// As the operator would know it.
+    /// The owner's uid, as the operator would know it.
     async fn owner(&self, name: Name) -> Uid {
         let found = self.read(&Key::new(Kind::InferenceService, self.namespace(), name)).await;
         let uid = found.and_then(|object| object["metadata"]["uid"].as_str()?.parse().ok());

@@ -1,6 +1,6 @@
-//! Is the simulated API server like the real one? The same requests to both, drawn from a seed, and the answers
-//! compared. scripts/test.sh runs this on control planes whose controller-manager is stopped, with streaming lists
-//! and without.
+//! Does the simulated API server behave like the real one? Sends both the same requests, drawn from a seed, and
+//! compares the responses. scripts/test.sh runs this on control planes whose controller-manager is stopped, with
+//! streaming lists and without.
 
 #![allow(clippy::expect_used)]
 

@@ -1,5 +1,5 @@
-//! The objects that the actions are about: where they are served, what the operator would apply, and what a stranger
-//! makes under the same name. Used by both API servers; pure.
+//! The objects of the actions: their paths, what the operator would apply, and what a stranger creates under the same
+//! name. Used by both API servers; pure.
 
 use inference_operator::api::InferenceServiceSpec;
 use inference_operator::catalog::Catalog;
@@ -42,7 +42,7 @@ pub fn built(action: &Action) -> Value {
         _ => return Value::Null,
     };
     let mut built = desired(kind, "", "", Uid::default(), 1, Some(1));
-    // Its owners have uids.
+    // Without the owner references: their uids differ.
     built["metadata"] = json!({"labels": built["metadata"]["labels"]});
     built
 }
@@ -63,7 +63,7 @@ pub fn strangers(kind: Kind, name: &str) -> Value {
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
         }),
-        // As complete as the API server would make them: they may come to stand among the operator's own.
+        // With all fields set that the API server would default: they may end up among the operator's own.
         Kind::Service => {
             json!({"selector": labels, "ports": [{"name": "web", "port": 81, "targetPort": 81, "protocol": "TCP"}]})
         }

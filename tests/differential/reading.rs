@@ -1,5 +1,5 @@
-//! What the operator reads, and as it reads it: lists page by page, watches line by line, pruned as they arrive. Called
-//! with a client of either API server.
+//! Reads like the operator: lists page by page, watches line by line, pruned as they arrive. Called with a client of
+//! either API server.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use simulation::api_server::Kind;
 
 use crate::answer::{Answer, Told};
 
-/// What is asked for is there already; this only keeps a test that is wrong from hanging.
+/// All that is read exists already; this only keeps a wrong test from hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Long enough for what would be heard at once.
+/// Long enough for any event that would come at once.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Which objects.
@@ -66,7 +66,7 @@ impl Selection<'_> {
     }
 }
 
-/// The pages of a list, and the resourceVersion of it.
+/// The pages of a list, and its resourceVersion.
 pub async fn pages(client: &Client, selection: &Selection<'_>, limit: usize) -> (Answer, Option<String>) {
     let (mut pages, mut token) = (Vec::new(), String::new());
     loop {
@@ -93,10 +93,10 @@ pub async fn pages(client: &Client, selection: &Selection<'_>, limit: usize) -> 
     }
 }
 
-/// The line of a watch after which no more are read. An error is one in any case.
+/// The last line of a watch to read. An error is always the last.
 pub enum Last {
     EndOfList,
-    /// What happens to the object of this uid.
+    /// An event of the object with this uid.
     Object(Value),
 }
 
@@ -114,8 +114,8 @@ fn ends_list(event: &Value) -> bool {
     !event["object"]["metadata"]["annotations"].is_null()
 }
 
-/// The lines of a watch up to the last, and the resourceVersion of that one. Those of the list that it may begin with
-/// are sorted; bookmarks are left out but for the one at its end.
+/// The lines of a watch up to the last, and the resourceVersion of that one. The lines of an initial list are sorted;
+/// bookmarks are left out except for the one at its end.
 pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, last: &Last) -> (Answer, Option<String>) {
     let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
     let read = async {
@@ -144,7 +144,7 @@ pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, las
     tokio::time::timeout(PATIENCE, read).await.expect("the line that was waited for")
 }
 
-/// A watch of which nothing is heard, though something has happened: not even an end or an error.
+/// A watch that stays silent although something has happened: it neither ends nor sends an error.
 pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) -> Answer {
     let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
     let read = async {
@@ -158,7 +158,7 @@ pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) 
     tokio::time::timeout(SILENCE, read).await.unwrap_or(Ok(Told::Read(vec![json!("silence")])))
 }
 
-/// What the operator keeps of an answer to a request for one object.
+/// The fields that the operator keeps of a response about one object.
 pub fn kept(object: &Value) -> Value {
     let fields = match object["kind"].as_str() {
         Some("InferenceService") => InferenceServiceView::FIELDS,
@@ -167,7 +167,7 @@ pub fn kept(object: &Value) -> Value {
         None => return Value::Null,
     };
     let mut object = object.clone();
-    // Whose its fields are is the API server's own business.
+    // managedFields differ between API servers.
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
@@ -176,7 +176,7 @@ pub fn kept(object: &Value) -> Value {
     alike(serde_json::from_slice(pruner.kept()).unwrap_or_default())
 }
 
-/// Without what no two API servers have alike: uids, versions, and whether what is not there is null, empty or left out.
+/// Removes what always differs: uids, versions, and whether an absent value is null, empty or left out.
 fn alike(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {

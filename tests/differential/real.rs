@@ -1,4 +1,4 @@
-//! The real API server, by a kubeconfig. Asked by the tests; must never leave its namespace behind.
+//! The real API server, by a kubeconfig. Used by the tests; must never leave its namespace behind.
 
 use http::Request;
 use kube::Client;

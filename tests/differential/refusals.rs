@@ -1,5 +1,5 @@
-//! What a namespace that goes away refuses, with the cause by which the operator knows it: the real API server's answer
-//! and the simulated one's.
+//! The rejections of a terminating namespace, with the cause by which the operator recognizes them: the real API
+//! server's response and the simulated one's.
 
 use http::Request;
 use kube::Client;
@@ -9,7 +9,7 @@ use simulation::api_server::server;
 use simulation::chance::Chance;
 use simulation::cluster::Cluster;
 
-/// Code, reason and causes of the refusal of each creation.
+/// Code, reason and causes of the rejection of each creation.
 async fn refusals(client: &Client, namespace: &str) -> Vec<(u16, String, Vec<String>)> {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "one"},
@@ -51,7 +51,7 @@ async fn a_namespace_that_goes_away_refuses_with_the_same_cause() {
     let object = json!({"metadata": {"name": namespace}}).to_string().into_bytes();
     let made = Request::post("/api/v1/namespaces").header("content-type", "application/json").body(object);
     real.request::<Value>(made.expect("a request")).await.expect("created");
-    // With its controller stopped it stays as it is.
+    // The namespace controller is stopped, so the namespace keeps terminating.
     let deleted = Request::delete(format!("/api/v1/namespaces/{namespace}")).body(Vec::new());
     real.request::<Value>(deleted.expect("a request")).await.expect("deleted");
 

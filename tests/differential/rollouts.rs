@@ -1,6 +1,6 @@
-//! Does the simulated Deployment controller do as Kubernetes' own? The same story to both, on a control plane whose
-//! controllers run: what the Deployment says when it is at rest, and which reasons its condition Progressing had until
-//! then. scripts/test.sh runs this before it stops the controllers.
+//! Does the simulated Deployment controller behave like Kubernetes' own? Runs the same scenario on both, on a control
+//! plane whose controllers run, and compares the Deployment at rest and the reasons that its condition Progressing
+//! had until then. scripts/test.sh runs this before it stops the controllers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use simulation::cluster::pods::Nodes;
 use simulation::cluster::rollout::{Rollout, condition, number};
 use tokio::time::Instant;
 
-/// How long a status stays as it is before it counts as at rest; and how long to wait for that.
+/// How long a status must stay unchanged to count as at rest; and how long to wait for that.
 const REST: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOKS: Duration = Duration::from_millis(20);
 
-/// One thing that is done, and what nodes there are from then on.
+/// One action, and the nodes from then on.
 struct Step {
     what: &'static str,
     patch: Value,
     cordoned: bool,
-    /// Are all reasons on the way the same each time?
+    /// Are the reasons until then the same each time?
     is_determined: bool,
 }
 
@@ -52,7 +52,7 @@ fn story() -> Vec<Step> {
     ]
 }
 
-/// What is compared.
+/// The compared state.
 #[derive(Debug, PartialEq)]
 struct Seen {
     conditions: BTreeSet<(String, String, String)>,
@@ -81,7 +81,7 @@ fn built(namespace: &str) -> Value {
     let spec = InferenceServiceSpec::new("m", "L40S");
     let valid = Valid { namespace, name: "one", uid: Uid::default(), spec: &spec, gpu };
     let mut object = deployment::build(&valid, &server);
-    // Nobody owns it: the garbage collector would take it.
+    // Without an owner: the garbage collector would delete it.
     object["metadata"] = json!({"name": "one", "namespace": namespace});
     object["spec"]["template"]["metadata"]["annotations"] = json!({"model": "a"});
     object
@@ -115,7 +115,7 @@ impl SimulatedController {
             for set in &mut self.rollout.sets {
                 moved |= set.step(&nodes, &mut self.chance, self.now);
             }
-            // All pods that are on their way come.
+            // All starting pods become ready.
             self.now += Duration::from_secs(100);
             if !moved {
                 return seen(&self.deployment["status"], reasons);

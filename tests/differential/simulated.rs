@@ -1,5 +1,5 @@
-//! The simulated API server, with no faults and nobody else in its cluster. Asked by the tests, by HTTP as the operator
-//! would ask it; what users do is done to its datastore.
+//! The simulated API server, without faults or other clients in its cluster. Called by the tests, over HTTP as the
+//! operator would; actions of users are done directly in its datastore.
 
 use kube::Client;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub struct Simulated {
 impl Simulated {
     pub fn new(namespace: &str, streams_lists: bool) -> Simulated {
         let cluster = Cluster::new(Faults { streams_lists, ..Faults::none(Chance::new(0)) });
-        // Else "1" could be right.
+        // Otherwise "1" could be a valid version.
         cluster.with(|inner| {
             inner.store.version = 1_000;
             inner.store.compact(1_000);

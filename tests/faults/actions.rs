@@ -1,5 +1,6 @@
-//! What users and strangers do, drawn from a seed: InferenceServices made, changed, deleted and made anew; children
-//! edited, relabelled and deleted, and names taken. Done by the tests in several namespaces alike.
+//! Actions of users and strangers, drawn from a seed: InferenceServices are created, changed, deleted and recreated;
+//! children are edited, relabeled and deleted, and names are taken. The tests run the same ones in several
+//! namespaces.
 
 use inference_operator::api::InferenceService;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -17,18 +18,18 @@ pub enum UserAction {
     Make(String, Value),
     Change(String, Value),
     Delete(String),
-    /// A stranger's, of a child: another number of replicas, another label, no child at all.
+    /// A stranger's actions on a child: change its replicas, change its label, delete it.
     Edit(String),
     Relabel(Kind, String),
     Lose(Kind, String),
-    /// An object of a stranger's that has the name first.
+    /// A stranger creates an object of that name first.
     Take(Kind, String),
 }
 
-/// Names that strangers have, and what of.
+/// The names that strangers take, and the kind of their object.
 pub const TAKEN: [(&str, Kind); 2] = [("taken-1", Kind::Deployment), ("taken-2", Kind::Service)];
 
-/// So many InferenceServices, with about as many changes in between; and those whose names are taken.
+/// Creates `count` InferenceServices, with about as many changes in between, and those whose names are taken.
 pub fn plan(chance: &mut Chance, count: u64) -> Vec<UserAction> {
     let mut plan = Vec::new();
     for (name, kind) in TAKEN {
@@ -58,12 +59,12 @@ pub fn plan(chance: &mut Chance, count: u64) -> Vec<UserAction> {
             _ => {}
         }
     }
-    // For good: these names come up no more.
+    // For good: these names are not used again.
     plan.extend((0..count).step_by(10).map(|number| UserAction::Delete(name(number))));
     plan
 }
 
-/// How often each InferenceService was made, changed and meddled with.
+/// The number of actions on each InferenceService and its children.
 pub fn count(plan: &[UserAction]) -> ActionCounts {
     let mut actions = ActionCounts::new();
     for action in plan {
@@ -95,7 +96,7 @@ impl UserAction {
                 api.patch(name, &parameters, &patch).await.expect("changed");
             }
             UserAction::Delete(name) => drop(api.delete(name, &delete).await.expect("deleted")),
-            // The child may not be there yet, or not any more.
+            // The child may not exist yet, or no longer.
             UserAction::Edit(name) => {
                 let patch = Patch::Merge(json!({"spec": {"replicas": 7}}));
                 drop(deployments.patch(name, &parameters, &patch).await);
@@ -129,7 +130,7 @@ fn strangers<T: DeserializeOwned>(kind: Kind, name: &str) -> T {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "spec": spec})).expect("an object")
 }
 
-/// One in ten is refused. Never by a change: what was there before it stays, and that is a matter of time.
+/// One in ten is rejected. A change never is: the existing children stay then, and in which state depends on timing.
 fn first_spec(chance: &mut Chance) -> Value {
     let mut spec = spec(chance);
     if chance.below(10) == 0 {
@@ -138,7 +139,7 @@ fn first_spec(chance: &mut Chance) -> Value {
     spec
 }
 
-/// One in ten has pods, which the control plane takes its time for.
+/// One in ten has pods, which take the control plane time.
 fn spec(chance: &mut Chance) -> Value {
     let gpu_type = chance.pick(&["A100", "H100", "L40S"]).copied().unwrap_or_default();
     let replicas = u64::from(chance.below(10) == 0);

@@ -1,5 +1,5 @@
-//! Watches that are cut, refused or fail for ever, and streaming lists that do: what happens is seen all the same, soon,
-//! without a restart.
+//! Watches that are cut, rejected or fail forever, and streaming lists that fail: every change is still noticed, soon
+//! and without a restart.
 
 use std::time::{Duration, Instant};
 
@@ -17,18 +17,18 @@ use crate::setup::Setup;
 use crate::support::wait::within;
 use crate::support::{Fixture, Operator, eventually};
 
-/// What is made for one whose watches are cut is seen at once, on a busy machine too. Five failures in a row would make
-/// the wait four seconds at least.
+/// A change is noticed at once by an operator whose watches are cut, even on a busy machine. If the cuts counted as
+/// failures, five in a row would make the backoff at least four seconds.
 const SEEN_WITHIN: Duration = Duration::from_millis(3500);
 
-/// The waits after failures grow to ten seconds.
+/// The backoff after failures grows to ten seconds.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Three minutes of silence are a sign.
+/// Three silent minutes count as a failure.
 const NOTICED_WITHIN: Duration = Duration::from_secs(200);
 
 enum Trouble {
-    /// So many of each watch, before something happens.
+    /// The number of cuts of each watch before a change is made.
     Cut(IdleCut, usize),
     Failing(WatchFailure),
 }
@@ -44,7 +44,7 @@ const TROUBLES: [(&str, Trouble); 5] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_is_seen_whatever_becomes_of_the_watches() {
     let fixture = Fixture::new("watches").await;
-    // Each apart: what one misses hides nothing of the others.
+    // In separate tasks: a failure of one does not hide the results of the others.
     let tasks = TROUBLES.map(|(name, trouble)| tokio::spawn(sees_all(fixture.client.clone(), name, trouble)));
     let (setups, lost): (Vec<_>, Vec<_>) = join_all(tasks).await.into_iter().partition(Result::is_ok);
     join_all(setups.into_iter().flatten().map(Setup::clean_up)).await;
@@ -59,7 +59,7 @@ async fn sees_all(client: Client, name: &str, trouble: Trouble) -> Setup {
             setup.proxy.listener.cut_idle(how);
             setup.start_operator();
             setup.operator().ready().await;
-            // An API server that has just learnt of the CRD may refuse the first list.
+            // An API server that has just learned of the CRD may reject the first list.
             let (warnings, listed) = (setup.operator().lines_with("WARN"), lists(&setup));
             for round in 1..=2 {
                 let cuts = setup.proxy.listener.idle_cuts();
@@ -75,7 +75,8 @@ async fn sees_all(client: Client, name: &str, trouble: Trouble) -> Setup {
                 assert!(took <= SEEN_WITHIN, "{name}: seen after {took:?}:\n{}", setup.operator().log());
             }
             assert_eq!(setup.operator().lines_with("WARN"), warnings, "{name}:\n{}", setup.operator().log());
-            // A busy machine may be late for one of the dozens of cuts; each would be a list where cuts were failures.
+            // A busy machine may be late for one of the dozens of cuts; if cuts counted as failures, each would cause
+            // a list.
             let more = lists(&setup) - listed;
             assert!(more <= 3, "{name}: {more} lists more:\n{}", setup.operator().log());
         }
@@ -99,7 +100,7 @@ async fn sees_all(client: Client, name: &str, trouble: Trouble) -> Setup {
     setup
 }
 
-/// Makes an InferenceService; how long it took until its Deployment was there.
+/// Creates an InferenceService; returns the time until its Deployment exists.
 async fn is_seen(setup: &Setup, name: &str) -> Duration {
     let deployments = Api::<Deployment>::namespaced(setup.client.clone(), &setup.namespace);
     let began = Instant::now();
@@ -118,7 +119,7 @@ fn lists(setup: &Setup) -> usize {
     budget::asked(&setup.proxy.log()).filter(|asked| asked.line.contains("sendInitialEvents")).count()
 }
 
-/// As an API server does at a version that it does not have: it takes the watch, and says nothing.
+/// An API server accepts a watch from a version that it does not have, and stays silent.
 #[tokio::test]
 async fn a_watch_that_stays_silent_lists_again_and_is_ready_meanwhile() {
     let authority = Authority::new();

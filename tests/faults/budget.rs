@@ -1,6 +1,5 @@
-//! How much the operator may write: so much for each thing that somebody did, and for each fault, start, cut, look at
-//! the past and late list that an object has met, which may have made it do something twice. Called by the tests with
-//! the proxy's log; pure.
+//! The write budget: a number of writes for each action, and for each fault, start, cut, stale read and late list
+//! that affected an object, which may have caused a repeat. Called by the tests with the proxy's log; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +7,20 @@ use simulation::api_server::Kind;
 
 use crate::log::{Asked, Entry};
 
-/// For each action, as the project promises it for a creation; and a disturbance may have the status say what went
-/// wrong, and then that it is well again.
+/// For each action, as the project promises for a creation. After a disturbance the status may also report the
+/// problem, and then that it is over.
 const STATUS_WRITES: usize = 2;
 
-/// How often somebody made or changed an InferenceService or its children, by its name.
+/// The number of actions on each InferenceService and its children, by name.
 pub type ActionCounts = BTreeMap<String, usize>;
 
-/// Empty: all is within the budget.
+/// Empty if everything is within the budget.
 pub fn violations(log: &[Entry], actions: &ActionCounts) -> Vec<String> {
     actions.iter().filter_map(|(name, actions)| violation(log, name, *actions)).collect()
 }
 
-/// What was not made as often as `without` faults, an object each: nothing may be made twice, and what was made may only
-/// be missing where an answer got lost between the API server and the proxy.
+/// Objects that were not created as often as `without` faults: nothing may be created twice, and a creation may be
+/// missing in the log only if its response was lost between the API server and the proxy.
 pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
     let names = |log| asked(log).filter_map(|asked: &Asked| Some(asked.key.as_ref()?.name.clone()));
     let all: BTreeSet<String> = names(without).chain(names(log)).collect();
@@ -42,7 +41,7 @@ pub fn made_otherwise(without: &[Entry], log: &[Entry]) -> Vec<String> {
     all.into_iter().filter_map(violation).collect()
 }
 
-/// How many writes there were of each kind, for people to compare.
+/// The number of writes of each kind, for people to compare.
 pub fn totals(log: &[Entry]) -> String {
     let count = |kind| asked(log).filter(|asked| asked.wrote_kind(kind)).count();
     format!(
@@ -64,7 +63,7 @@ pub fn asked(log: &[Entry]) -> impl Iterator<Item = &Asked> {
 
 fn violation(log: &[Entry], name: &str, actions: usize) -> Option<String> {
     let is_own = |entry: &Entry| matches!(entry, Entry::Asked(asked) if asked.is_of(name));
-    // What happens before the first request and after the last one disturbances nothing.
+    // Nothing is disturbed before the first request or after the last.
     let (first, last) = (log.iter().position(is_own)?, log.iter().rposition(is_own)?);
     let own = &log[first..=last];
     let count = |kind| asked(own).filter(|asked| asked.is_of(name) && asked.wrote_kind(kind)).count();
@@ -94,7 +93,7 @@ mod tests {
     use simulation::api_server::Key;
     use simulation::api_server::faults::Handling;
 
-    /// As it was seen: a Service made while its list was late on its way was looked at once more.
+    /// Observed once: a Service created while its list was delayed was read once more.
     #[test]
     fn a_late_list_explains_one_more_look_and_nothing_else_does() {
         let write = |kind, handling, code| {

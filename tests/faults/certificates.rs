@@ -1,4 +1,4 @@
-//! A certificate authority of the tests' own. Used by whoever plays the API server; must never sign with the
+//! The tests' own certificate authority. Used by everything that acts as the API server; must never sign with the
 //! cluster's own key.
 
 use std::fs;
@@ -15,7 +15,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 pub struct Authority {
     folder: PathBuf,
-    /// Its own certificate.
+    /// The certificate of the authority.
     pub pem: String,
 }
 
@@ -31,12 +31,12 @@ impl Authority {
         Authority { folder, pem }
     }
 
-    /// What a server at this address of the machine needs.
+    /// The TLS configuration of a server at this machine's loopback address.
     pub fn server(&self) -> Arc<ServerConfig> {
         self.sign("IP:127.0.0.1", "2")
     }
 
-    /// `name` as OpenSSL writes a subjectAltName; `days` "0": it expires at once.
+    /// `name`: a subjectAltName in OpenSSL's syntax; `days` "0": it expires at once.
     pub fn sign(&self, name: &str, days: &str) -> Arc<ServerConfig> {
         fs::write(self.folder.join("extensions"), format!("subjectAltName={name}\n")).expect("written");
         let request = ["-keyout", "server.key", "-out", "request", "-subj", "/CN=server"];

@@ -1,5 +1,5 @@
-//! Faults in so many of a hundred requests and an operator that is killed now and then, while users and strangers are at
-//! work: the end is the same as without.
+//! Faults in a share of all requests and an operator that is killed now and then, while users and strangers are
+//! active: the end state is the same as without faults.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::support::Fixture;
 
 const COUNT: u64 = 60;
 
-/// Faults in a thousand requests. The first is what the others are held against.
+/// Faults per thousand requests. The first one is the reference for the others.
 const RATES: [u64; 4] = [0, 30, 100, 250];
 
-/// The one whose server has no streaming lists, and lists from the past instead.
+/// The rate of the setup whose server has no streaming lists, and serves stale lists.
 const READS_PAGES: u64 = 100;
 
-/// After so many actions each operator is killed that something goes wrong for.
+/// After this many actions every operator with faults is killed.
 const KILLED_AFTER: usize = 30;
 
-/// And all connections end of those.
+/// After this many all of its connections are cut.
 const CUT_AFTER: usize = 10;
 
 /// Between two actions.
@@ -89,7 +89,7 @@ async fn whatever_goes_wrong_on_the_way_the_end_is_as_if_nothing_had() {
     fixture.clean_up().await;
 }
 
-/// In one of the setups, and so in all that are like it.
+/// Checked in one setup, and thereby in all that equal it.
 fn strangers_have_kept_what_they_had(snapshot: &Snapshot) {
     for (name, kind) in TAKEN {
         let object = &snapshot[&format!("{kind:?} {name}")];

@@ -1,5 +1,5 @@
-//! A server in the API server's place, with nothing or one InferenceService, which answers well or badly. Started by the
-//! tests of hostile servers; needs no control plane.
+//! A server in place of the API server, with no InferenceService or one, whose responses are healthy or bad. Started
+//! by the tests of hostile servers; needs no control plane.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::listener::{Listener, Stream};
 
-/// An answer as it goes over the line: all of it, and then what comes after.
+/// The raw bytes of a response, and what follows them.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub text: Vec<u8>,
@@ -21,19 +21,19 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub enum Then {
     Close,
-    /// Nothing, and the connection stays.
+    /// Nothing, and the connection stays open.
     Silence,
-    /// The same again and again, each time after a pause.
+    /// The same bytes again and again, each time after a pause.
     Forever(Vec<u8>, Duration),
 }
 
-/// Which requests get the bad answer.
+/// Which requests get the bad response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     All,
-    /// Those that do not begin with a list.
+    /// Watches that do not start with a list.
     Watches,
-    /// Only what is about one object.
+    /// Only requests for one object.
     Objects,
 }
 
@@ -46,7 +46,7 @@ struct State {
     scope: Scope,
     bad_answer: Answer,
     is_healthy: AtomicBool,
-    /// The request lines, and whether a token came with them.
+    /// The request lines, and whether each request had a token.
     asked: Mutex<Vec<(String, bool)>>,
 }
 
@@ -56,13 +56,13 @@ impl FakeApiServer {
         let served = state.clone();
         let listener = Listener::start(certificate, move |stream| {
             let state = served.clone();
-            // A client that goes away is not worth a word.
+            // A client that disconnects is not an error.
             async move { drop(serve(&state, stream).await) }
         });
         FakeApiServer { listener: listener.await, state }
     }
 
-    /// From here on it is healthy, and all connections from before are gone.
+    /// From here on it is healthy; all existing connections are cut.
     pub fn recover(&self) {
         self.state.is_healthy.store(true, Ordering::Relaxed);
         self.listener.cut();
@@ -73,7 +73,7 @@ impl FakeApiServer {
     }
 }
 
-/// One request a connection.
+/// One request per connection.
 async fn serve(state: &State, mut stream: Stream) -> std::io::Result<()> {
     let head = read_head(&mut stream).await?;
     let line = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
@@ -86,7 +86,7 @@ async fn serve(state: &State, mut stream: Stream) -> std::io::Result<()> {
     match answer.then {
         Then::Close => stream.shutdown().await,
         Then::Silence => {
-            // Until the client goes.
+            // Until the client disconnects.
             let _ = stream.read(&mut [0; 1]).await;
             Ok(())
         }
@@ -98,7 +98,7 @@ async fn serve(state: &State, mut stream: Stream) -> std::io::Result<()> {
     }
 }
 
-/// The head of a request, with its body read and forgotten.
+/// The head of a request; its body is read and dropped.
 async fn read_head(stream: &mut Stream) -> std::io::Result<String> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -127,7 +127,7 @@ impl Scope {
     }
 }
 
-/// As an API server would, of a cluster with one InferenceService where objects are what is asked for.
+/// The response of an API server; its cluster has one InferenceService if requests for objects are in scope.
 fn healthy_answer(line: &str, scope: Scope) -> Answer {
     if line.contains("/inferenceservices/demo") && line.starts_with("GET") {
         return Answer { text: http("200 OK", "application/json", &inference_service()), then: Then::Close };
@@ -157,14 +157,14 @@ fn inference_service() -> String {
     object.to_string()
 }
 
-/// Of a list as well as of a watch.
+/// For a list as well as a watch.
 const BOOKMARK: &str = concat!(
     r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"2","#,
     r#""annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
     "\n"
 );
 
-/// An answer whose body ends with its connection.
+/// A response whose body ends with its connection.
 pub fn http(status: &str, content_type: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n{body}").into_bytes()
 }

@@ -1,5 +1,5 @@
-//! API servers that are none, misbehave or are hostile: no crash, no growth, no storm of requests, a clear word in the
-//! log, and when the server is well again all goes on. All of them at once: most of it is waiting.
+//! Servers that are no API server, misbehave or are hostile: no crash, no growth, no request storm, a clear message
+//! in the log, and recovery once the server is healthy. All run at once, because most of the time is waiting.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::fake_api_server::{Answer, FakeApiServer, Scope, Then, http};
 use crate::support::wait::within;
 use crate::support::{Operator, eventually};
 
-/// What the operator may grow by, in kB: three times the most that was measured, 212. What each of these servers sends
-/// meanwhile is many times as much.
+/// The operator's memory may grow by this many kB: three times the highest measured value, 212. Each of these servers
+/// sends many times as much meanwhile.
 const GROWTH: u64 = 640;
 
-/// How long a server misbehaves at least.
+/// The least time for which a server misbehaves.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// Half a minute is how long the operator waits for an answer.
+/// The operator waits half a minute for a response.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Of what never ends: so much, so often. 40 MB in the half minute after which the operator gives up.
+/// An endless response sends this much at this interval: 40 MB in the half minute after which the operator gives up.
 const CHUNK: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,7 +51,7 @@ impl Trial {
         Trial::with(name, authority, FakeApiServer::start(certificate, scope, answer).await).await
     }
 
-    /// An operator that has met the server.
+    /// Starts an operator and waits until it has connected to the server.
     async fn with(name: &str, authority: Authority, server: FakeApiServer) -> Trial {
         let operator = Operator::spawn_at(name, "secret", &server.listener.port, &authority.pem, &[]);
         within(PATIENCE, "the server is asked", || async {
@@ -69,13 +69,13 @@ impl Trial {
         .await;
     }
 
-    /// To be called when the server has misbehaved for a while. `askers`: how many requests the operator makes at once.
+    /// Must be called once the server has misbehaved for a while. `askers`: the operator's concurrent requests.
     async fn stays_within_limits(&self, askers: usize) {
         tokio::time::sleep(PERIOD.saturating_sub(self.began.elapsed())).await;
         let (seconds, asked) = (self.began.elapsed().as_secs(), self.server.listener.connections());
-        // The waits double from a quarter of a second to five.
+        // The backoff doubles from a quarter of a second to five seconds.
         let bound = askers * (7 + usize::try_from(seconds / 5).unwrap_or(0));
-        // The kernel's counters may be behind by some pages.
+        // The kernel's counters may lag by some pages.
         let growth = self.operator.peak_memory().saturating_sub(self.memory);
         println!("{}: {asked} connections in {seconds} s (at most {bound}), {growth} kB more memory", self.name);
         assert!(asked <= bound, "{asked} connections in {seconds} s:\n{}", self.operator.log());
@@ -91,7 +91,7 @@ impl Trial {
     }
 }
 
-/// A server that answers everything like this from the start.
+/// A server that gives every request this response from the start.
 async fn survives(name: &str, answer: Answer, word: &str) {
     let trial = Trial::start(name, Scope::All, answer).await;
     trial.log_says(word).await;
@@ -181,7 +181,7 @@ async fn a_refusal_without_end_is_given_up() {
     survives("refusal", endless(beginning, "x"), "no answer within 30 s").await;
 }
 
-/// There is no telling it from a large cluster's, but it costs no memory.
+/// The operator cannot distinguish it from a large cluster, but it costs no memory.
 #[tokio::test]
 async fn a_list_without_end_costs_no_memory() {
     let line = concat!(
@@ -197,7 +197,7 @@ async fn watches_that_say_nonsense_are_named() {
     let lines = "nonsense\n{}\n{\"type\":\"ADDED\"}\n";
     let trial = Trial::start("nonsense", Scope::Watches, closing(http("200 OK", JSON, lines))).await;
     trial.operator.ready().await;
-    // Its lists were well, and so are its watches, until they end.
+    // The lists were healthy, and so are the watches, until they end.
     trial.server.listener.cut();
     trial.log_says("not the expected JSON").await;
     trial.stays_within_limits(3).await;
@@ -209,7 +209,7 @@ async fn watches_that_say_nonsense_are_named() {
     .await;
 }
 
-/// One InferenceService is to be worked on, and every request for it ends badly.
+/// One InferenceService must be reconciled, and every request for it fails.
 #[tokio::test]
 async fn an_object_that_cannot_be_read_is_tried_again_at_a_slow_pace() {
     let cases = [
@@ -226,7 +226,7 @@ async fn an_object_that_cannot_be_read_is_tried_again_at_a_slow_pace() {
     join_all(cases.map(|(name, answer, word)| async move {
         let trial = Trial::start(&format!("object-{name}"), Scope::Objects, answer).await;
         trial.log_says(word).await;
-        // Three watches are opened, and stay.
+        // Three watches are opened, and stay open.
         trial.stays_within_limits(2).await;
         let is_made = || trial.server.asked().iter().any(|(line, _)| line.starts_with("POST"));
         assert!(!is_made(), "nothing is made without a look");

@@ -1,4 +1,5 @@
-//! The operator is killed right after a write, before it learns of it, again and again while hundreds are created.
+//! The operator is killed right after a write, before it receives the response, again and again while hundreds of
+//! InferenceServices are created.
 
 use std::time::Duration;
 
@@ -11,18 +12,18 @@ use crate::snapshot;
 use crate::support::Fixture;
 
 const COUNT: usize = 500;
-/// How often it is killed, after so many writes at most.
+/// The number of kills, and the most writes before each.
 const KILLS: usize = 24;
 const MOST_WRITES: u64 = 80;
 
-/// There are 1,500 writes and more, so all kills find something to interrupt.
+/// There are at least 1,500 writes, so every kill interrupts something.
 const LONGEST_LIFE: Duration = Duration::from_secs(120);
 
-/// Kills it so often, and lets the last one live.
+/// Kills this many operators, and lets the last one live.
 async fn live(setup: &mut Setup, seed: u64) {
     let mut chance = Chance::new(seed);
     for kill in 0..KILLS {
-        // The first ones one after the other: each place in the creation of the first one.
+        // The first kills come after consecutive writes: they hit each step of the first creation.
         let writes = if kill < 4 { 1 + kill as u64 } else { 1 + chance.below(MOST_WRITES) };
         let sprung = setup.proxy.after_writes(writes);
         setup.start_operator();

@@ -1,4 +1,4 @@
-//! A TCP connection that knows when something moved on it last. Used by the listener; must never change what moves.
+//! A TCP connection that records when data last moved on it. Used by the listener; must never change the data.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ pub struct Line {
     last: Arc<Mutex<Instant>>,
 }
 
-/// The same connection, for who looks at it from outside.
+/// The same connection, observed from outside.
 pub struct Moved {
     stream: Arc<Mutex<Option<TcpStream>>>,
     last: Arc<Mutex<Instant>>,
@@ -47,10 +47,10 @@ impl Moved {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends it by RST: with a linger time of nothing, the kernel does not say goodbye.
+    /// Ends it with RST: with a linger time of zero the kernel sends no FIN.
     pub fn reset(&self) {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        #[allow(deprecated)] // it blocks for that time, which is none
+        #[allow(deprecated)] // it blocks for the linger time, which is zero
         stream.expect("nobody else resets it").set_linger(Some(Duration::ZERO)).expect("set");
     }
 }

@@ -1,4 +1,4 @@
-//! The answer to a watch, line by line, each handled as the faults say. Used by the proxy.
+//! The response to a watch, with a fault drawn for each line. Used by the proxy.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tower::BoxError;
 use crate::log::Entry;
 use crate::proxy::{Body, State, lock};
 
-/// The simulation's times, in which nobody waits, are so many times as long.
+/// The simulation's delays, which cost no real time, are this many times as long.
 pub const FASTER: u32 = 20;
 
 const EXPIRED: &str = concat!(
@@ -23,21 +23,21 @@ const EXPIRED: &str = concat!(
     "\n"
 );
 
-/// The last line of a streaming list.
+/// Part of the last line of a streaming list.
 const LIST_END: &[u8] = br#""k8s.io/initial-events-end":"true""#;
 
 const EXPIRED_CODE: &[u8] = b"\"code\":410";
 
 struct Lines {
-    /// What was asked for.
+    /// The requested path.
     path: String,
     body: Incoming,
-    /// The beginning of a line whose end is still to come.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
     complete: VecDeque<Bytes>,
-    /// What is to come instead of more lines.
+    /// Set if no more lines follow.
     end: Option<End>,
-    /// A line was late, so that a list that ends after it is of before.
+    /// A line was late, so a list that ends after it is stale.
     is_late: bool,
     state: Arc<State>,
 }
@@ -97,7 +97,7 @@ impl Lines {
         line
     }
 
-    /// The next line of the API server's.
+    /// The next line from the API server.
     async fn line(&mut self) -> Option<Result<Bytes, BoxError>> {
         loop {
             if let Some(line) = self.complete.pop_front() {

@@ -1,5 +1,5 @@
-//! A port that speaks TLS, whose certificate can be changed and whose connections can be cut, also by themselves when
-//! nothing has moved on them for a while. Used by the proxy and the fake API server; knows nothing of HTTP.
+//! A TLS port whose certificate can be changed and whose connections can be cut, also automatically when idle for a
+//! while. Used by the proxy and the fake API server; knows nothing of HTTP.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,15 +15,15 @@ use tokio_rustls::server::TlsStream;
 
 use crate::line::{Line, Moved};
 
-/// What comes and goes over one connection.
+/// One accepted connection.
 pub type Stream = TlsStream<Line>;
 
-/// What a load balancer does of itself with a connection on which nothing moves.
+/// How a load balancer cuts an idle connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleCut {
     /// RST.
     Reset(Duration),
-    /// FIN, and no close_notify of TLS before it.
+    /// FIN, without TLS's close_notify before it.
     Close(Duration),
 }
 
@@ -35,7 +35,7 @@ pub struct Listener {
 
 struct Shared {
     certificate: Mutex<Arc<ServerConfig>>,
-    /// Moves when all connections are to end.
+    /// Changes when all connections are to end.
     cuts: watch::Sender<u32>,
     connections: AtomicUsize,
     idle: Mutex<Option<IdleCut>>,
@@ -60,17 +60,17 @@ impl Listener {
         Listener { port, shared, task }
     }
 
-    /// For the connections that are made from now on.
+    /// For new connections from now on.
     pub fn present(&self, certificate: Arc<ServerConfig>) {
         *self.shared.certificate.lock().unwrap_or_else(PoisonError::into_inner) = certificate;
     }
 
-    /// For the connections that are made from now on.
+    /// For new connections from now on.
     pub fn cut_idle(&self, how: IdleCut) {
         *self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
     }
 
-    /// How many were cut because nothing moved.
+    /// The number of connections cut because they were idle.
     pub fn idle_cuts(&self) -> usize {
         self.shared.idle_cuts.load(Ordering::Relaxed)
     }
@@ -80,7 +80,7 @@ impl Listener {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// How often somebody has connected.
+    /// The number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
@@ -108,7 +108,7 @@ async fn accept<F: Future<Output = ()> + Send + 'static>(
         let shared = shared.clone();
         tokio::spawn(async move {
             let served = async {
-                // A client that does not like the certificate says so in its own log.
+                // A client that rejects the certificate reports that in its own log.
                 if let Ok(stream) = TlsAcceptor::from(certificate).accept(stream).await {
                     serve(stream).await;
                 }

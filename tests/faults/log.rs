@@ -1,5 +1,4 @@
-//! What the operator has asked for through the proxy, and what became of it. Written by the proxy, read by the budget;
-//! pure.
+//! The operator's requests through the proxy, and their results. Written by the proxy, read by the budget; pure.
 
 use simulation::api_server::faults::Handling;
 use simulation::api_server::{Key, Kind};
@@ -7,11 +6,11 @@ use simulation::api_server::{Key, Kind};
 pub enum Entry {
     /// The operator was started.
     Start,
-    /// All connections have ended.
+    /// All connections were cut.
     Cut,
-    /// A list or a watch begins in the past: this one.
+    /// This list or watch starts at an earlier version.
     Past(String),
-    /// A list ends that was late on its way, and so shows what was there before: this one.
+    /// This list ended late, and so shows an older state.
     Late(String),
     Asked(Asked),
 }
@@ -23,18 +22,17 @@ pub struct Asked {
     pub line: String,
     pub is_write: bool,
     pub handling: Handling,
-    /// What the API server said; None: it was not asked, or gave no answer.
+    /// The API server's status code; None: it was not sent the request, or did not respond.
     pub code: Option<u16>,
 }
 
 impl Asked {
-    /// The API server has written it, whether the operator learnt of it or not.
+    /// The API server has written it, whether or not the operator received the response.
     pub fn wrote(&self) -> bool {
         self.is_write && self.code.is_some_and(|code| (200..300).contains(&code))
     }
 
-    /// Something went wrong that makes the operator do it again; 409: somebody else was faster, as the Deployment
-    /// controller can be.
+    /// A problem that makes the operator retry; 409: another client was faster, as the Deployment controller can be.
     pub fn is_disturbance(&self) -> bool {
         self.handling != Handling::Served || self.code.is_none_or(|code| code >= 500 || matches!(code, 409 | 429))
     }
@@ -43,7 +41,7 @@ impl Asked {
         self.key.as_ref().is_some_and(|key| key.name == name)
     }
 
-    /// The API server has made the object of it.
+    /// The API server has created the object.
     pub fn made_kind(&self, kind: Kind) -> bool {
         self.wrote_kind(kind) && self.code == Some(201)
     }
@@ -54,7 +52,7 @@ impl Asked {
 }
 
 impl Entry {
-    /// After this the operator sees things again, or has to.
+    /// After this the operator may, or must, see objects again.
     pub fn is_new_beginning(&self) -> bool {
         !matches!(self, Entry::Asked(_))
     }

@@ -1,5 +1,5 @@
-//! The operator as it ships, with all that can go wrong between it and a real API server: a proxy of the tests' own
-//! does it. And API servers that are none. scripts/test.sh starts the control plane and runs this.
+//! The operator as released, against a real API server with faults on the way, which the tests' own proxy injects;
+//! and against fake API servers. scripts/test.sh starts the control plane and runs this.
 
 #![allow(clippy::expect_used)]
 

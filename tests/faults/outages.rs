@@ -1,4 +1,4 @@
-//! API server and datastore that are killed, and a history that is gone when the operator comes back.
+//! An API server and a datastore that are killed, and a history that is compacted when the operator comes back.
 
 use inference_operator::api::Phase;
 use kube::Client;
@@ -19,7 +19,7 @@ fn start(name: &str, proxy: &Proxy) -> Operator {
     Operator::spawn_at(name, &token, &proxy.listener.port, &proxy.authority.pem, &[])
 }
 
-/// So many InferenceServices before each outage.
+/// The number of InferenceServices created before each outage.
 const COUNT: usize = 20;
 
 async fn create_some(setup: &Setup, round: usize) -> Vec<String> {
@@ -47,7 +47,7 @@ async fn outage(client: &Client, parts: &[&str]) {
 async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_they_interrupt() {
     const OUTAGES: [&[&str]; 3] = [&["apiserver"], &["datastore"], &["datastore", "apiserver"]];
     let fixture = Fixture::new("outages").await;
-    // What it is held against comes first: an outage is one for all.
+    // The reference run comes first: an outage affects every operator.
     let mut spared = Setup::new(&fixture.client, "outages-none", 0, 0).await;
     spared.start_operator();
     for round in 0..OUTAGES.len() {
@@ -62,8 +62,8 @@ async fn an_api_server_and_a_datastore_that_are_killed_cost_no_more_than_what_th
     struck.operator().ready().await;
     let mut actions = ActionCounts::new();
     for (round, parts) in OUTAGES.into_iter().enumerate() {
-        // Each outage from now on ends all watches. What is made while the lists after it are read is not in
-        // them, and is looked at again: an apply that changes nothing.
+        // Each outage from now on ends all watches. Objects created while the following lists are read are not in
+        // them, and are checked again: an apply that changes nothing.
         let names = create_some(&struck, round).await;
         actions.extend(names.into_iter().map(|name| (name, 1 + OUTAGES.len() - round)));
         outage(&fixture.client, parts).await;
@@ -93,7 +93,8 @@ async fn what_happened_while_the_operator_was_away_is_found_by_a_new_list() {
     let lists = |proxy: &Proxy| budget::asked(&proxy.log()).filter(|asked| asked.line.contains("sendInitial")).count();
     let before = (lists(&proxy), proxy.expired());
 
-    // A refusal would be a sign, too: it finds its watches ended, and an API server that is well and has forgotten.
+    // The operator is paused, because an error response would be a sign too: it then finds its watches ended, and a
+    // healthy API server whose history is compacted.
     operator.pause();
     proxy.listener.cut();
     let delete = DeleteParams::foreground();
@@ -108,7 +109,7 @@ async fn what_happened_while_the_operator_was_away_is_found_by_a_new_list() {
     let patch = Patch::Merge(json!({"spec": {"replicas": 3}}));
     fixture.deployments.patch("has-it-edited", &PatchParams::default(), &patch).await.expect("edited");
     compact().await;
-    // What it has in memory is history too.
+    // The watch cache holds history too.
     cluster(&["restart", "apiserver"]);
     operator.go_on();
 
@@ -119,13 +120,13 @@ async fn what_happened_while_the_operator_was_away_is_found_by_a_new_list() {
     operator.settled().await;
     let (_, metrics) = operator.get("/metrics").await.expect("served");
     assert!(metrics.contains("inference_operator_inferenceservices{phase=\"Ready\"} 6\n"), "{metrics}");
-    // Each of the three, in its own time.
+    // All three watches, each at its own time.
     let told = eventually("all three watches have listed again", || async {
         let (listed, told) = (lists(&proxy) - before.0, proxy.expired() - before.1);
         if listed >= 3 { Ok(told) } else { Err(format!("{listed} lists, told {told} times that it fell behind")) }
     })
     .await;
-    // Or the API server was not well yet when it was asked, which leads to a list as well.
+    // Or the API server was not healthy yet when the watch was reopened, which leads to a list as well.
     println!("told {told} times that it fell behind");
     fixture.clean_up().await;
 }
@@ -145,7 +146,7 @@ fn replicas(object: &k8s_openapi::api::apps::v1::Deployment, expected: i32) -> R
     if found == Some(expected) { Ok(()) } else { Err(format!("{found:?}")) }
 }
 
-/// All of etcd's history up to now.
+/// Compacts etcd's whole history up to now.
 async fn compact() {
     let status = etcd("/v3/maintenance/status", "{}").await;
     let revision = status["header"]["revision"].as_str().expect("a revision").to_owned();

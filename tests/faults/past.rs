@@ -1,29 +1,29 @@
-//! What an API server may do that is not quite up to date: a watch that begins earlier than it was asked to, a list from
-//! the past, small pages. Requests are turned so that the real one does it. Used by the proxy; pure but for what it
-//! remembers.
+//! The behavior of a stale API server: a watch that starts earlier than requested, a list of an earlier version,
+//! small pages. Requests are rewritten so that the real server does it. Used by the proxy; pure except for the
+//! recorded versions.
 
 use std::collections::BTreeMap;
 
 use simulation::api_server::faults::Faults;
 
-/// The whole cluster shares one count, so that the few versions of the simulation would show nothing.
+/// The whole cluster shares one resourceVersion counter, so the simulation's small offsets would have no effect.
 const VERSIONS: u64 = 40;
 
-/// Items, whatever the client asks for.
+/// Items per page, whatever limit the client sets.
 const PAGE: u64 = 7;
 
-/// The resourceVersion from which each path was watched last.
+/// The resourceVersion of the last watch of each path.
 #[derive(Default)]
 pub struct Past(BTreeMap<String, u64>);
 
 pub struct Turned {
     pub path_and_query: String,
-    /// What was seen once may be seen again.
+    /// The response may repeat an earlier state.
     pub is_past: bool,
 }
 
 impl Past {
-    /// The request as it is to be asked. `small_pages`: in lists too.
+    /// The rewritten request. `small_pages`: rewrite lists too.
     pub fn turn(&mut self, path_and_query: &str, faults: &mut Faults, small_pages: bool) -> Turned {
         let as_it_is = || Turned { path_and_query: path_and_query.to_owned(), is_past: false };
         let Some((path, query)) = path_and_query.split_once('?') else { return as_it_is() };

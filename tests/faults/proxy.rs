@@ -1,6 +1,6 @@
-//! Between the operator and the real API server: hands on what it is asked, has go wrong what the simulation has go
-//! wrong, and writes down all of it. Started by the tests; must never change what it hands on, but for what a server may
-//! do of itself (past.rs).
+//! The proxy between the operator and the real API server: forwards requests, injects the simulation's faults, and
+//! logs everything. Started by the tests; must never change what it forwards, except for what a server may do itself
+//! (past.rs).
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -36,7 +36,7 @@ use crate::support::shell::variable;
 
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A list has as many lines as there are objects, and has to come through now and then.
+/// A list has as many lines as there are objects, and must succeed now and then.
 const LINES_ARE_SAFER: u64 = 10;
 
 pub struct Proxy {
@@ -53,32 +53,32 @@ pub struct State {
     watch_failure: Mutex<Option<WatchFailure>>,
     pub log: Mutex<Vec<Entry>>,
     trap: Mutex<Option<Trap>>,
-    /// How often the operator was told that it fell behind.
+    /// The number of 410 responses that the operator received.
     pub expired: AtomicU64,
 }
 
-/// What a server may do to every watch at a version, or to every streaming list, for as long as it lives.
+/// How a server may fail every watch from a version, or every streaming list, for as long as it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchFailure {
-    /// 504: its version is none yet.
+    /// 504: the version is not available yet.
     WatchesRefused,
-    /// 200, and a line that says 500.
+    /// 200, and an error line with code 500.
     WatchesFail,
-    /// The same, as where the datastore cannot tell how far it is.
+    /// The same for streaming lists, as when the datastore does not report its progress.
     StreamsFail,
 }
 
-/// Springs after so many writes more.
+/// Fires after this many more writes.
 struct Trap {
     writes: u64,
     springs: oneshot::Sender<()>,
 }
 
-/// The connection ends without an answer.
+/// The connection ends without a response.
 struct Lost;
 
 impl Proxy {
-    /// `rate`: faults in a thousand requests.
+    /// `rate`: faults per thousand requests.
     pub async fn start(seed: u64, rate: u64) -> Proxy {
         let faults = |seed, rate| Faults { on: true, rate, ..Faults::none(Chance::new(seed)) };
         let state = Arc::new(State {
@@ -97,7 +97,7 @@ impl Proxy {
         Proxy { listener, authority, state }
     }
 
-    /// From here on nothing goes wrong. How much did: requests and lines of watches.
+    /// Stops all faults. Returns their number: requests and lines of watches.
     pub fn stop_faults(&self) -> (u64, u64) {
         let stop = |faults: &Mutex<Faults>| {
             let mut faults = lock(faults);
@@ -107,17 +107,17 @@ impl Proxy {
         (stop(&self.state.requests), stop(&self.state.lines))
     }
 
-    /// As with the feature WatchList off; and pages are small.
+    /// Rejects them as without the feature gate WatchList; also makes pages small.
     pub fn refuse_streaming_lists(&self) {
         lock(&self.state.requests).streams_lists = false;
     }
 
-    /// From here on watches or lists are answered in this manner.
+    /// Fails watches or lists this way from here on.
     pub fn fail_watches(&self, failure: WatchFailure) {
         *lock(&self.state.watch_failure) = Some(failure);
     }
 
-    /// Ends all connections, with whatever is under way.
+    /// Ends all connections, with all requests in flight.
     pub fn cut(&self) {
         lock(&self.state.log).push(Entry::Cut);
         self.listener.cut();
@@ -139,8 +139,8 @@ impl Proxy {
         self.state.expired.load(Ordering::Relaxed)
     }
 
-    /// Ends when the API server has done so many writes more. The answer to that one is held back: whoever waits for
-    /// this is about to kill the operator.
+    /// Resolves after this many more writes by the API server. The response to the last one is held back: the caller
+    /// is about to kill the operator.
     pub fn after_writes(&self, writes: u64) -> oneshot::Receiver<()> {
         let (springs, sprung) = oneshot::channel();
         *lock(&self.state.trap) = Some(Trap { writes, springs });
@@ -155,7 +155,7 @@ impl State {
         wrote && self.springs_trap()
     }
 
-    /// The path and query to ask the API server for; None: it does not do that.
+    /// The path and query to send to the API server; None: reject the request.
     fn turn(&self, parts: &Parts) -> Option<String> {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let faults = &mut *lock(&self.requests);
@@ -202,10 +202,10 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
 async fn serve(state: Arc<State>, stream: Stream) {
     let service = hyper::service::service_fn(move |request| {
         let state = state.clone();
-        // Apart, so that what is done is written down even where nobody waits for it any more.
+        // In a task of its own, so that the result is logged even if the client no longer waits for it.
         async move { tokio::spawn(answer(state, request)).await.unwrap_or(Err(Lost)).map_err(|Lost| "lost") }
     });
-    // The operator sees what became of it.
+    // The operator sees the result.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -271,7 +271,7 @@ fn forwarded(parts: Parts, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     request
 }
 
-/// What becomes of this watch. None: it is spared.
+/// The failure of this watch. None: it is forwarded.
 fn failed_watch(failure: WatchFailure, path: &str) -> Option<Response<Body>> {
     let is_list = path.contains("sendInitialEvents=true");
     match failure {
@@ -288,7 +288,7 @@ const FAILURE: &str = concat!(
     "\n"
 );
 
-/// As the API server says no.
+/// An error response in the API server's format.
 fn refusal(code: u16) -> Response<Body> {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "a fault of the tests"
@@ -306,7 +306,7 @@ fn whole(body: Bytes) -> Body {
     Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// Its first half, and then the connection is gone.
+/// The first half of the body, and then the connection is lost.
 fn cut_short(body: &Bytes) -> Body {
     let half = Frame::data(body.slice(..body.len() / 2));
     StreamBody::new(stream::iter([Ok(half), Err("cut short".into())]).boxed()).boxed_unsync()

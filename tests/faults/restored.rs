@@ -1,5 +1,5 @@
-//! A datastore that is put back to an earlier copy while the operator lives on: what it remembers is of a future that
-//! never came. API servers are stopped for it, as the manuals of etcd and k3s say.
+//! A datastore that is restored from an earlier copy while the operator runs: the operator remembers a future that
+//! never happened. The API servers are stopped meanwhile, as the manuals of etcd and k3s require.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::shell::{cluster, variable};
 use crate::support::{Fixture, Operator, eventually};
 
-/// What controls the rest of the cluster remembers that future too, and is started anew.
+/// The cluster's other controllers remember that future too, and are restarted.
 const CLIENTS: [&str; 3] = ["controller-manager", "scheduler", "kwok"];
 
 fn data() -> PathBuf {
@@ -25,7 +25,7 @@ fn copy(from: &PathBuf, to: &PathBuf) {
     assert!(status.success(), "{} is not copied", from.display());
 }
 
-/// `act` is done while nothing uses the datastore.
+/// Runs `act` while nothing uses the datastore.
 async fn without_datastore(fixture: &Fixture, act: impl FnOnce()) {
     cluster(&["stop", "apiserver"]);
     cluster(&["stop", "datastore"]);
@@ -49,7 +49,7 @@ async fn an_operator_that_remembers_a_future_that_never_came_serves_what_is_ther
     let copied = data().with_extension("copy");
     without_datastore(&fixture, || copy(&data(), &copied)).await;
 
-    // What comes now is not in the copy.
+    // The following changes are not in the copy.
     fixture.create("never-was", 0).await;
     for round in 0..100 {
         fixture.change("is-scaled", json!({"maxBatchSize": 1 + round})).await;

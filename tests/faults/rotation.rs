@@ -1,4 +1,4 @@
-//! A certificate authority that is replaced under a running operator, as an administrator of a cluster does it.
+//! A certificate authority that is replaced while the operator runs, in an administrator's order.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ async fn a_ca_that_is_replaced_is_followed_without_a_restart_and_the_old_one_tru
         fixture.until(name, Phase::Ready).await;
     };
 
-    // Both, while servers get their new certificates; then the new one alone.
+    // Both while servers get their new certificates, and then the new one alone.
     trust(&format!("{}{}", old.pem, new.pem));
     serves("with-both").await;
     proxy.listener.present(new.server());
@@ -37,7 +37,7 @@ async fn a_ca_that_is_replaced_is_followed_without_a_restart_and_the_old_one_tru
         if operator.log().contains("invalid peer certificate") { Ok(()) } else { Err(operator.log()) }
     })
     .await;
-    // Nobody has told it before the servers were changed.
+    // The bundle was not updated before the servers were changed.
     trust(&old.pem);
     serves("with-the-old-one-again").await;
     fixture.clean_up().await;

@@ -1,5 +1,5 @@
-//! What a test draws everything from: another one each time, or `SEED=7` to see one again. The real thing has its own
-//! mind about time, so a seed does not decide all of it.
+//! The seed of a test: a random one, or `SEED=7` to repeat a run. Timing on a real cluster varies, so a seed does not
+//! determine everything.
 
 pub fn drawn() -> u64 {
     let chosen = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED=NUMBER"));

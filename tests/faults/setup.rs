@@ -1,5 +1,5 @@
-//! A namespace with an operator of its own behind a proxy of its own. The tests do the same in several, and compare what
-//! comes of it with the one where nothing goes wrong.
+//! A namespace with its own operator behind its own proxy. The tests run the same actions in several setups, and
+//! compare the results with the one without faults.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::support::fixture::{leave, spec};
 use crate::support::wait::within;
 use crate::support::{Operator, kubectl};
 
-/// The longest that the operator waits before it tries again is a minute.
+/// The operator's longest backoff is a minute.
 const SETTLES_WITHIN: Duration = Duration::from_secs(180);
 
-/// A snapshot of hundreds is work for the API server too.
+/// A snapshot of hundreds of objects costs the API server time too.
 const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(500);
 
 pub struct Setup {
@@ -32,7 +32,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Without an operator at first. `rate`: faults in a thousand requests.
+    /// Without an operator at first. `rate`: faults per thousand requests.
     pub async fn new(client: &Client, name: &str, seed: u64, rate: u64) -> Setup {
         let namespace = format!("{name}-{}", std::process::id());
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
@@ -44,13 +44,13 @@ impl Setup {
     pub fn start_operator(&mut self) {
         self.proxy.note_start();
         let token = kubectl(&["create", "token", "-n", "inference-operator", "inference-operator"]);
-        // Those that hang, for half a minute each, must not keep the others waiting.
+        // Requests that hang, for half a minute each, must not delay the others.
         let arguments = ["--namespace", &self.namespace, "--concurrency", "32"];
         let (port, ca) = (&self.proxy.listener.port, &self.proxy.authority.pem);
         self.operator = Some(Operator::spawn_at(&self.namespace, &token, port, ca, &arguments));
     }
 
-    /// As a power cut would.
+    /// As in a power cut.
     pub fn kill_operator(&mut self) {
         if let Some(operator) = self.operator.take() {
             operator.kill();
@@ -71,7 +71,7 @@ impl Setup {
         snapshot::traces(&self.client, &self.namespace).await
     }
 
-    /// What is there when so many InferenceServices are as their specs say.
+    /// The snapshot once this number of InferenceServices match their specs.
     pub async fn settles(&self, count: usize) -> Snapshot {
         within(SETTLES_WITHIN, &format!("all in {} are as their specs say", self.namespace), || async {
             let snapshot = self.snapshot().await?;
@@ -97,8 +97,8 @@ impl Setup {
         snapshot::take(&self.client, &self.namespace).await
     }
 
-    /// Neither writes nor reads any more, but for reads of these, which wait for a name: each is tried again every few
-    /// seconds.
+    /// Waits until the operator neither writes nor reads, except for reads of objects that wait for a name: each is
+    /// retried every few seconds.
     pub async fn rests(&self, waiting: &[&str]) {
         let waits = |entry: &&Entry| matches!(entry, Entry::Asked(asked) if !asked.is_write && waiting.iter().any(|name| asked.is_of(name)));
         within(SETTLES_WITHIN, &format!("{} is at rest", self.namespace), || async {
@@ -119,7 +119,7 @@ impl Setup {
     pub async fn clean_up(self) {
         self.api.delete_collection(&DeleteParams::foreground(), &ListParams::default()).await.expect("deleted");
         within(SETTLES_WITHIN, "all is collected", || async {
-            // What strangers have goes with the namespace.
+            // Strangers' objects are deleted with the namespace.
             let is_ours =
                 |name: &str, object: &Value| name.starts_with("InferenceService ") || object["owners"] != json!([]);
             let left = self.snapshot().await?.iter().filter(|(name, object)| is_ours(name, object)).count();
@@ -131,7 +131,7 @@ impl Setup {
     }
 }
 
-/// What a failed test leaves behind must not be served by the next one's operators.
+/// Leftovers of a failed test must not be reconciled by the next one's operators.
 impl Drop for Setup {
     fn drop(&mut self) {
         if std::thread::panicking() {

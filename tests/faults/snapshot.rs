@@ -1,5 +1,5 @@
-//! What there is in a namespace, without what no two clusters have alike: to be compared. Taken by the tests from the
-//! API server itself, never through the proxy.
+//! The objects of a namespace, without everything that differs between clusters, for comparison. Taken by the tests
+//! from the API server itself, never through the proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub async fn take(client: &Client, namespace: &str) -> Result<Snapshot, String> 
         let list = client.request::<Value>(request).await.map_err(|error| error.to_string())?;
         for object in list["items"].as_array().into_iter().flatten() {
             let name = format!("{kind} {}", object["metadata"]["name"].as_str().unwrap_or_default());
-            // The namespace is in the endpoint.
+            // The endpoint contains the namespace.
             let text = essence(kind, object).to_string().replace(namespace, "NAMESPACE");
             snapshot.insert(name, serde_json::from_str(&text).expect("JSON"));
         }
@@ -33,9 +33,9 @@ pub async fn take(client: &Client, namespace: &str) -> Result<Snapshot, String> 
     Ok(snapshot)
 }
 
-/// What else has come of it: the names of ReplicaSets, one for each template that there ever was, and of the operator's
-/// Warning Events, without those that the outages themselves explain. No two clusters agree on these where specs change
-/// faster than they are followed.
+/// Further results: the names of ReplicaSets, one for each template that ever existed, and of the operator's Warning
+/// Events, without those that the outages themselves explain. Clusters differ in these if specs change faster than
+/// they are reconciled.
 pub async fn traces(client: &Client, namespace: &str) -> BTreeSet<String> {
     let list = async |path: &str| {
         let request = Request::get(path.replace("NAMESPACE", namespace)).body(Vec::new()).expect("a request");
@@ -44,7 +44,7 @@ pub async fn traces(client: &Client, namespace: &str) -> BTreeSet<String> {
     };
     let replica_sets = list("/apis/apps/v1/namespaces/NAMESPACE/replicasets").await;
     let events = list("/apis/events.k8s.io/v1/namespaces/NAMESPACE/events").await;
-    // What is refused for longer than a moment is told: that is what an outage is.
+    // An error that lasts longer than a moment is reported, and an outage causes one.
     let of_outages = |event: &Value| {
         let reasons = ["ApiServerRefused", "RequestFailed", "Timeout"];
         reasons.iter().any(|reason| event["reason"] == *reason)
@@ -65,7 +65,7 @@ pub fn assert_same_traces(expected: &BTreeSet<String>, found: &BTreeSet<String>)
     );
 }
 
-/// The first thing in which `found` is not as `expected`.
+/// The first difference between `expected` and `found`.
 pub fn difference(expected: &Snapshot, found: &Snapshot) -> Option<String> {
     let names = expected.keys().chain(found.keys());
     names.into_iter().find_map(|name| {

@@ -1,5 +1,5 @@
-//! Servers whose TLS the operator does not speak: the log says in one line of words what it needs. OpenSSL makes their
-//! certificates and serves them, because rustls would not.
+//! Servers with a TLS version or certificate that the operator rejects: the log says in one plain line what it needs.
+//! OpenSSL makes their certificates and serves them, because rustls would not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ const P256: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const P384: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"];
 const P521: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-521"];
 
-/// An API server's certificate and what made it.
+/// An API server's certificate, and the key and signature that made it.
 struct Certificate<'a> {
     name: &'a str,
     ca_key: &'a [&'a str],
     key: &'a [&'a str],
     hash: &'a str,
-    /// Of s_server.
+    /// Options of s_server.
     options: &'a [&'a str],
 }
 
@@ -51,7 +51,7 @@ impl Server {
         let by = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"];
         let hash = if certificate.hash.is_empty() { vec![] } else { vec![certificate.hash] };
         openssl(&folder, &[&signed[..], &by, &hash].concat());
-        // Level 0: OpenSSL itself refuses the weakest of them.
+        // Level 0: by default OpenSSL itself rejects the weakest ones.
         let serve = ["s_server", "-www", "-cert", "server.crt", "-key", "server.key", "-cipher", "ALL:@SECLEVEL=0"];
         let process = Command::new("openssl")
             .args(serve)
@@ -80,7 +80,7 @@ fn openssl(folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The log of an operator that has met this server, once it says what it waits for.
+/// The log of an operator that has connected to this server, once it says what it waits for.
 async fn log_of(certificate: &Certificate<'_>) -> String {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
     let server = Server::start(certificate, free);
@@ -88,7 +88,7 @@ async fn log_of(certificate: &Certificate<'_>) -> String {
     let operator = Operator::spawn_at(certificate.name, "secret", &free.to_string(), &ca, &[]);
     within(Duration::from_secs(30), &format!("{} is met", certificate.name), || async {
         let log = operator.log();
-        // The first try may have come before the server listens.
+        // The first attempt may come before the server listens.
         if log.contains("JSON") || log.contains("client error (Connect): the server") { Ok(log) } else { Err(log) }
     })
     .await
@@ -121,7 +121,7 @@ async fn what_a_server_lacks_is_said_in_one_line_of_words() {
     .await;
 }
 
-/// What the line above names is what is taken.
+/// The requirement in the message above is really accepted.
 #[tokio::test]
 async fn a_server_with_what_is_needed_is_understood() {
     let cases = [

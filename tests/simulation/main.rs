@@ -1,6 +1,6 @@
-//! The whole operator - the real controller, index, queue, watches and reconcile - on a paused clock,
-//! against an API server in memory that does all that can go wrong. One seed decides everything:
-//! `SEED=7 cargo test --test simulation` runs one again, `SEEDS=1000..2000` a range.
+//! The whole operator - the real controller, index, queue, watches and reconcile - on a paused clock, against an
+//! in-memory API server with every kind of fault. One seed decides everything: `SEED=7 cargo test --test simulation`
+//! repeats one, `SEEDS=1000..2000` runs a range.
 
 #![allow(clippy::expect_used)]
 
@@ -20,7 +20,7 @@ use std::time::Instant;
 use totals::Totals;
 use world::Failure;
 
-/// So many are tried where nobody says otherwise.
+/// The seeds to run by default.
 const SEEDS: Range<u64> = 0..300;
 
 fn seeds() -> Range<u64> {
@@ -38,26 +38,26 @@ fn seeds() -> Range<u64> {
     }
 }
 
-/// Seeds that found something, or find it where the mend is undone, each with what it was. A change of what is drawn, or of
-/// what the operator asks for, can give a seed another meaning: then others have to be looked for, with the bug put back.
+/// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
+/// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
 const FOUND: [u64; 17] = [
-    7,       // what was refused for minutes was never told
-    8,       // a Service that was edited while the spec was refused stayed as it was
-    10,      // replicas of a new spec were missed by what the status of the last one had said
-    13,      // a child with both labels and no owner was left alone, and its name called taken
-    425,     // a refusal of the spec that could be told later was never told
-    504,     // an edit that could not be repaired at once, because the API server refused, was taken for accepted
-    892,     // a Deployment went back to an older spec, shown by a list from the past
-    1124,    // a refusal that was over stayed in the status, where the Service alone was looked at
+    7,       // an obstacle of some minutes was never reported
+    8,       // a Service edited while the spec was rejected was not repaired
+    10,      // replicas of a new spec were reported missing, judged by the status of the last one
+    13,      // a child with both labels and no owner was not adopted, and its name was reported as taken
+    425,     // a rejection of the spec whose report could wait was never reported
+    504,     // an edit whose repair the API server rejected at first was taken for accepted
+    892,     // a stale list set a Deployment back to an older spec
+    1124,    // a rejection that was over stayed in the status when only the Service was checked
     1365,    // a spec that was read newer than known was taken for applied
-    2003,    // an operator whose view was old forced its spec onto the Deployment that another had made meanwhile
-    2751,    // a spec that was read older than known, of a datastore that was put back, was read again at full speed
-    3568, // a status that was answered with an older version, of a datastore that was put back, was written at full speed
-    11920, // a Deployment that had lost its label, under a spec that is refused, was read anew at each list
-    24341, // a spec that came again in flight was applied as the newer one that had been read meanwhile, and stayed
-    49734, // of two operators the one that knew an older spec applied it to a Deployment that only its watch had shown
-    64542, // the times of another operator's status were taken over, and what had just begun was called late
-    115_550, // of a datastore that was put back, one that was not there any more was looked for for ever
+    2003,    // an operator with a stale view forced its spec onto a Deployment that another had made meanwhile
+    2751,    // a spec read older than known, after a restore of the datastore, was read again at full speed
+    3568, // a status write answered with an older version, after a restore of the datastore, was repeated at full speed
+    11920, // a Deployment without its label, under a rejected spec, was read again at each list
+    24341, // a spec that returned in flight was applied as the newer one read meanwhile, and stayed
+    49734, // of two operators, the one with an older spec applied it to a Deployment seen only by its watch
+    64542, // the times of another operator's status were kept, and a wait that had just begun was reported as too long
+    115_550, // after a restore of the datastore, a missing object was looked for forever
 ];
 
 #[test]
@@ -76,20 +76,20 @@ fn a_seed_decides_everything() {
     }
 }
 
-/// More seeds that fail tell nothing new, unless they are to be counted.
+/// Stop after this many failing seeds: more show nothing new, unless they are counted.
 const ENOUGH: usize = 3;
 
 #[test]
 fn whatever_goes_wrong_every_inference_service_comes_to_match_its_spec() {
     let seeds = seeds();
-    // All seeds are tried, and what they find is counted by its name.
+    // With COUNT all seeds are run, and the violations counted by name.
     let counts = std::env::var_os("COUNT").is_some();
     let next = AtomicU64::new(seeds.start);
     let failed: Mutex<BTreeMap<u64, Failure>> = Mutex::default();
     let totals: Mutex<Totals> = Mutex::default();
     let began = Instant::now();
     let fails = || failed.lock().expect("no panic").len();
-    // A run has a thread of its own, and so all that it decides.
+    // Each run stays on one thread, with everything that it decides.
     let try_all = || {
         while counts || fails() < ENOUGH {
             let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! How much was simulated: what the operator asked for, and what went wrong. Summed up over all seeds, and printed as
-//! one line that scripts/reliability.sh reads.
+//! The size of a simulation: the operator's requests and the faults, summed over all seeds and printed as one line
+//! that scripts/reliability.sh reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,9 +10,9 @@ use crate::world::Failure;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// That were answered, lists and watches among them.
+    /// Answered requests, including lists and watches.
     pub requests: u64,
-    /// Of each kind.
+    /// The number of faults of each kind.
     pub faults: BTreeMap<&'static str, u64>,
 }
 
@@ -33,7 +33,8 @@ impl fmt::Display for Totals {
     }
 }
 
-/// A row for each name: in how many seeds, the smallest of them, and what it was there. Obstacles are told apart.
+/// One row per violation: the number of seeds, the smallest of them, and the violation there. Obstacles are listed
+/// separately.
 pub fn by_name(failed: &BTreeMap<u64, Failure>) -> String {
     let mut rows: BTreeMap<String, (BTreeSet<u64>, &str)> = BTreeMap::new();
     for (seed, failure) in failed {

@@ -1,5 +1,5 @@
-//! People and other programs: users who create, change, delete and make anew, and strangers who edit,
-//! delete and relabel the operator's children or take their names. Drawn from the seed, one action at a time.
+//! People and other programs: users who create, change, delete and recreate InferenceServices, and strangers who
+//! edit, delete and relabel the operator's children or take their names. Drawn from the seed, one action at a time.
 
 use std::time::Duration;
 
@@ -25,23 +25,23 @@ const LABELS: [&str; 5] =
 const FINALIZER: &str = "example.com/hold";
 const LONGEST_PAUSE: Duration = Duration::from_secs(6);
 const LONGEST_CALM: Duration = Duration::from_secs(20 * 60);
-/// Of a shortage.
+/// The durations of a shortage.
 const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(30 * 60);
-/// What is found out by three silent minutes and a few tries.
+/// The operator detects this within three silent minutes and a few retries.
 const IN_SYNC_WITHIN: Duration = Duration::from_secs(600);
 
-/// Some runs have more than others, so that one that finds nothing in them still says something.
+/// The hazards of a run. Some runs have fewer, so that a run without findings still means something.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools)] // each is drawn by itself
+#[allow(clippy::struct_excessive_bools)] // each is drawn independently
 pub struct Hazards {
-    /// The datastore is put back to an earlier state.
+    /// The datastore is restored to an earlier state.
     pub restores: bool,
-    /// Watches are refused from one version on.
+    /// Watches are rejected from one version on.
     pub poison: bool,
-    /// Requests are refused for minutes.
+    /// Requests are rejected for minutes.
     pub refusals: bool,
-    /// Namespaces go away, and come again.
+    /// Namespaces are deleted and recreated.
     pub namespaces: bool,
 }
 
@@ -56,7 +56,7 @@ impl Hazards {
     }
 }
 
-/// So many actions, with pauses.
+/// Does this number of actions, with pauses.
 pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards: Hazards) {
     for _ in 0..actions {
         let kind = chance.below(100);
@@ -69,7 +69,7 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards:
             invariants::check_kstatus(inner);
         });
         cluster.wake();
-        // Often several at once; and now and then nothing for long, which is when trouble shows.
+        // Often several actions at once; now and then a long pause, during which problems show.
         let calm = if kind < 70 { 30 } else { 200 };
         if chance.per_mille(calm) {
             tokio::time::sleep(chance.up_to(LONGEST_CALM)).await;
@@ -79,7 +79,7 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards:
     }
 }
 
-/// Takes away what belongs to nobody, so that no name stays taken, and whatever else stands in the way.
+/// Removes all objects without an owner, so that no name stays taken, and every other obstacle.
 pub fn strangers_leave(inner: &mut Inner) {
     let all: Vec<Key> = inner.store.objects.keys().cloned().collect();
     for key in all {
@@ -100,11 +100,11 @@ pub fn strangers_leave(inner: &mut Inner) {
     inner.nodes.heal();
     inner.faults.outage = None;
     inner.invariants.refused.clear();
-    // What was refused until now is tried again in its time.
+    // Requests rejected until now are retried after their backoff.
     inner.disturbances.add(None);
 }
 
-/// What users and strangers do with the objects.
+/// The ordinary actions of users and strangers.
 fn ordinary(inner: &mut Inner, chance: &mut Chance) {
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
@@ -156,7 +156,7 @@ fn ordinary(inner: &mut Inner, chance: &mut Chance) {
             ("relabel", child)
         }
         15 => {
-            // Refused where the name is taken already.
+            // Rejected if the name is already taken.
             drop(store.create(&child, stranger(&child, chance)));
             ("take the name of", child)
         }
@@ -173,7 +173,7 @@ fn ordinary(inner: &mut Inner, chance: &mut Chance) {
     }
 }
 
-/// What goes wrong, or is done in a roundabout way, with what is there.
+/// Trouble and unusual actions with existing objects.
 fn trouble(inner: &mut Inner, chance: &mut Chance) {
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
@@ -187,7 +187,7 @@ fn trouble(inner: &mut Inner, chance: &mut Chance) {
             let is_paused = chance.per_mille(600);
             store.update(&deployment, |object| object["spec"]["paused"] = json!(is_paused));
             if is_paused && chance.per_mille(500) {
-                // To look at it first, and then forgotten.
+                // A spec change paused for inspection, and then forgotten.
                 store.update(&inference_service, |object| object["spec"] = spec(chance));
             }
             (if is_paused { "pause" } else { "resume" }, deployment)
@@ -247,7 +247,7 @@ fn trouble(inner: &mut Inner, chance: &mut Chance) {
     }
 }
 
-/// No node, or no more pods, for a while: most often a short one.
+/// No node or no quota for pods for a while, most often a short one.
 fn shortage(inner: &mut Inner, chance: &mut Chance) {
     let longest = chance.pick(&[SHORT, SHORT, SHORT, LONG]).copied().unwrap_or(SHORT);
     let until = Some(Instant::now() + chance.up_to(longest));
@@ -261,7 +261,7 @@ fn shortage(inner: &mut Inner, chance: &mut Chance) {
     for_all(inner, what);
 }
 
-/// What this run has, if anything.
+/// One of the hazards of this run, if it has any.
 fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
     match chance.below(6) {
         0 if hazards.restores => {
@@ -301,8 +301,8 @@ fn for_all(inner: &mut Inner, what: &'static str) {
     inner.actions.extend(all.into_iter().map(|key| UserAction { at: Instant::now(), what, key }));
 }
 
-/// Deletes an InferenceService and its children, and makes them again as a backup tool does: with labels and specs, and
-/// without uids, owners and status.
+/// Deletes an InferenceService and its children and recreates them as a backup tool does: with labels and specs, and
+/// without uids, owner references and status.
 fn restore_from_backup(store: &mut Store, key: &Key) {
     if store.get(key).is_none() || store.terminating.contains(&key.namespace) {
         return;
@@ -322,7 +322,7 @@ fn restore_from_backup(store: &mut Store, key: &Key) {
     }
 }
 
-/// One that this InferenceService had before.
+/// An earlier spec of this InferenceService.
 fn earlier_spec(store: &Store, key: &Key, chance: &mut Chance) -> Option<Value> {
     let uid = &store.get(key)?["metadata"]["uid"];
     let changes = store.history.iter().filter(|change| change.key == *key);
@@ -349,7 +349,7 @@ fn spec(chance: &mut Chance) -> Value {
     spec
 }
 
-/// What people and other programs do to a child, each kind's own way.
+/// Edits a child as people and other programs do, in a way that depends on its kind.
 fn edit(object: &mut Value, kind: Kind, chance: &mut Chance) {
     match (chance.below(6), kind) {
         (0, _) => remove(object, "/metadata", "ownerReferences"),
@@ -362,8 +362,8 @@ fn edit(object: &mut Value, kind: Kind, chance: &mut Chance) {
     }
 }
 
-/// Somebody else's. Half of them look like the operator's own, so that nothing but the owner tells, and a forced
-/// apply would go through.
+/// A stranger's object. Half of them look like the operator's own, so that only the owner reference shows the
+/// difference, and a forced apply would succeed.
 fn stranger(key: &Key, chance: &mut Chance) -> Value {
     let looks_like_ours = chance.per_mille(500);
     let manager = if looks_like_ours { "inference-operator" } else { "helm" };

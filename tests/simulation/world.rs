@@ -1,5 +1,5 @@
-//! One run: a cluster, its controllers, users, strangers, and an operator that is killed and started again
-//! now and then; then faults stop, and what must be true then is looked at.
+//! One run: a cluster, its controllers, users, strangers, and an operator that is killed and restarted now and then;
+//! then faults stop, and the end state is checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,41 +25,41 @@ use crate::totals::Totals;
 use crate::users::Hazards;
 use crate::{record, users};
 
-/// Faults in a thousand requests; a run has one of these.
+/// Faults per thousand requests; each run draws one of these.
 const RATES: [u64; 5] = [0, 10, 30, 100, 250];
 
-/// In a thousand requests, where the operator is killed at all.
+/// Kills per thousand requests, in runs with kills.
 const KILLS: u64 = 30;
 
-/// Of an operator's process.
+/// The lifetime of an operator process, and the pause before the next one.
 const LONGEST_LIFE: Duration = Duration::from_secs(60);
 const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 
-/// Within this time after the last fault everything matches. The longest that the operator waits for
-/// anything is a watch that says nothing for ten minutes.
+/// Everything must match within this time after the last fault. The operator's longest wait is a watch that is silent
+/// for ten minutes.
 const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
-/// Of one Deployment, by whoever edits it.
+/// The most pods of one Deployment, including those of a stranger's edit.
 const MOST_PODS: usize = 7;
-/// And then there is silence.
+/// The period without any request that follows.
 const SILENCE: Duration = Duration::from_secs(3600);
 
 pub const MOST_ACTIONS: usize = 50;
-/// Lines of a trace, where `TRACE` does not say otherwise.
+/// Lines of a trace, unless `TRACE` sets another number.
 const TRACE: usize = 60;
 
-/// One run in which all was as it must be.
+/// The result of a run without a violation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Run {
-    /// All that happened, a line each.
+    /// Everything that happened, one line each.
     pub trace: String,
     pub totals: Totals,
 }
 
-/// One run in which not all was as it must be.
+/// The result of a run with a violation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Failure {
     pub violations: Vec<Violation>,
-    /// The end of what happened.
+    /// The last lines of the trace.
     pub trace: String,
 }
 
@@ -70,13 +70,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `most_actions`: users and strangers do no more than that.
+/// `most_actions`: the limit for actions of users and strangers.
 pub fn run(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(simulate(seed, most_actions))
 }
 
-/// The fewest actions with which the seed fails still, and what is wrong then. None: it does not fail.
+/// The fewest actions with which the seed still fails, and the failure. None: it does not fail.
 pub fn cut_down(seed: u64) -> Option<(usize, Failure)> {
     (0..=MOST_ACTIONS).find_map(|actions| run(seed, actions).err().map(|problem| (actions, problem)))
 }
@@ -100,9 +100,9 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let cluster = Cluster::new(faults);
     let _world = AbortOnDrop(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
     let _oracle = AbortOnDrop(tokio::spawn(check_obstacles(cluster.clone())));
-    // What it remembers when faults stop it has to live with.
+    // When faults stop, this process goes on with whatever it remembers.
     let mut process = AbortOnDrop(tokio::spawn(run_and_kill(cluster.clone(), seed, is_killed)));
-    // Somebody has started a second one by mistake. It stays.
+    // A second operator started by mistake. It keeps running.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
     cluster.lock().invariants.operators = 1 + u8::from(twin.is_some());
     users::act(&cluster, &mut chance, actions, hazards).await;
@@ -135,7 +135,7 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     }
 }
 
-/// Looks now and then, until it is known how all ends.
+/// Checks periodically, until the result is known.
 async fn check_obstacles(cluster: Shared) {
     while !cluster.lock().is_over {
         tokio::time::sleep(obstacles::PACE).await;
@@ -143,7 +143,7 @@ async fn check_obstacles(cluster: Shared) {
     }
 }
 
-/// The operator's process, again and again. Returns the one that is alive when faults stop.
+/// Runs the operator's process again and again. Returns the one that is alive when faults stop.
 async fn run_and_kill(cluster: Shared, seed: u64, is_killed: bool) -> Process {
     let mut chance = Chance::new(seed ^ 0x11fe);
     loop {
@@ -160,21 +160,21 @@ async fn run_and_kill(cluster: Shared, seed: u64, is_killed: bool) -> Process {
             }
         }
         drop(process);
-        // What starts at once finds the cluster as it was left.
+        // A process that starts at once finds the cluster unchanged.
         if chance.per_mille(500) {
             tokio::time::sleep(chance.up_to(LONGEST_ABSENCE)).await;
         }
     }
 }
 
-/// An operator. Killed, where it is dropped.
+/// An operator process, killed when dropped.
 struct Process {
     task: AbortOnDrop<Memory>,
     ends: oneshot::Sender<()>,
 }
 
 impl Process {
-    /// `killed`: is told when it is time to kill it.
+    /// `killed`: notified when the process is to be killed.
     fn start(cluster: &Shared, seed: u64, killed: Option<Arc<Notify>>) -> Process {
         let mut inner = cluster.lock();
         inner.disturbances.add(None);
@@ -189,14 +189,14 @@ impl Process {
         Process { task, ends }
     }
 
-    /// As it is told to. What it remembered.
+    /// Ends the process by a shutdown. Returns its memory.
     async fn end(mut self) -> Memory {
         drop(self.ends);
         (&mut self.task.0).await.expect("no panic")
     }
 }
 
-/// A task that ends with whoever holds it.
+/// A task that is aborted when its handle is dropped.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
@@ -205,7 +205,7 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// False: it does not, and there is nothing more to look at.
+/// False: it does not settle, and there is nothing more to check.
 async fn comes_to_rest(cluster: &Shared) -> bool {
     let deadline = Instant::now() + SETTLES_WITHIN;
     let (mut violations, mut looked_at) = (Vec::new(), None);
@@ -224,7 +224,7 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     cluster.with(|inner| {
         inner.is_over = true;
         for (name, key, violation) in violations {
-            // What its watches missed may come to match its spec, or not.
+            // Objects whose changes the watches missed may or may not converge.
             if inner.store.is_observed(&key) {
                 inner.report(name, violation);
             }
@@ -233,7 +233,7 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     if !is_settled {
         return false;
     }
-    // Pods that load still, one after the other, a look that was put off, and statuses that follow.
+    // Pods that are still loading one by one, a postponed check, and the statuses that follow.
     for _ in 0..MOST_PODS {
         let version = cluster.lock().store.version;
         tokio::time::sleep(pods::SLOWEST_LOAD + Duration::from_secs(120)).await;
@@ -244,7 +244,7 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     let (quiet_since, version) = cluster.with(|inner| (inner.log.len(), inner.store.version));
     tokio::time::sleep(SILENCE).await;
     let mut inner = cluster.lock();
-    // What a restored datastore does not tell is noticed late.
+    // The operator notices late what a restored datastore does not report.
     let nothing_missed = inner.store.missed.is_empty();
     if nothing_missed && (inner.store.version != version || inner.log.len() != quiet_since) {
         inner.report(Name::NotQuiet, "it is not quiet");
@@ -256,7 +256,7 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     true
 }
 
-/// The end of what happened, requests and actions in their order, with the seconds since the beginning.
+/// The last lines of what happened, requests and actions in order, with the seconds since the start.
 fn trace(inner: &Inner, most_lines: usize) -> String {
     let requests = inner.log.iter().map(|request| (request.at, request.to_string()));
     let actions = inner.actions.iter().map(|action| (action.at, action.to_string()));

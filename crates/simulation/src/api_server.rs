@@ -1,5 +1,5 @@
-//! The simulated API server: objects and their history, lists and watches of them, and what goes wrong on the way.
-//! Asked by kube's own client (`server::client`); who acts in the cluster writes to the `Store` directly.
+//! The simulated API server: objects and their history, lists and watches, and the faults between. Called through
+//! kube's own client (`server::client`); simulated users and controllers write to the `Store` directly.
 
 mod apply;
 pub mod faults;

@@ -1,5 +1,5 @@
-//! All chance of one run, drawn from its seed. Used by everything in the simulation; nothing else may
-//! decide by chance, so that a seed is all it takes to see a failure again.
+//! All randomness of one run, drawn from its seed. Used by everything in the simulation; nothing else may be random,
+//! so that the seed alone reproduces a failure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub struct Chance(Jitter);
 
 impl Chance {
     pub fn new(seed: u64) -> Chance {
-        // Neighbouring seeds must not begin alike.
+        // Neighboring seeds must not start with similar numbers.
         let mut jitter = Jitter::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d);
         for _ in 0..8 {
             jitter.draw();
@@ -21,7 +21,7 @@ impl Chance {
         self.0.draw() % end.max(1)
     }
 
-    /// True so many times in a thousand.
+    /// True in `rate` of 1000 cases.
     pub fn per_mille(&mut self, rate: u64) -> bool {
         self.below(1000) < rate
     }

@@ -1,5 +1,5 @@
-//! The simulated time of day: the paused clock's seconds, counted from a day in 2027. Used by whatever writes a time
-//! into an object.
+//! The simulated time of day: the paused clock's seconds, counted from a day in 2027. Used by everything that writes
+//! a time into an object.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,12 +13,12 @@ thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// A run has a thread of its own, and begins now.
+/// Starts the time of a run, which has a thread of its own.
 pub fn begin() {
     BEGAN.set(Some(Instant::now()));
 }
 
-/// Since the run began.
+/// Time since the run began.
 pub fn elapsed(at: Instant) -> Duration {
     at.saturating_duration_since(BEGAN.get().unwrap_or(at))
 }
@@ -28,12 +28,12 @@ pub fn now() -> Timestamp {
     Timestamp(FIRST + u32::try_from(elapsed(Instant::now()).as_secs()).unwrap_or(0))
 }
 
-/// As Kubernetes writes it.
+/// The time in Kubernetes' format.
 pub fn stamp() -> String {
     Utc::from(now()).to_string()
 }
 
-/// Seconds since 1970 of what `stamp` has written; 0 where it is none.
+/// Parses a `stamp` into seconds since 1970; 0 if it is invalid.
 pub fn seconds(stamp: &str) -> u64 {
     Utc::parse(stamp).map_or(0, |time| time.0.as_secs())
 }

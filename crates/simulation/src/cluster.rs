@@ -1,5 +1,5 @@
-//! What all parts of one simulated cluster share: the datastore, the faults, and what the operator asked
-//! for. Everything runs on one thread; the lock is never held across an await.
+//! The state that all parts of one simulated cluster share: the datastore, the faults, and the operator's requests.
+//! Everything runs on one thread; the lock is never held across an await.
 
 pub mod controllers;
 pub mod pods;
@@ -25,31 +25,31 @@ pub type Shared = Arc<Cluster>;
 
 pub struct Cluster {
     inner: Mutex<Inner>,
-    /// Not a watch channel: that wakes in an order that no seed decides.
+    /// Not a watch channel: that wakes its receivers in an order that no seed decides.
     changed: Notify,
 }
 
 pub struct Inner {
     pub store: Store,
     pub faults: Faults,
-    /// Requests of any kind that the operator has had an answer to.
+    /// Requests of any kind for which the operator received a response.
     pub answered: u64,
-    /// What the operator asked for, watches and lists apart.
+    /// The operator's requests, without watches and lists.
     pub log: Vec<RequestRecord>,
-    /// What users and strangers did, where that changed anything.
+    /// The actions of users and strangers that changed anything.
     pub actions: Vec<UserAction>,
     pub disturbances: Disturbances,
     pub nodes: Nodes,
-    /// What stands behind each Deployment, by its uid.
+    /// The ReplicaSets and pods of each Deployment, by its uid.
     pub rollouts: BTreeMap<String, Rollout>,
     pub invariants: Invariants,
-    /// How all ends is known: nobody looks at every moment any more.
+    /// The result is known: the periodic checks stop.
     pub is_over: bool,
-    /// What must never happen and did.
+    /// Violations found so far.
     pub violations: Vec<Violation>,
 }
 
-/// One thing that a user or a stranger did.
+/// One action of a user or a stranger.
 pub struct UserAction {
     pub at: Instant,
     pub what: &'static str,
@@ -85,7 +85,7 @@ impl Inner {
         self.violations.push(Violation { name, at: clock::elapsed(Instant::now()), what: what.into() });
     }
 
-    /// Whether something goes wrong that is about this object, or about all of them.
+    /// Draws a fault for a request about this object, or about all objects (None).
     pub fn draw<T>(&mut self, about: Option<&Key>, draw: impl FnOnce(&mut Faults) -> T) -> T {
         let before = self.faults.count;
         let drawn = draw(&mut self.faults);
@@ -118,7 +118,7 @@ impl Cluster {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the datastore, and tells the watches if that changed it.
+    /// Runs `act` on the datastore, and wakes the watches if that changed it.
     pub fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.lock();
         let before = inner.store.version;
@@ -131,7 +131,7 @@ impl Cluster {
         result
     }
 
-    /// Tells all who wait that something is otherwise, be it in the datastore or not.
+    /// Wakes all waiting tasks after a change, be it in the datastore or not.
     pub fn wake(&self) {
         self.changed.notify_waiters();
     }

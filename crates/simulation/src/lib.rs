@@ -1,7 +1,7 @@
-//! A Kubernetes cluster in memory, on a paused clock, for the tests that need one: the API server with its faults, the
-//! controllers that an InferenceService depends on, and what must hold of an operator that works there. All chance
-//! comes from one seed. Used by tests/simulation/, tests/differential/ and tests/faults/, and by tests/cluster/ for what
-//! kstatus says; must never be part of what ships.
+//! A Kubernetes cluster in memory, on a paused clock, for tests: the API server with its faults, the controllers that
+//! an InferenceService depends on, and the oracle that judges an operator working there. One seed decides all
+//! randomness. Used by tests/simulation/, tests/differential/ and tests/faults/, and by tests/cluster/ for the
+//! kstatus rules; must never be part of a release.
 
 #![forbid(unsafe_code)]
 

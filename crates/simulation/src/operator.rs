@@ -1,4 +1,4 @@
-//! What the simulated operator is run with. Used by whoever needs to know what it would build.
+//! The settings of the simulated operator. Used by everything that needs to know what it would build.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::api_server::{Key, Kind};
 
-/// A model may take so long to load. Short, so that a run outlives it.
+/// The settings' load time of a model. Short, so that a run outlives it.
 pub const LOAD: Duration = Duration::from_secs(300);
 
 pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
@@ -19,10 +19,10 @@ pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     Settings { server: ModelServer { load_time: LOAD, ..settings.server.clone() }, ..settings }
 });
 
-/// Nothing of the settings changes, and to compute it takes longer than most of what a process lives through.
+/// Computed once: the settings never change, and the computation takes longer than most simulated processes live.
 pub static CONFIG_HASH: LazyLock<u64> = LazyLock::new(|| config_hash(&SETTINGS));
 
-/// The child that this spec asks for; None: the spec is refused.
+/// The child that this spec asks for; None: the spec is rejected.
 pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> {
     let spec = decode(&RawSpec::from(spec)).ok()?;
     let valid = validate(&key.namespace, &key.name, uid.parse().ok()?, &spec, &SETTINGS.catalog).ok()?;

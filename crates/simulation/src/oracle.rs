@@ -1,5 +1,6 @@
-//! What must hold of the operator, whatever goes wrong: at every moment, by requests and statuses as they arrive, and
-//! at the end, once faults have stopped. Told by the API server and the runs; must never change what it judges.
+//! The properties that must hold despite all faults: at every moment, checked on requests and statuses as they
+//! arrive, and at the end, once faults have stopped. Called by the API server and the runs; must never change what it
+//! judges.
 
 pub mod budget;
 pub mod disturbances;

@@ -1,4 +1,4 @@
-//! The table of decisions, a test a row.
+//! The decision table, one test per row.
 
 use serde_json::json;
 use std::num::NonZeroU64;
@@ -96,7 +96,7 @@ fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
         let task = Task { summary: Some(summary(phase)), versions, ..task(dirty) };
         assert_eq!(deployment_step(&task, Some(&found)).expect("ours"), expected, "{what}");
     }
-    // A spec that was refused is read again, for what may have changed around it.
+    // A rejected spec is checked again, because its surroundings may have changed.
     let refused = Task { versions: STAMPS.of_no_spec(), ..task(Dirty::ROLLOUT) };
     assert_eq!(deployment_step(&refused, Some(&deployment(untouched))).expect("ours"), at(51));
     let step = deployment_step(&task(Dirty::ROLLOUT), None).expect("not there");
@@ -193,7 +193,7 @@ fn nothing_is_ours_to_change_but_what_this_very_inference_service_controls_or_wa
     }
 }
 
-/// Found by the simulation, seed 1124: the refusal stayed in the status.
+/// Found by the simulation, seed 1124: the rejection stayed in the status.
 #[test]
 fn a_service_is_looked_at_alone_only_where_the_status_speaks_of_no_refusal() {
     for (phase, expected) in [
@@ -210,7 +210,7 @@ fn a_service_is_looked_at_alone_only_where_the_status_speaks_of_no_refusal() {
     assert!(!is_of_service_alone(&Task { summary: None, ..task(Dirty::SERVICE) }));
 }
 
-/// An API server that lags behind may have listed the spec before.
+/// A stale API server may have listed an older spec.
 #[test]
 fn a_spec_that_may_be_older_than_what_is_there_is_read_again() {
     let desired = json!({"spec": {}});

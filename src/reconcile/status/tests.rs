@@ -1,4 +1,4 @@
-//! Which Deployment makes which status: a table, and what conditions keep.
+//! Tables: the status for each state of a Deployment, and the transition times of conditions.
 
 #![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
 
@@ -242,7 +242,7 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
     let (status, _) = written(Phase::Ready, Abnormal::None, Some(&third), 4000);
     assert_eq!(since(&status), [("Ready".into(), 3000)]);
-    // One that nobody could read.
+    // An unreadable time.
     let timeless = Summary { ready_since: Timestamp::default(), abnormal_since: Timestamp::default(), ..first };
     let (status, _) = written(Phase::Progressing, Abnormal::Reconciling, Some(&timeless), 5000);
     assert_eq!(since(&status), [("Ready".into(), 5000), ("Reconciling".into(), 5000)]);
@@ -261,7 +261,7 @@ fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
     assert_eq!((at(9).phase, at(9).reason.as_str()), (Phase::Progressing, "RollingOut"));
     assert_eq!((at(10).phase, at(10).reason.as_str()), (Phase::Degraded, "ReplicasUnavailable"));
     assert!(at(10).message.starts_with("1 of 3 replicas ready after 10 s; see: kubectl"), "{}", at(10).message);
-    // The Deployment controller has a deadline of its own for a rollout.
+    // The Deployment controller has its own deadline for a rollout.
     let moving = deployment(3, 2, counts(2, [3, 3, 1, 1], ["Progressing", "True", "ReplicaSetUpdated"]));
     let load_wait = LoadWait { waited: Duration::from_secs(99), load_time: LOAD_TIME, was_ready: true };
     assert_eq!(assess(&moving, load_wait, &SUBJECT).phase, Phase::Progressing);
@@ -282,7 +282,7 @@ fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
     assert_eq!((at(Phase::Ready, 900).waited.as_secs(), at(Phase::Ready, 900).was_ready), (0, true));
     let of_others = written(Phase::Ready, Abnormal::None, None, 900).1.of_others();
     assert!(!LoadWait::new(Some(&of_others), LOAD_TIME, Timestamp(1000)).was_ready);
-    // And is written down so, that it goes on from there.
+    // The summary keeps the time, so that it continues from there.
     let (status, _) = written(
         Phase::Progressing,
         Abnormal::Reconciling,

@@ -1,4 +1,4 @@
-//! Answers that are far larger than usual, in any place.
+//! Responses that are far larger than usual, in any place.
 
 use super::requests::{STATUS, context, posted, written};
 use serde_json::json;
@@ -36,7 +36,7 @@ async fn a_deployment_of_any_size_is_read() {
     assert!(unread.is_empty(), "{unread:?}");
 }
 
-/// Both conditions carry it, and of a status beyond `prune::LIMIT` nothing is understood any more.
+/// Both conditions contain the message, and a status beyond `prune::LIMIT` can no longer be read.
 #[tokio::test(start_paused = true)]
 async fn a_status_stays_small_whatever_the_deployment_says() {
     let mut object = deployment_json();

@@ -1,4 +1,4 @@
-//! What stood in the way of a read of the Service alone, and does so no longer.
+//! An obstacle to a read of the Service alone that is over.
 
 use super::requests::{as_it_was, context, written, written_phase};
 use serde_json::json;
@@ -6,7 +6,8 @@ use serde_json::json;
 use super::*;
 use crate::testing::fake_api_server::Reply;
 
-/// The Service was touched, and could not be read for long enough to be told; now it can, and is as it should be.
+/// The Service changed, and the read failed for long enough to be reported; now the read succeeds, and the Service is
+/// unchanged.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_service_is_taken_back_when_it_is_over() {
     let said = status::refuse(&Error::Kube(kube::Error::Api(kube::core::Status::default().into())), true);

@@ -1,4 +1,4 @@
-//! What stands in the way for longer than a moment: what the status says of it, whatever it is.
+//! Lasting obstacles of any kind, and how the status reports them.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn a_child_that_goes_is_told_and_that_of_a_predecessor_too() {
     }
 }
 
-/// A policy takes out our owner reference: nothing says that it is ours then.
+/// A policy removes our owner reference: nothing then shows that the child is ours.
 #[tokio::test(start_paused = true)]
 async fn what_is_nobodys_as_soon_as_it_is_written_is_told() {
     let stripped = || found(|it| it["metadata"]["ownerReferences"] = json!([]));
@@ -84,7 +84,7 @@ async fn nobody_is_told_of_a_namespace_that_goes() {
     assert!(error.is_of_a_namespace_that_goes() && asked.take().len() == 2);
 }
 
-/// A webhook holds the number of replicas: what is Ready then is not what was asked for.
+/// A webhook fixes the number of replicas: then Ready would not mean the number that was asked for.
 #[tokio::test(start_paused = true)]
 async fn ready_is_about_what_the_inference_service_asks_for() {
     let held = || found(|it| it["spec"]["replicas"] = json!(3));
@@ -95,7 +95,7 @@ async fn ready_is_about_what_the_inference_service_asks_for() {
         "{outcome:?}"
     );
     assert!(line(&asked.take(), STATUS).contains("ReplicasOverridden"));
-    // Also where only the spec has changed.
+    // Also if only the spec has changed.
     let (unread, asked) = context([held(), written(), posted()]);
     reconcile(&unread, task(Dirty::SPEC)).await.expect("told");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));
@@ -135,7 +135,7 @@ async fn one_that_is_fought_over_says_with_whom_until_that_is_over() {
     assert_eq!(written_phase(&asked.take()), Some("Ready"));
 }
 
-/// What was restarted or set otherwise meanwhile does not matter: the status has the time.
+/// Restarts and changed settings do not matter: the time is recorded in the status.
 #[tokio::test(start_paused = true)]
 async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_due_before() {
     let missing = || {
@@ -176,7 +176,7 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
     }
 }
 
-/// What it runs is not this InferenceService's.
+/// The replicas of a foreign Deployment are not this InferenceService's.
 #[tokio::test(start_paused = true)]
 async fn ready_replicas_of_somebody_elses_deployment_are_not_counted() {
     let foreign = found(|it| {
@@ -190,7 +190,7 @@ async fn ready_replicas_of_somebody_elses_deployment_are_not_counted() {
     assert!(line(&asked, STATUS).contains("\"readyReplicas\":0"), "{asked:?}");
 }
 
-/// Only of a test that has failed it is asked whose the status would have been.
+/// Only a failed test of the uid leads to a read of the current owner of the name.
 #[tokio::test(start_paused = true)]
 async fn a_status_that_cannot_be_written_costs_no_read() {
     for code in [409, 500] {

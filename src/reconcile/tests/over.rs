@@ -1,11 +1,11 @@
-//! What follows when nobody fights any more.
+//! Reconciles after another client has stopped reverting changes.
 
 use super::requests::{context, found, posted, written, written_phase};
 use serde_json::json;
 
 use super::*;
 
-/// The status says Ready: that somebody fights has been taken back, or was never said.
+/// The status is Ready: the contention was withdrawn, or never reported.
 #[tokio::test(start_paused = true)]
 async fn replicas_that_are_lost_are_told_at_once_whatever_was_repaired_of_late() {
     let lost = || {

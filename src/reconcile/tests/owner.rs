@@ -1,4 +1,4 @@
-//! An owner reference that somebody takes out again and again.
+//! An owner reference that another client removes again and again.
 
 use super::requests::{context, found, object, written};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What is asked of the API server, and what each of its answers leads to.
+//! The requests to the API server, and the outcome of each response.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
     (Context { client, config_hash, settings, now: || Timestamp(1000), events }, asked)
 }
 
-/// One answer each: a Deployment as it should be, the status that was written, an Event.
+/// One response each: an unchanged Deployment, the written status, an Event.
 pub fn found(change: fn(&mut Value)) -> Reply {
     let mut object = deployment_json();
     change(&mut object);
@@ -40,7 +40,7 @@ pub fn service() -> Reply {
     Reply::object(&object)
 }
 
-/// As a GET answers it, with what is built.
+/// The response to a GET, with the spec that the operator builds.
 fn whole_service(change: fn(&mut Value)) -> Reply {
     let task = task(Dirty::SPEC_AND_CHILDREN);
     let mut object = service::desired("ns", "demo", task.uid, &Settings::default().server);
@@ -80,7 +80,7 @@ pub fn object(change: fn(&mut Value)) -> Reply {
     Reply::object(&object)
 }
 
-/// Nothing was ever done for it.
+/// A task that was never reconciled.
 pub fn new() -> Task {
     Task { summary: None, versions: ObservedVersions::default(), ..task(Dirty::SPEC_AND_CHILDREN) }
 }
@@ -135,7 +135,7 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
     assert!(outcome.repaired && outcome.written.is_some());
 }
 
-/// What the status says of a Deployment as it was.
+/// The summary of a status that describes the unchanged Deployment.
 fn ready() -> Summary {
     let settings = Settings::default();
     let (config_hash, found) = (config_hash(&settings), deployment(|_| {}));
@@ -274,7 +274,7 @@ async fn a_refusal_that_the_status_tells_already_is_not_written_again() {
     let outcome = reconcile(&same, again(60)).await.expect("done");
     assert!(outcome.written.is_none() && matches!(outcome.action, Action::Rejected(_)) && asked.take().len() == 3);
 
-    // And other words, which may come with each try, once in a while.
+    // A changed message, which may come with each retry, is written at intervals.
     for (ago, expected) in [(29, false), (30, true)] {
         let replies = [edited(), object(|_| {}), Reply::refusal(403, "rights"), written(), posted()];
         let (other, _) = context(replies);
@@ -310,7 +310,7 @@ async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_once
     let (waits, asked) = context([unseen(), written()]);
     let outcome = reconcile(&waits, task(Dirty::SPEC)).await.expect("done");
     assert!(matches!(outcome.action, Action::Recheck(Dirty::STATUS)) && asked.take().len() == 1);
-    // What somebody has only annotated will be seen, and then its watch tells.
+    // A Deployment that was only annotated will be observed, and then its watch reports that.
     let (annotated, asked) = context([unseen()]);
     let outcome = reconcile(&annotated, task(Dirty::ROLLOUT)).await.expect("done");
     assert!(matches!(outcome.action, Action::AwaitChange) && outcome.written.is_none() && asked.take().len() == 1);

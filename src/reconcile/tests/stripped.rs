@@ -1,4 +1,4 @@
-//! A label that an admission webhook or policy of the cluster takes away, or sets otherwise, with each write.
+//! A label that an admission webhook or policy removes or overwrites on each write.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::testing::fake_api_server::Reply;
 use crate::time::Timestamp;
 
-/// Rolled out once, and without a replica; the answer to an apply too has the label as the policy wants it.
+/// Rolled out once, and without a replica; the response to an apply also has the label as the policy wants it.
 fn held() -> Reply {
     found(|it| {
         it["status"]["availableReplicas"] = json!(0);

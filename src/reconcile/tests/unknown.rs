@@ -1,11 +1,12 @@
-//! A fight with one who leaves no trace.
+//! Contention with a client that is not in managedFields.
 
 use super::requests::{STATUS, context, found, object, posted, written};
 use serde_json::json;
 
 use super::*;
 
-/// Whoever only takes fields out has no entry in managedFields, and where they are too many there is none at all.
+/// A client that only removes fields has no entry in managedFields, and an object with too many entries has none at
+/// all.
 #[tokio::test(start_paused = true)]
 async fn where_nobody_is_known_nobody_is_accused() {
     let edited = found(|it| it["metadata"]["generation"] = json!(2));

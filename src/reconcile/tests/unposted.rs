@@ -16,10 +16,10 @@ fn lost() -> Value {
     object
 }
 
-/// Events may have a datastore of their own (`--etcd-servers-overrides`), and it may be down.
+/// Events may be stored in a separate etcd (`--etcd-servers-overrides`), which may be down.
 #[tokio::test(start_paused = true)]
 async fn an_event_that_is_not_answered_changes_no_status() {
-    // As any real answer, it takes its time; that of the Event waits for ever.
+    // Like a real response it takes some time; the response to the Event never arrives.
     let lost = Reply::parts([Part::Pause(Duration::from_millis(10)), Part::Text(lost().to_string())]);
     let (context, asked) = context([lost, written()]);
     let outcome = reconcile(&context, task(Dirty::ROLLOUT)).await;

@@ -1,4 +1,4 @@
-//! The API server's audit log: what the operator really asked for.
+//! The API server's audit log: the operator's actual requests.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
@@ -15,7 +15,7 @@ const OPERATOR: &str = "system:serviceaccount:inference-operator:inference-opera
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub verb: String,
-    /// With the subresource: `inferenceservices/status`.
+    /// Including the subresource: `inferenceservices/status`.
     pub resource: String,
     pub namespace: String,
     pub name: String,
@@ -27,13 +27,13 @@ impl Request {
         self.verb == verb && self.resource == resource
     }
 
-    /// Everything that can change the datastore.
+    /// Every request that can change the datastore.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 }
 
-/// A place in the log, to count from.
+/// A position in the log to count from.
 #[derive(Clone, Copy)]
 pub struct Mark(u64);
 
@@ -41,22 +41,22 @@ pub fn mark() -> Mark {
     Mark(std::fs::metadata(variable("AUDIT_LOG")).expect("an audit log").len())
 }
 
-/// What the operator has asked for since.
+/// The operator's requests since then.
 pub fn since(mark: Mark) -> Vec<Request> {
     let mut file = File::open(variable("AUDIT_LOG")).expect("an audit log");
     file.seek(SeekFrom::Start(mark.0)).expect("seeks");
     let lines = BufReader::new(file).lines().map(|line| line.expect("a line"));
-    // The last line may still be on its way.
+    // The last line may not be written yet.
     let events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
     events.filter(|event| event.user.username == OPERATOR).filter_map(Event::into_request).collect()
 }
 
-/// What was asked for since that is about this one InferenceService: itself and the children of its name.
+/// The requests since then for one InferenceService and the children of its name.
 pub fn about(name: &str, mark: Mark) -> Vec<Request> {
     since(mark).into_iter().filter(|request| request.name == name).collect()
 }
 
-/// Nothing is asked for any more, once what happened has been looked at: on a slow machine that may take a while.
+/// Waits until there are no more requests after the last change; that may take a while on a slow machine.
 pub async fn is_quiet() {
     eventually("two seconds without a request", || async {
         let mark = mark();
@@ -97,7 +97,7 @@ struct ResponseStatus {
 }
 
 impl Event {
-    /// A watch counts when it begins, everything else when it is answered.
+    /// A watch counts when it starts, every other request when it is answered.
     fn into_request(self) -> Option<Request> {
         let counts = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
         if self.stage != counts {

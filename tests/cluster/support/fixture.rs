@@ -1,5 +1,4 @@
-//! One test's part of the cluster: a namespace of its own, the CRD and the RBAC in place, and
-//! nobody else at work on it meanwhile.
+//! One test's part of the cluster: its own namespace, with the CRD and the RBAC in place, and no other test running.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,7 +33,7 @@ impl Fixture {
         Fixture::named(&format!("{name}-{}-{number}", std::process::id())).await
     }
 
-    /// In a namespace of exactly this name; one that another test has used is waited for.
+    /// In a namespace of exactly this name; waits for the end of one that another test has used.
     pub async fn named(namespace: &str) -> Fixture {
         let turn = ONE_AT_A_TIME.lock().await;
         let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
@@ -59,7 +58,7 @@ impl Fixture {
         }
     }
 
-    /// Deletes all that the test made, so that it does not show in the next one's counts.
+    /// Deletes everything that the test created, so that it does not affect the next one's counts.
     pub async fn clean_up(&self) {
         self.inference_services
             .delete_collection(&DeleteParams::default(), &ListParams::default())
@@ -91,7 +90,7 @@ impl Fixture {
         self.inference_services.patch(name, &PatchParams::default(), &patch).await.expect("patched")
     }
 
-    /// Waits until the status speaks of the latest spec and its phase is `phase`.
+    /// Waits until the status is about the latest spec and has this phase.
     pub async fn until(&self, name: &str, phase: Phase) -> InferenceService {
         eventually(&format!("{name} is {phase:?}"), || async {
             let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
@@ -118,7 +117,7 @@ impl Fixture {
         .await;
     }
 
-    /// Waits until the condition Ready gives this reason, in words that hold these.
+    /// Waits until the condition Ready has this reason, and a message that contains `words`.
     pub async fn until_said(&self, name: &str, phase: Phase, reason: &str, words: &str) -> InferenceService {
         eventually(&format!("{name} says {reason}: {words}"), || async {
             let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
@@ -135,7 +134,7 @@ impl Fixture {
         .await
     }
 
-    /// Waits until the Deployment is as `right` wants it.
+    /// Waits until the Deployment satisfies `right`.
     pub async fn until_deployment(
         &self,
         name: &str,
@@ -150,7 +149,7 @@ impl Fixture {
     }
 }
 
-/// What a failed test leaves behind must not show in the next one's counts.
+/// Leftovers of a failed test must not affect the next one's counts.
 impl Drop for Fixture {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -159,7 +158,7 @@ impl Drop for Fixture {
     }
 }
 
-/// Deletes what there is, as far as it goes: the API server itself may be what failed.
+/// Deletes as much as possible: the API server itself may be what failed.
 pub fn leave(namespace: &str) {
     let _ = std::process::Command::new(super::shell::variable("KUBECTL"))
         .args(["-n", namespace, "delete", "isvc", "--all", "--ignore-not-found", "--timeout=30s"])

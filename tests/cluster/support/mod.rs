@@ -1,4 +1,4 @@
-//! What the cluster tests stand on: one noun a file.
+//! The support code of the cluster tests, one noun a file.
 
 pub mod audit;
 pub mod fixture;

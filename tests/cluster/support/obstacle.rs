@@ -1,4 +1,4 @@
-//! What a test puts in the operator's way, gone with whoever holds it.
+//! Obstacles that a test puts in the operator's way, removed when dropped.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use super::fixture::Fixture;
 use super::shell::{apply, cluster, kubectl, variable};
 use super::wait::eventually;
 
-/// Nothing starts on the node meanwhile: pods for its kind of GPU wait.
+/// No pod can be scheduled on the node: pods for its kind of GPU stay pending.
 pub struct Cordon(&'static str);
 
 impl Cordon {
@@ -24,7 +24,7 @@ impl Drop for Cordon {
     }
 }
 
-/// A part of the control plane that is away.
+/// A stopped part of the control plane.
 pub struct Stopped(&'static str);
 
 impl Stopped {
@@ -40,14 +40,14 @@ impl Drop for Stopped {
     }
 }
 
-/// A finalizer of somebody's on an object, which keeps it while it is being deleted.
+/// A foreign finalizer on an object, which keeps it while it is being deleted.
 pub struct Hold {
     namespace: String,
     object: String,
 }
 
 impl Hold {
-    /// `object`: as kubectl has it, `deployment/demo`.
+    /// `object`: in kubectl's form, `deployment/demo`.
     pub fn on(fixture: &Fixture, object: &str) -> Hold {
         let patch = r#"{"metadata":{"finalizers":["example.com/hold"]}}"#;
         kubectl(&["-n", &fixture.namespace, "patch", object, "--type=merge", "-p", patch]);
@@ -62,7 +62,7 @@ impl Drop for Hold {
     }
 }
 
-/// Objects of the cluster, such as a webhook's configuration, each as kubectl has it: kind and name.
+/// Cluster-scoped objects, such as a webhook configuration, each in kubectl's form: kind and name.
 pub struct Objects(Vec<[String; 2]>);
 
 impl Objects {
@@ -83,8 +83,8 @@ impl Drop for Objects {
     }
 }
 
-/// An admission policy for the Deployments of the test's namespace. `kind`: Validating or Mutating. `condition`: for
-/// which Deployments; CEL.
+/// An admission policy for Deployments in the test's namespace. `kind`: Validating or Mutating. `condition`: which
+/// Deployments it applies to; CEL.
 pub fn policy(fixture: &Fixture, kind: &'static str, condition: &str, effect: &Value) -> Objects {
     let kind = if kind == "Validating" { "ValidatingAdmissionPolicy" } else { "MutatingAdmissionPolicy" };
     let name = format!("{}-{:08x}", fixture.namespace, condition.len() * 7919 + effect.to_string().len());
@@ -107,7 +107,7 @@ pub fn policy(fixture: &Fixture, kind: &'static str, condition: &str, effect: &V
     Objects::new(&[object(kind, policy), object(&format!("{kind}Binding"), binding)])
 }
 
-/// What a mutating policy does.
+/// The mutation of a mutating policy.
 pub fn json_patch(expression: &str) -> Value {
     json!({"reinvocationPolicy": "Never",
            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}]})
@@ -117,7 +117,7 @@ pub fn this_namespace(fixture: &Fixture) -> Value {
     json!({"matchLabels": {"kubernetes.io/metadata.name": fixture.namespace}})
 }
 
-/// Tries a Deployment of this name without making it, until the answer, be it a Deployment or an error, holds these
+/// Creates a Deployment of this name with dry-run, until the response, be it a Deployment or an error, contains these
 /// words.
 pub async fn until_in_force(fixture: &Fixture, name: &str, words: &str) {
     let image = "--image=example.com/probe";
@@ -133,7 +133,7 @@ pub async fn until_in_force(fixture: &Fixture, name: &str, words: &str) {
     .await;
 }
 
-/// As far as it goes: the test may have failed because the API server is away.
+/// Ignores errors: the test may have failed because the API server is down.
 fn attempt(arguments: &[&str]) {
     let _ = Command::new(variable("KUBECTL")).args(arguments).output();
 }

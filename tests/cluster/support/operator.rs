@@ -1,4 +1,4 @@
-//! The operator as a process: the edge build, with a ServiceAccount's token.
+//! The operator as a process: the edge build, with a ServiceAccount token.
 
 use std::fs;
 use std::path::PathBuf;
@@ -79,8 +79,8 @@ impl Operator {
         .await;
     }
 
-    /// The most memory that it has held so far, in kB.
-    #[allow(dead_code)] // tests/faults/ asks for it
+    /// The peak of its resident memory so far, in kB.
+    #[allow(dead_code)] // tests/faults/ uses it
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -95,7 +95,7 @@ impl Operator {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
-    /// GET at the telemetry port: code and body.
+    /// GET on the telemetry port: code and body.
     pub async fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
@@ -109,7 +109,7 @@ impl Operator {
         self.child.try_wait().expect("its state").is_none()
     }
 
-    /// The sum of all values of one metric, whatever their labels.
+    /// The sum of all values of one metric, over all labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get("/metrics").await.expect("served");
         let told = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
@@ -121,8 +121,8 @@ impl Operator {
         self.metric("process_resident_memory_bytes").await as u64
     }
 
-    /// Whatever happens meanwhile, it sees nothing of it, and nothing of what it was told before.
-    #[allow(dead_code)] // tests/faults/ does it
+    /// Stops the process: it receives nothing until it continues.
+    #[allow(dead_code)] // tests/faults/ uses it
     pub fn pause(&self) {
         signal("STOP", self.child.id());
     }
@@ -132,14 +132,14 @@ impl Operator {
         signal("CONT", self.child.id());
     }
 
-    /// SIGTERM; how it ended and how long that took.
+    /// SIGTERM; returns the exit status and the time until the exit.
     pub fn stop(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         signal("TERM", self.child.id());
         (self.child.wait().expect("it ends"), began.elapsed())
     }
 
-    /// SIGKILL, as a power cut would.
+    /// SIGKILL, like a power cut.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("it ends");

@@ -1,5 +1,5 @@
-//! Each status that one InferenceService had, in order, and the Events about it. For tests of promises about every
-//! moment, not only the end. Must never read a status by the operator's own types: a test must see what users see.
+//! Every status of one InferenceService, in order, and the Events about it. For tests of promises about every moment,
+//! not only the end. Must never read a status by the operator's own types: a test must see what users see.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,16 +15,16 @@ use tokio::task::JoinHandle;
 use super::fixture::Fixture;
 use super::wait::eventually;
 
-/// One version of the object, as the watch brought it.
+/// One version of the object, from the watch.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Since the recorder began.
+    /// Since the recorder started.
     pub after: Duration,
     object: DynamicObject,
 }
 
 impl Seen {
-    /// Empty where there is none.
+    /// Empty if there is none.
     fn text(&self, pointer: &str) -> String {
         self.object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
@@ -33,7 +33,7 @@ impl Seen {
         self.text("/status/phase")
     }
 
-    /// Does the status speak of the spec of that moment?
+    /// Is the status about the current spec?
     pub fn is_of_this_spec(&self) -> bool {
         let observed = self.object.data.pointer("/status/observedGeneration").and_then(Value::as_i64);
         observed == self.object.metadata.generation
@@ -43,7 +43,7 @@ impl Seen {
         kstatus::verdict(&serde_json::to_value(&self.object).unwrap_or_default())
     }
 
-    /// One line for a test that fails.
+    /// One line for the output of a failed test.
     pub fn line(&self) -> String {
         let generation = self.object.metadata.generation.unwrap_or_default();
         let status = self.object.data.get("status").unwrap_or(&Value::Null);
@@ -60,7 +60,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins with the object as it is now.
+    /// Starts with the current object.
     pub async fn of(fixture: &Fixture, name: &str) -> Recorder {
         let seen = Arc::default();
         let api = Api::<DynamicObject>::namespaced_with(
@@ -87,7 +87,7 @@ impl Recorder {
         self.seen.lock().expect("nobody panics with it")
     }
 
-    /// All that was seen, once `last` was.
+    /// Everything seen, once `last` was.
     pub async fn up_to(&self, last: &InferenceService) -> Vec<Seen> {
         eventually("the recorder has seen the last one", || async {
             let seen = self.lock().clone();
@@ -97,7 +97,7 @@ impl Recorder {
         .await
     }
 
-    /// All that was seen up to the object as it is now.
+    /// Everything seen up to the current object.
     pub async fn until_now(&self) -> Vec<Seen> {
         let api = Api::<InferenceService>::namespaced(self.client.clone(), &self.namespace);
         self.up_to(&api.get(&self.name).await.expect("there")).await
@@ -129,13 +129,13 @@ pub fn lines(seen: &[Seen]) -> String {
     seen.iter().flat_map(|seen| ["\n  ".to_owned(), seen.line()]).collect()
 }
 
-/// Fails with all that was seen where one of them is not right.
+/// Panics with everything seen if one of them is wrong.
 pub fn all(seen: &[Seen], promise: &str, is_right: impl Fn(&Seen) -> bool) {
     let wrong: Vec<_> = seen.iter().filter(|seen| !is_right(seen)).cloned().collect();
     assert!(wrong.is_empty(), "not so: {promise}:{}\nall that was seen:{}", lines(&wrong), lines(seen));
 }
 
-/// A watch that ends is opened again: the API server ends each after some minutes, and a test may stop the API server.
+/// Reopens an ended watch: the API server ends each after some minutes, and a test may stop the API server.
 async fn follow(api: Api<DynamicObject>, name: String, seen: Arc<Mutex<Vec<Seen>>>) {
     let began = Instant::now();
     let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));

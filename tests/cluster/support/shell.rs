@@ -1,8 +1,8 @@
-//! Commands as a person types them.
+//! Shell commands.
 
 use std::process::{Command, Output};
 
-/// A variable that scripts/test.sh hands over from the cluster's `env` file.
+/// A variable from the cluster's `env` file, passed on by scripts/test.sh.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with scripts/test.sh"))
 }
@@ -11,7 +11,7 @@ fn output(arguments: &[&str]) -> Output {
     Command::new(variable("KUBECTL")).args(arguments).output().expect("kubectl runs")
 }
 
-/// Runs kubectl as the cluster's administrator; its standard output.
+/// Runs kubectl as cluster administrator; returns its standard output.
 pub fn kubectl(arguments: &[&str]) -> String {
     let output = output(arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -19,14 +19,14 @@ pub fn kubectl(arguments: &[&str]) -> String {
     text
 }
 
-/// Runs kubectl, which must fail; its standard error.
+/// Runs kubectl, which must fail; returns its standard error.
 pub fn kubectl_fails(arguments: &[&str]) -> String {
     let output = output(arguments);
     assert!(!output.status.success(), "kubectl {arguments:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Applies objects as the cluster's administrator.
+/// Applies objects as cluster administrator.
 pub fn apply(objects: &[serde_json::Value]) {
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let file = super::Temporary::new(&list.to_string());
@@ -41,8 +41,8 @@ pub fn cluster(arguments: &[&str]) {
     assert!(output.status.success(), "cluster.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Sends a signal to a process, by its name as kill takes it: bash's own, because a bare Debian has
-/// no other.
+/// Sends a signal to a process, by the name that kill accepts: bash's built-in, because a bare Debian has no other
+/// kill.
 pub fn signal(name: &str, pid: u32) {
     let status = Command::new("bash").args(["-c", &format!("kill -s {name} {pid}")]).status().expect("bash runs");
     assert!(status.success(), "kill -s {name} {pid}");

@@ -1,5 +1,5 @@
-//! What must hold however hostile the cluster is: the same process lives on, in the same memory, asks for little, and
-//! serves the others.
+//! The invariants on a hostile cluster: the same process keeps running, its memory does not grow, it sends few
+//! requests, and it reconciles the other InferenceServices.
 
 use inference_operator::api::Phase;
 
@@ -7,11 +7,12 @@ use super::audit::{self, Mark, Request};
 use super::fixture::Fixture;
 use super::operator::Operator;
 
-/// Bytes on top of what it had when it began: three times the most that was measured, 150 kB (with glibc 104). A
-/// connection's buffers and a malloc's mood are in it.
+/// Bytes above the start value: three times the highest measured value, 150 kB (with glibc 104). It includes a
+/// connection's buffers and the variation of malloc.
 const GROWTH: u64 = 450 << 10;
 
-/// Where many are served at once, each of which has buffers: 420 kB were measured, and 560 with glibc.
+/// The limit if many InferenceServices are reconciled at once, each with its buffers: 420 kB were measured, and 560
+/// with glibc.
 pub const GROWTH_OF_MANY: u64 = 1250 << 10;
 
 pub struct StabilityCheck {
@@ -22,24 +23,25 @@ pub struct StabilityCheck {
 }
 
 impl StabilityCheck {
-    /// Begins now, with an operator that is in sync.
+    /// Starts now, with an operator that is in sync.
     pub async fn of(operator: Operator) -> StabilityCheck {
         let bytes = operator.resident_bytes().await;
         StabilityCheck { operator, mark: audit::mark(), bytes, growth: GROWTH }
     }
 
-    /// By so many bytes and no more, because other than the rest was measured.
+    /// Replaces the default limit, in bytes, for a test whose measured value differs.
     pub fn may_grow_by(self, growth: u64) -> StabilityCheck {
         StabilityCheck { growth, ..self }
     }
 
-    /// All that was asked for since it began.
+    /// All requests since the start, except watches.
     pub fn requests(&self) -> Vec<Request> {
         let requests = audit::since(self.mark);
         requests.into_iter().filter(|request| request.verb != "watch").collect()
     }
 
-    /// `most`: requests but for watches, of the good neighbour too, which has 12. Its name must be free.
+    /// `most`: the limit for requests, without watches, including the 12 for the good neighbor. That name must be
+    /// free.
     pub async fn ends_well(mut self, fixture: &Fixture, most: usize) -> Operator {
         fixture.create("good-neighbour", 1).await;
         fixture.until("good-neighbour", Phase::Ready).await;

@@ -1,4 +1,4 @@
-//! A file for kubectl, gone with whoever holds it.
+//! A temporary file for kubectl, deleted when dropped.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,12 +1,12 @@
-//! Waiting for something to become true, with the reason why it is not.
+//! Waits for a condition, and reports why it does not hold.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Long enough for a busy machine; what is waited for comes in a fraction of it.
+/// Long enough for a busy machine; usually it takes a fraction of that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tries until `attempt` succeeds; fails with its last complaint. Returns its value.
+/// Retries until `attempt` succeeds and returns its value; at the time limit panics with its last error.
 pub async fn eventually<T, F: Future<Output = Result<T, String>>>(what: &str, attempt: impl FnMut() -> F) -> T {
     within(PATIENCE, what, attempt).await
 }

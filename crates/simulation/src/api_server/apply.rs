@@ -1,10 +1,9 @@
-//! How server-side apply puts what is applied into what is there: lists merged by their keys, conflicts, and fields that
-//! are not applied any more. Called by the datastore; pure.
+//! The merge of server-side apply: lists merged by their keys, conflicts, and removal of fields that are no longer
+//! applied. Called by the datastore; pure.
 
 use serde_json::Value;
 
-/// The first path at which somebody else has another value than what is to be applied: neither that of `desired`
-/// nor what was applied `last`.
+/// The first conflict: a path at which `found` has neither the value of `desired` nor the one applied `last`.
 pub fn conflict(found: &Value, desired: &Value, last: &Value, path: &str) -> Option<String> {
     match (found, desired) {
         (Value::Null, _) => None,
@@ -19,7 +18,7 @@ pub fn conflict(found: &Value, desired: &Value, last: &Value, path: &str) -> Opt
     }
 }
 
-/// Lists whose elements are told apart by this field, and merged; others are replaced as a whole.
+/// The key field of a list that is merged by key; other lists are replaced as a whole.
 fn key_of(path: &str) -> Option<&'static str> {
     match path.rsplit('.').next()? {
         "containers" => Some("name"),

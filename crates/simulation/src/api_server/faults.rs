@@ -1,5 +1,5 @@
-//! What goes wrong between the operator and the API server, drawn for each request and each line of a
-//! watch. Used by the server; once `on` is false, nothing goes wrong any more.
+//! The faults between the operator and the API server, drawn for each request and each line of a watch. Used by the
+//! server; there are none once `on` is false.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,77 +8,78 @@ use super::Kind;
 use super::outage::Outage;
 use crate::chance::Chance;
 
-/// What becomes of a request.
+/// How a request is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
     Served,
-    /// Refused with this code before anything was done.
+    /// Rejected with this code before it is processed.
     Refused(u16),
-    /// The connection is gone before the server has it.
+    /// The connection is lost before the server receives it.
     NotReceived,
-    /// It is done, and the answer is lost.
+    /// Processed, but the response is lost.
     Unanswered,
-    /// It is done, and the answer never ends.
+    /// Processed, but the response never ends.
     Hanging,
-    /// It is done, and the answer breaks off in the middle.
+    /// Processed, but the response is cut off in the middle.
     CutShort,
     Late(Duration),
 }
 
-/// What becomes of a line of a watch.
+/// How a line of a watch is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineHandling {
     Sent,
     Late(Duration),
-    /// The watch ends before it, as if the server had wanted so.
+    /// The watch ends before it, as if the server had closed it.
     Ended,
-    /// The connection breaks in the middle of it.
+    /// The connection breaks in the middle of the line.
     Broken,
-    /// 410 in its place.
+    /// Replaced by 410.
     Expired,
 }
 
-/// The operator's process is killed, and the server has done what it asked for last.
+/// The operator's process is killed after the server has processed its last request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kill {
     BeforeTheAnswer,
-    /// It has read the answer, and has not done anything about it that anybody can see.
+    /// The process has read the response, but done nothing visible about it yet.
     AfterTheAnswer,
 }
 
-/// How a watch is refused from one version on.
+/// How a watch is rejected from a version on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poison {
     pub version: u64,
-    /// 200, and then a line that says the error; else 504.
+    /// True: 200, then an error line in the stream; false: 504.
     pub inside: bool,
 }
 
 pub struct Faults {
     pub chance: Chance,
     pub on: bool,
-    /// Faults in a thousand requests or lines.
+    /// Faults per thousand requests or lines.
     pub rate: u64,
-    /// Kills in a thousand requests.
+    /// Kills per thousand requests.
     pub kills: u64,
-    /// False: the server refuses streaming lists, as with the feature WatchList off.
+    /// False: the server rejects streaming lists, as without the feature gate WatchList.
     pub streams_lists: bool,
-    /// True: a streaming list begins well and then fails, inside the stream.
+    /// True: a streaming list starts normally and then fails, inside the stream.
     pub breaks_streams: bool,
-    /// What is refused for the time being.
+    /// The requests that are currently rejected.
     pub outage: Option<Outage>,
-    /// A watch of this kind from here on is refused, until a list is asked for: as an error, or inside the stream.
+    /// Watches of this kind from this version on are rejected until the next list, with an error or inside the
+    /// stream.
     pub poisoned: BTreeMap<Kind, Poison>,
-    /// How many there were.
+    /// The number of faults.
     pub count: u64,
-    /// Of each kind.
+    /// The number of faults of each kind.
     pub kinds: BTreeMap<&'static str, u64>,
 }
 
 const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
 
 impl Faults {
-    /// Nothing goes wrong until somebody says so.
+    /// No faults until they are switched on.
     pub fn none(chance: Chance) -> Faults {
         Faults {
             chance,
@@ -132,12 +133,12 @@ impl Faults {
         handling
     }
 
-    /// How far a list from the API server's memory is behind, in resourceVersions.
+    /// How many resourceVersions a list from the watch cache is behind.
     pub fn staleness(&mut self) -> u64 {
         self.up_to(300, 12, "lists from the past")
     }
 
-    /// How many events a watch that is opened again repeats.
+    /// How many events a reopened watch repeats.
     pub fn repeats(&mut self) -> u64 {
         self.up_to(200, 6, "watches repeated")
     }

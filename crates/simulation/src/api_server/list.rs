@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::request::{ListRequest, Selection};
 use super::{Key, Refusal, Store, refusal};
 
-/// Items in a page, whatever the client asks for: servers may send fewer.
+/// Items per page, whatever limit the client sets: servers may send fewer.
 const PAGE: usize = 2;
 
 pub fn page(store: &Store, request: &ListRequest) -> Result<Value, Refusal> {
@@ -27,7 +27,7 @@ pub fn page(store: &Store, request: &ListRequest) -> Result<Value, Refusal> {
         if !selection.managed_only || is_managed(object) {
             items.push(shown(object, selection.metadata_only).into_owned());
         }
-        // As the real one does, which has not looked yet whether what is left is asked for: the last page can be empty.
+        // Like the real server, which does not check whether the remaining objects match: the last page can be empty.
         if items.len() == size && rest.peek().is_some() {
             metadata["continue"] = json!(format!("{version}.{}", place + 1));
             break;

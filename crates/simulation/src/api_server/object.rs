@@ -1,4 +1,4 @@
-//! What an object is called, and what its metadata says of its deletion and its owners. Used everywhere; pure.
+//! The key of an object, and the parts of its metadata about deletion and owners. Used everywhere; pure.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ impl Key {
     }
 }
 
-/// What becomes of those that an object owns when it is deleted.
+/// The deletion propagation: what happens to an object's dependents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
     Background,

@@ -1,5 +1,5 @@
-//! What is refused for minutes, always alike: a webhook that is down, a right that is missing, a backend that is away.
-//! Asked by the server for each request; pure.
+//! Outages of some minutes, which reject requests consistently: a failing webhook, a missing permission, an
+//! unavailable backend. Checked by the server for each request; pure.
 
 use super::request::ApiRequest;
 use super::{Kind, Refusal, refusal};
@@ -10,14 +10,14 @@ pub enum Outage {
     WebhookDown,
     /// No child can be read, listed or watched: 403.
     ReadsForbidden,
-    /// 503 for all that is about children.
+    /// All requests for children fail: 503.
     Unavailable,
 }
 
 impl Outage {
     pub const ALL: [Outage; 3] = [Outage::WebhookDown, Outage::ReadsForbidden, Outage::Unavailable];
 
-    /// None: this request gets through.
+    /// None: this request is not affected.
     pub fn refuses(self, request: &ApiRequest) -> Option<Refusal> {
         let kind = match request {
             ApiRequest::Watch(watch) => watch.selection.kind,

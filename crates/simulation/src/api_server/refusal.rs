@@ -1,13 +1,12 @@
-//! Why the simulated API server does not do what it was asked. Made by the datastore and the outages, written as a
-//! `Status` by the server.
+//! An error of the simulated API server. Made by the datastore and the outages, written as a `Status` by the server.
 
-/// Why the API server does not do what it was asked.
+/// An error response of the API server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     pub code: u16,
     pub reason: &'static str,
     pub message: String,
-    /// The reason of the one in details.causes.
+    /// The reason of the only entry in details.causes.
     pub cause: Option<&'static str>,
 }
 
@@ -15,5 +14,5 @@ pub fn refusal(code: u16, reason: &'static str, message: impl Into<String>) -> R
     Refusal { code, reason, message: message.into(), cause: None }
 }
 
-/// In details.causes of a refusal to make anything in a namespace that goes away.
+/// The cause in details.causes of a rejected creation in a terminating namespace.
 pub const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";

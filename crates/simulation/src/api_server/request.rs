@@ -1,4 +1,4 @@
-//! What the operator asks for, read from its HTTP requests. Used by the server; pure.
+//! The operator's requests, parsed from HTTP. Used by the server; pure.
 
 use bytes::Bytes;
 use http::{Method, request::Parts};
@@ -33,7 +33,7 @@ pub enum ApiRequest {
 }
 
 impl ApiRequest {
-    /// As a log of requests calls it.
+    /// The verb in the request log.
     pub fn verb(&self) -> &'static str {
         match self {
             ApiRequest::Watch(_) => "watch",
@@ -58,10 +58,10 @@ impl ApiRequest {
     }
 }
 
-/// Which objects, and what of them.
+/// Which objects, and which of their fields.
 pub struct Selection {
     pub kind: Kind,
-    /// None: of all namespaces.
+    /// None: all namespaces.
     pub namespace: Option<String>,
     pub managed_only: bool,
     pub metadata_only: bool,
@@ -75,12 +75,12 @@ pub struct ListRequest {
 
 pub struct WatchRequest {
     pub selection: Selection,
-    /// Begins with a list.
+    /// The watch starts with a list.
     pub initial_events: bool,
     pub version: u64,
 }
 
-/// The error says which request this server does not know.
+/// The error names the request that this server does not know.
 pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
     let unknown = || format!("a request that the simulation does not know: {} {}", parts.method, parts.uri);
     let query = parts.uri.query().unwrap_or_default();

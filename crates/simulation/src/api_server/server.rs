@@ -1,5 +1,5 @@
-//! The simulated API server: HTTP in, HTTP out, behind kube's own client. Knows the requests that this
-//! operator makes and no others: one that it does not know is a violation.
+//! The simulated API server: HTTP in, HTTP out, behind kube's own client. Knows only the requests that this operator
+//! makes; any other is a violation.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use crate::cluster::{Inner, RequestRecord, Shared};
 use crate::oracle::violation::Name;
 use crate::oracle::{invariants, ownership};
 
-/// So slowly is served what asks at full speed: the simulated time goes on by it.
+/// The response time for requests at full speed: it lets the simulated time advance.
 const STORM_PACE: Duration = Duration::from_secs(10);
 
 pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// `process`: is told when the process that asks is to be killed; None: it is not.
+/// `process`: notified when the requesting process is to be killed; None: it is never killed.
 pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
     let service = tower::service_fn(move |request| ask(cluster.clone(), process.clone(), request));
     kube::Client::new(service, "default")
@@ -42,14 +42,14 @@ async fn ask(
     process: Option<Arc<Notify>>,
     request: Request<Body>,
 ) -> Result<Response<ResponseBody>, BoxError> {
-    // Apart: what is on its way to the server is done there even when nobody waits for it any more.
+    // In a task of its own: a request that was sent is processed even if the caller no longer waits for it.
     let answer = tokio::spawn(serve(cluster.clone(), request)).await?;
     cluster.lock().answered += u64::from(answer.is_ok());
     let Some(process) = process else { return answer };
     let kill = cluster.lock().faults.kill();
     match kill {
         None => {}
-        // Whoever kills it comes before anything that it asks for next.
+        // The kill comes before the process can send another request.
         Some(Kill::AfterTheAnswer) => process.notify_one(),
         Some(Kill::BeforeTheAnswer) => {
             process.notify_one();
@@ -64,7 +64,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
     let body = body.collect_bytes().await?;
     let request = parse(&parts, &body);
     if invariants::is_storm(&mut cluster.lock()) {
-        // A real one would not be quicker.
+        // A real server would be no faster.
         tokio::time::sleep(STORM_PACE).await;
     }
     let handling = {
@@ -147,7 +147,7 @@ fn execute(inner: &mut Inner, request: ApiRequest) -> Result<Value, Refusal> {
     match request {
         ApiRequest::Watch(_) => Err(refusal(500, "InternalError", "a watch is not handled here")),
         ApiRequest::List(list) => {
-            // After a list a watch goes on from somewhere else.
+            // After a list, the next watch starts at another version.
             inner.faults.poisoned.remove(&list.selection.kind);
             list::page(&inner.store, &list)
         }
@@ -190,7 +190,7 @@ pub fn streamed(
     Response::new(StreamBody::new(stream.map(|bytes| bytes.map(Frame::data))).boxed_unsync())
 }
 
-/// In the middle of an object; of a watch, in the middle of its first line, whenever that comes.
+/// Cuts the response in the middle of an object; a watch in the middle of its first line, whenever that comes.
 fn cut_short(response: Response<ResponseBody>) -> Response<ResponseBody> {
     response.map(|body| {
         let half = |bytes: Bytes| bytes.slice(..bytes.len() / 2);

@@ -1,5 +1,5 @@
-//! The simulated datastore: objects with uid, generation and resourceVersion, and everything that ever
-//! happened to them. Used by the server and by whoever acts in the cluster; knows nothing of HTTP.
+//! The simulated datastore: objects with uid, generation and resourceVersion, and the history of all changes. Used by
+//! the server and by everything that acts in the cluster; knows nothing of HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -15,12 +15,12 @@ use super::refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
 use crate::chance::Chance;
 use crate::clock;
 
-/// What the CRD says of a status that is not there yet.
+/// The status that the CRD's defaults give a new object.
 static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
     let crd = serde_json::to_value(api::InferenceService::crd()).unwrap_or_default();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
     let mut status = schema["default"].clone();
-    // Of an object that is there, each field has its own.
+    // An object gets its own default, then those of its fields.
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         if let (Some(status), Some(default)) = (status.as_object_mut(), field.get("default")) {
             status.entry(name.clone()).or_insert_with(|| default.clone());
@@ -44,27 +44,28 @@ pub struct Store {
     pub version: u64,
     pub objects: BTreeMap<Key, Value>,
     pub history: Vec<Change>,
-    /// What happened up to this resourceVersion is compacted.
+    /// The history up to this resourceVersion is compacted.
     pub floor: u64,
-    /// Namespaces that are going away: nothing can be made in them.
+    /// Terminating namespaces: nothing can be created in them.
     pub terminating: BTreeSet<String>,
-    /// Namespaces that are not there.
+    /// Namespaces that do not exist.
     pub gone: BTreeSet<String>,
-    /// How often it was put back to an earlier state. Watches do not outlive that.
+    /// How often the datastore was restored to an earlier state. A restore ends all watches.
     pub restores: u64,
-    /// What a watch from before the datastore was put back is not told of: what is otherwise by that, and what was
-    /// written until the datastore came to the version again that it had.
+    /// The changes that no watch from before a restore reports: the objects that the restore changed, and those
+    /// written until the datastore reached its earlier version again.
     pub missed: BTreeSet<Key>,
-    /// Whose status is the CRD's default, which only a write writes down: the first one changes something, whatever it says.
+    /// Objects whose status is still the CRD's default, which is stored only by a write: the first status write
+    /// changes the object even if it has the same content.
     defaulted: BTreeSet<Key>,
-    /// That version.
+    /// The datastore's version before the restore.
     peak: u64,
-    /// All that was ever made, by its uid.
+    /// All objects ever created, by uid.
     pub existed: BTreeSet<(Key, String)>,
     made: u64,
-    /// What the operator applied last, to take away what it does not apply any more.
+    /// The operator's last applied configuration, to remove the fields that it no longer applies.
     applied: BTreeMap<Key, Value>,
-    /// What the operator made by a POST: its fields stay when they are not applied any more.
+    /// Objects that the operator created by a POST: their fields stay when they are no longer applied.
     posted: BTreeSet<Key>,
 }
 
@@ -73,7 +74,7 @@ impl Store {
         self.objects.get(key)
     }
 
-    /// Can an operator that lives through it know of this InferenceService and its children?
+    /// Can an operator that runs throughout know the state of this InferenceService and its children?
     pub fn is_observed(&self, key: &Key) -> bool {
         Kind::ALL.iter().all(|kind| !self.missed.contains(&Key { kind: *kind, ..key.clone() }))
     }
@@ -82,7 +83,7 @@ impl Store {
         self.objects.iter().filter(move |(key, _)| key.kind == kind)
     }
 
-    /// All objects of a kind as they were then.
+    /// All objects of a kind at that version.
     pub fn snapshot(&self, kind: Kind, version: u64) -> BTreeMap<&Key, &Value> {
         let mut objects: BTreeMap<&Key, &Value> = self.of_kind(kind).collect();
         for change in self.history.iter().rev().take_while(|change| change.version > version) {
@@ -107,7 +108,8 @@ impl Store {
         object["kind"] = json!(kind);
         object["metadata"]["name"] = json!(key.name);
         object["metadata"]["namespace"] = json!(key.namespace);
-        // In their order, and as different as real ones: their difference alone tells a Deployment that was made anew.
+        // In ascending order, and as different as real ones: only the difference shows that a Deployment was
+        // recreated.
         let uid = format!("{:08x}-0000-4000-8000-{:012x}", self.made, Chance::new(self.made).below(1 << 48));
         object["metadata"]["uid"] = json!(uid);
         self.existed.insert((key.clone(), uid));
@@ -136,14 +138,14 @@ impl Store {
         Ok(())
     }
 
-    /// As the operator makes one.
+    /// Creates an object as the operator does.
     pub fn post(&mut self, key: &Key, object: Value) -> Result<Value, Refusal> {
         let made = self.create(key, object)?;
         self.posted.insert(key.clone());
         Ok(made)
     }
 
-    /// Changes an object that is there; nothing is written where nothing changes.
+    /// Changes an existing object; a change without effect writes nothing.
     pub fn update(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Value> {
         let before = self.objects.get(key)?;
         let mut after = before.clone();
@@ -151,7 +153,7 @@ impl Store {
         if after == *before && !self.defaulted.contains(key) {
             return Some(after);
         }
-        // The last finalizer is gone, and so is what it held.
+        // The last finalizer is gone, so the object is removed.
         if is_deleting(before) && finalizers(&after).next().is_none() {
             return self.remove(key, Some(after));
         }
@@ -163,13 +165,13 @@ impl Store {
         self.write(key, Some(after))
     }
 
-    /// As controllers delete, and kubectl where nobody says otherwise.
+    /// Deletes in the background, which is the default of controllers and kubectl.
     pub fn delete(&mut self, key: &Key) {
         self.delete_as(key, Propagation::Background);
     }
 
-    /// What has a finalizer, or is to wait for the garbage collector, stays for as long with a deletionTimestamp, which
-    /// raises the generation.
+    /// Deletes an object. One with a finalizer, or one that waits for the garbage collector, stays meanwhile with a
+    /// deletionTimestamp, which increments the generation.
     pub fn delete_as(&mut self, key: &Key, propagation: Propagation) {
         let Some(before) = self.objects.get(key).cloned() else { return };
         let of_collector = match propagation {
@@ -203,7 +205,7 @@ impl Store {
         last
     }
 
-    /// Puts everything back to what it was, resourceVersions too. Uids are drawn anew, as always.
+    /// Restores an earlier state, with its resourceVersions. Objects created later still get new uids.
     pub fn restore(&mut self, version: u64) {
         let version = version.max(self.floor).min(self.version);
         let restored = Kind::ALL.into_iter().flat_map(|kind| self.snapshot(kind, version));
@@ -217,7 +219,7 @@ impl Store {
             .extend(before.iter().filter(|(key, object)| objects.get(key) != Some(object)).map(|(key, _)| key.clone()));
         self.peak = self.peak.max(self.version);
         self.version = version;
-        // Its namespaces are back as well.
+        // Its namespaces are restored too.
         self.terminating.clear();
         self.gone.clear();
         self.restores += 1;
@@ -241,18 +243,18 @@ impl Store {
         after
     }
 
-    /// Forgets what is older, as etcd's compaction does.
+    /// Drops older history, as etcd's compaction does.
     pub fn compact(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
     }
 
-    /// Server-side apply by the operator, as far as the operator can tell it from the real one: fields
-    /// that are not applied any more go, and without force the selector of somebody else conflicts.
+    /// Server-side apply by the operator, as far as the operator can tell it from the real one: fields that are no
+    /// longer applied are removed, and without force a foreign selector conflicts.
     pub fn apply(&mut self, key: &Key, mut desired: Value, force: bool) -> Result<Value, Refusal> {
         let uid = take(&mut desired, "uid");
         let version = take(&mut desired, "resourceVersion");
         let Some(found) = self.objects.get(key) else {
-            // A resourceVersion is no precondition for an object to be there.
+            // A resourceVersion does not require the object to exist.
             if uid.is_some() {
                 return Err(refusal(409, "Conflict", "the object to be applied on is not there"));
             }
@@ -284,7 +286,7 @@ impl Store {
         self.applied.insert(key.clone(), desired.clone());
         let before = self.version;
         let after = self.update(key, |object| *object = merged);
-        // Who applies for the first time becomes a manager of these fields, which is a write.
+        // The first apply makes the client a manager of these fields, which is a write.
         if self.version == before && last.as_ref() != Some(&desired) {
             return Ok(self.write(key, after).unwrap_or_default());
         }

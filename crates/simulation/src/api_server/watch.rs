@@ -1,5 +1,5 @@
-//! The simulated server's watches: a list if asked for, then every change from the history, bookmarks,
-//! and an end after half an hour to an hour. Used by the server.
+//! The simulated server's watches: an initial list if requested, then every change from the history, bookmarks, and
+//! an end after 30 to 60 minutes. Used by the server.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Watching {
     request: WatchRequest,
     /// Everything up to this resourceVersion was sent or is in `lines`.
     cursor: u64,
-    /// The datastore's, when it was opened.
+    /// The datastore's `restores` when the watch was opened.
     restores: u64,
     lines: VecDeque<String>,
     bookmark_at: Instant,
@@ -36,7 +36,7 @@ struct Watching {
     /// The connection is broken: an error comes next.
     is_broken: bool,
     is_over: bool,
-    /// The line that was sent last was the end of a list: who asks for the next one has read it.
+    /// The line sent last was the end of a list: a client that polls for the next line has read it.
     ends_list: bool,
 }
 
@@ -55,7 +55,7 @@ pub fn open(cluster: &Shared, request: WatchRequest) -> Result<Response<Response
         let version = inner.store.version.saturating_sub(stale).max(inner.store.floor);
         initial_events(&inner, &request, version, &mut lines);
         if inner.faults.breaks_streams {
-            // What ends the list never comes.
+            // The bookmark that ends the list is missing.
             lines.pop_back();
             lines.push_back(failure(500, "InternalError", "etcdserver: mvcc: required revision has not been reached"));
             is_over = true;
@@ -71,7 +71,8 @@ pub fn open(cluster: &Shared, request: WatchRequest) -> Result<Response<Response
             Some(_) => return Err(refusal(504, "Timeout", "Too large resource version")),
             None => {}
         }
-        // Where that is forgotten already, the first line says so: the answer has begun when it is looked for.
+        // If that version is compacted, the first line reports it: the response has started by the time it is
+        // checked.
         let repeats = inner.draw(None, Faults::repeats);
         let floor = inner.store.floor.min(request.version);
         request.version.saturating_sub(repeats).max(floor)
@@ -123,7 +124,7 @@ impl Watching {
                 return Some(Err("connection reset by peer".into()));
             }
             if !self.is_over && self.restores != self.cluster.lock().store.restores {
-                // The API server is another one now.
+                // After a restore the API server is a new one.
                 self.is_broken = true;
                 continue;
             }
@@ -167,11 +168,11 @@ impl Watching {
         Some(Ok(text.into()))
     }
 
-    /// What has happened since.
+    /// Appends all changes since `cursor`.
     fn collect(&mut self) {
         let cluster = self.cluster.clone();
         let inner = cluster.lock();
-        // From a version that is not there yet: nothing is said, not even that, until it is.
+        // A watch from a future version sends nothing, not even an error, until that version exists.
         if self.cursor > inner.store.version {
             return;
         }
@@ -199,7 +200,7 @@ impl Watching {
     }
 }
 
-/// One change as this watch sees it: what stops to match its selector is deleted for it.
+/// One change as this watch sees it: an object that no longer matches the selector is reported as deleted.
 fn event(change: &Change, selection: &Selection) -> Option<String> {
     let matches =
         |object: &Option<Value>| object.as_ref().is_some_and(|object| !selection.managed_only || is_managed(object));

@@ -1,5 +1,5 @@
-//! The cluster's own controllers that InferenceServices depend on: the Deployment controller with what makes pods, the
-//! garbage collector, and the namespace controller. They work as long as the simulation runs.
+//! The cluster's own controllers that InferenceServices depend on: the Deployment controller with everything that
+//! makes pods, the garbage collector, and the namespace controller. They run until the simulation ends.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::clock;
 const QUICK_STEP: Duration = Duration::from_millis(50);
 const SLOWEST_STEP: Duration = Duration::from_secs(3);
 
-/// Never ends. All chance that the controllers have is their own.
+/// Never returns. The controllers have their own random numbers.
 pub async fn run(cluster: Shared, mut chance: Chance) {
     loop {
         let slowest = if chance.per_mille(700) { QUICK_STEP } else { SLOWEST_STEP };
@@ -37,7 +37,7 @@ pub async fn run(cluster: Shared, mut chance: Chance) {
     }
 }
 
-/// When something is due that nobody's write announces.
+/// The next time at which something is due that no write announces.
 fn wakes_at(inner: &Inner) -> Option<Instant> {
     let now = Instant::now();
     let pods = inner.rollouts.values().flat_map(|rollout| rollout.sets.iter().filter_map(ReplicaSet::wakes_at));
@@ -84,7 +84,7 @@ fn collect_garbage(inner: &mut Inner) -> bool {
     store.version != before
 }
 
-/// What the garbage collector does for an object that waits for it.
+/// The garbage collector's work for an object with one of its finalizers.
 fn finish(inner: &mut Inner, key: &Key, object: &Value) {
     let waits_for = |finalizer: &str| finalizers(object).any(|found| found == finalizer);
     let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
@@ -100,7 +100,8 @@ fn finish(inner: &mut Inner, key: &Key, object: &Value) {
             inner.store.update(&dependent, |object| remove(object, "/metadata", "ownerReferences"));
         }
     } else if waits_for("foregroundDeletion") {
-        // Nobody blocks its owner's deletion here: what depends on it goes once it is gone. Pods go at once.
+        // No child blocks its owner's deletion here: dependents are deleted after the owner. Pods are deleted at
+        // once.
         inner.rollouts.remove(&uid);
     } else {
         return;
@@ -116,7 +117,7 @@ pub fn drop_finalizers(object: &mut Value, names: &[&str]) {
     }
 }
 
-/// Takes a field away; what is not there stays so, and is not null.
+/// Removes a field; an absent one stays absent, and does not become null.
 pub fn remove(object: &mut Value, path: &str, field: &str) {
     if let Some(object) = object.pointer_mut(path).and_then(Value::as_object_mut) {
         object.remove(field);
@@ -125,7 +126,7 @@ pub fn remove(object: &mut Value, path: &str, field: &str) {
 
 // === the namespace controller ===
 
-/// One object of each namespace that goes away, and at last the namespace.
+/// Deletes one object of each terminating namespace, and at last the namespace.
 fn empty_namespaces(store: &mut Store, chance: &mut Chance) -> bool {
     let before = store.version;
     for namespace in store.terminating.clone() {
@@ -144,7 +145,7 @@ fn empty_namespaces(store: &mut Store, chance: &mut Chance) -> bool {
 
 // === the Deployment controller ===
 
-/// One step for each Deployment that is not where its spec wants it.
+/// One step for each Deployment that does not match its spec yet.
 fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
     let (before, now) = (inner.store.version, Instant::now());
     let all: Vec<(Key, String)> = inner
@@ -177,7 +178,7 @@ fn move_on(inner: &mut Inner, chance: &mut Chance) -> bool {
     moved || inner.store.version != before
 }
 
-/// One of the pods that serve is gone.
+/// Deletes one of the ready pods.
 pub fn lose_a_pod(inner: &mut Inner, key: &Key) -> bool {
     let uid = inner.store.get(key).and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default();
     let Some(rollout) = inner.rollouts.get_mut(uid) else { return false };

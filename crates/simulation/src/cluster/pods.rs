@@ -1,6 +1,6 @@
-//! What stands behind one Deployment: its ReplicaSets, their pods, and what the ReplicaSet controller, the scheduler
-//! and the kubelet do with them. Moved on by the controllers; the Deployment controller (rollout.rs) reads the
-//! published counts, as the real one reads the ReplicaSets' status.
+//! The ReplicaSets of one Deployment, their pods, and the work of the ReplicaSet controller, the scheduler and the
+//! kubelet. Advanced by the controllers; the Deployment controller (rollout.rs) reads the published counts, as the
+//! real one reads the ReplicaSets' status.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use crate::chance::Chance;
 
-/// A model is loaded in this time, where there is a node for it.
+/// The longest load time of a model, once a node is found.
 pub const SLOWEST_LOAD: Duration = Duration::from_secs(60);
 
-/// What all pods of the cluster depend on.
+/// The shared conditions of all pods in the cluster.
 #[derive(Default)]
 pub struct Nodes {
-    /// No pod finds a node until then.
+    /// Until then no pod can be scheduled.
     pub cordoned_until: Option<Instant>,
-    /// No pod can be made until then: a quota is used up.
+    /// Until then no pod can be created: a quota is exhausted.
     pub quota_until: Option<Instant>,
 }
 
@@ -26,12 +26,12 @@ impl Nodes {
         until.is_some_and(|until| now < until)
     }
 
-    /// When something changes by itself.
+    /// The next time at which a condition ends.
     pub fn wakes_at(&self, now: Instant) -> Option<Instant> {
         [self.cordoned_until, self.quota_until].into_iter().flatten().filter(|until| *until > now).min()
     }
 
-    /// All is well from now on.
+    /// Ends all shortages.
     pub fn heal(&mut self) {
         *self = Nodes::default();
     }
@@ -45,12 +45,12 @@ enum Pod {
     Ready,
 }
 
-/// What a ReplicaSet says of itself, and the Deployment controller sums up.
+/// The status of a ReplicaSet, which the Deployment controller sums up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub replicas: i64,
     pub ready: i64,
-    /// Its pods cannot be made.
+    /// Its pods cannot be created.
     pub fails: bool,
 }
 
@@ -69,18 +69,18 @@ impl ReplicaSet {
         ReplicaSet { template, wanted: 0, desired: 0, counts: Counts::default(), pods: Vec::new() }
     }
 
-    /// A pod that was ready is gone.
+    /// Deletes a ready pod.
     pub fn lose_one(&mut self) {
         if let Some(position) = self.pods.iter().position(|pod| *pod == Pod::Ready) {
             self.pods.remove(position);
         }
     }
 
-    /// One step of everybody who is concerned with pods. True: something is otherwise than before.
+    /// One step of all components concerned with pods. True: something has changed.
     pub fn step(&mut self, nodes: &Nodes, chance: &mut Chance, now: Instant) -> bool {
         let before = (self.counts, self.pods.clone());
         let wanted = usize::try_from(self.wanted).unwrap_or(0);
-        // Those that are not ready go first.
+        // Pods that are not ready are deleted first.
         self.pods.sort_by_key(|pod| u8::from(*pod != Pod::Ready));
         self.pods.truncate(wanted);
         let fails = self.pods.len() < wanted && Nodes::holds(nodes.quota_until, now);
@@ -102,7 +102,7 @@ impl ReplicaSet {
         (self.counts, &self.pods) != (before.0, &before.1)
     }
 
-    /// When a pod becomes ready.
+    /// When the next pod becomes ready.
     pub fn wakes_at(&self) -> Option<Instant> {
         let loads = |pod: &Pod| if let Pod::Loading(until) = pod { Some(*until) } else { None };
         self.pods.iter().filter_map(loads).min()

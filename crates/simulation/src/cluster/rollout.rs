@@ -1,7 +1,7 @@
-//! The Deployment controller, step for step as Kubernetes' own (pkg/controller/deployment: `syncDeployment`,
-//! rolling.go, sync.go, progress.go): when a rollout is complete, when its deadline runs, what a scale, a pause and a
-//! return to an earlier template do to the conditions. Called by the controllers; pure but for the time in conditions.
-//! Where several ReplicaSets are scaled at once, the largest takes all: the real one spreads by proportion.
+//! The Deployment controller, step by step like Kubernetes' own (pkg/controller/deployment: `syncDeployment`,
+//! rolling.go, sync.go, progress.go): when a rollout is complete, when its deadline runs, and how a scale, a pause
+//! and a return to an earlier template change the conditions. Called by the controllers; pure except for the time in
+//! conditions. If several ReplicaSets are scaled at once, the largest takes all: the real one scales proportionally.
 
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,8 @@ const DEFAULT_DEADLINE: i64 = 600;
 #[derive(Default)]
 pub struct Rollout {
     pub sets: Vec<ReplicaSet>,
-    /// The Deployment's resourceVersion at which nothing was left to do, until its deadline or its pods say otherwise.
+    /// The Deployment's resourceVersion at which nothing was left to do, until its deadline or its pods require a
+    /// sync.
     pub rests_at: Value,
 }
 
@@ -46,11 +47,11 @@ fn wanted(deployment: &Value) -> i64 {
     deployment["spec"]["replicas"].as_i64().unwrap_or(1)
 }
 
-/// `ResolveFenceposts`: how many more, and how many fewer than wanted there may be.
+/// `ResolveFenceposts`: how many pods more, and how many fewer, than desired are allowed.
 fn fenceposts(deployment: &Value) -> (i64, i64) {
     let replicas = wanted(deployment);
     let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
-    // 25%, one rounded up and the other down.
+    // The default of 25%, rounded up for the surge and down for the unavailable.
     let surge = rolling["maxSurge"].as_i64().unwrap_or((replicas + 3) / 4);
     let unavailable = rolling["maxUnavailable"].as_i64().unwrap_or(replicas / 4);
     if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
@@ -92,7 +93,7 @@ fn remove_condition(status: &mut Value, type_: &str) {
 }
 
 impl Rollout {
-    /// `syncDeployment`: what is done to the ReplicaSets, and the new status. True: a ReplicaSet was changed.
+    /// `syncDeployment`: updates the ReplicaSets and returns the new status. True: a ReplicaSet was changed.
     pub fn sync(&mut self, deployment: &Value) -> (bool, Value) {
         let mut deployment = deployment.clone();
         if !deployment["status"].is_object() {
@@ -111,7 +112,7 @@ impl Rollout {
         (scaled, self.progressed(&deployment))
     }
 
-    /// When the deadline of a rollout that does not proceed is over, in seconds since 1970.
+    /// When the deadline of a stuck rollout expires, in seconds since 1970.
     pub fn deadline(deployment: &Value) -> Option<u64> {
         let status = &deployment["status"];
         let progressing = condition(status, "Progressing")?;
@@ -121,7 +122,7 @@ impl Rollout {
             && progressing["reason"] != COMPLETE;
         runs.then(|| {
             let from = clock::seconds(progressing["lastUpdateTime"].as_str().unwrap_or_default());
-            // One more: times are whole seconds.
+            // One second more: times are whole seconds.
             from + u64::try_from(deadline_seconds(deployment)).unwrap_or(0) + 1
         })
     }
@@ -169,7 +170,7 @@ impl Rollout {
         set.wanted == replicas && set.desired == replicas && set.counts.ready == replicas
     }
 
-    /// `getNewReplicaSet`: one that is there already is the newest again, with the condition as it was.
+    /// `getNewReplicaSet`: an existing ReplicaSet of this template becomes the newest again, and the condition stays.
     fn make_new(&mut self, deployment: &mut Value) -> bool {
         let has_deadline = deadline_seconds(deployment) != i64::from(i32::MAX);
         let found = self.new_set(deployment);
@@ -200,7 +201,7 @@ impl Rollout {
         set.wanted != before
     }
 
-    /// `reconcileOldReplicaSets`: first those that are not ready, then as many as may be away.
+    /// `reconcileOldReplicaSets`: first the pods that are not ready, then as many as may be unavailable.
     fn scale_old_down(&mut self, deployment: &Value) -> bool {
         let Some(newest) = self.new_set(deployment) else { return false };
         let (replicas, available_least) = (wanted(deployment), wanted(deployment) - max_unavailable(deployment));
@@ -234,7 +235,7 @@ impl Rollout {
         down > 0
     }
 
-    /// `calculateStatus`. The conditions come along.
+    /// `calculateStatus`. The conditions are kept.
     fn counted(&self, deployment: &Value) -> Value {
         let sum = |count: fn(&ReplicaSet) -> i64| self.sets.iter().map(count).sum::<i64>();
         let (replicas, ready) = (sum(|set| set.counts.replicas), sum(|set| set.counts.ready));
@@ -273,7 +274,7 @@ impl Rollout {
             if is_complete(deployment, &status) {
                 set_condition(&mut status, "Progressing", "True", COMPLETE);
             } else if has_progressed(before, &status) {
-                // The time of the update moves on with each progress; the deadline runs from there.
+                // Each progress moves lastUpdateTime; the deadline counts from there.
                 let current = condition(before, "Progressing").filter(|current| current["status"] == "True");
                 let since = current.map(|current| current["lastTransitionTime"].clone());
                 put_condition(&mut status, "Progressing", "True", "ReplicaSetUpdated", since);

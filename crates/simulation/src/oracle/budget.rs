@@ -1,21 +1,21 @@
-//! How much the operator may write in one run: so much for each thing that happened to an object, and for each fault
-//! and start of the operator, which may have made it do something twice. Called by the simulation; pure.
+//! The write budget of one run: a number of writes for each event that happened to an object, and for each fault and
+//! start of the operator, which may have caused a repeat. Called by the simulation; pure.
 
 use std::collections::BTreeMap;
 
 use crate::api_server::Kind;
 use crate::cluster::{Inner, RequestRecord, UserAction};
 
-/// Done to a child, and nothing that the operator has to answer with a write.
+/// Actions on a child that call for no write of the operator.
 pub const NOISE: [&str; 2] = ["annotate", "put a label of their own on"];
-/// Each child is written once for what happened, and the status follows the replicas as they come.
+/// Each event allows one write per child, and some of the status as the replicas become ready.
 const CHILD_WRITES: u64 = 1;
 const STATUS_WRITES: u64 = 4;
-/// A new Service is made by a POST; who applies to it for the first time becomes a manager of its fields.
+/// A new Service is created by a POST; the first apply makes the operator a manager of its fields, which is a write
+/// too.
 const NEW_SERVICE_WRITES: u64 = 2;
 
-/// Of one InferenceService and its children: what happened that is a reason to write each of them, or how often
-/// that was done.
+/// For one InferenceService and its children: the reasons to write each object, or the number of writes.
 #[derive(Debug, Default)]
 struct Count {
     deployments: u64,
@@ -23,12 +23,12 @@ struct Count {
     statuses: u64,
 }
 
-/// Empty: all is within the budget.
+/// Empty if everything is within the budget.
 pub fn violations(inner: &Inner) -> Vec<String> {
     let mut actions: BTreeMap<(&str, &str), Count> = BTreeMap::new();
     for UserAction { what, key, .. } in inner.actions.iter().filter(|action| !NOISE.contains(&action.what)) {
         let count = actions.entry((&key.namespace, &key.name)).or_default();
-        // It depends on the name alone.
+        // The Service depends on the name alone.
         count.services += match key.kind {
             Kind::Service => CHILD_WRITES,
             Kind::InferenceService if what.contains("create") => NEW_SERVICE_WRITES,

@@ -1,5 +1,5 @@
-//! What may have made the operator write something twice, kept apart by the InferenceService that it was about. Kept by
-//! the server, read by the budget and the obstacles.
+//! Faults that may have caused a repeated write, per affected InferenceService. Recorded by the server, read by the
+//! budget and the obstacles.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::api_server::Key;
 
 #[derive(Default)]
 pub struct Disturbances {
-    /// When the last of them was: of this one, and of all.
+    /// The time of the last one per InferenceService, and below of the last shared one.
     last: BTreeMap<(String, String), Instant>,
     last_shared: Option<Instant>,
     /// By namespace and name.
     own: BTreeMap<(String, String), u64>,
-    /// Lists, watches and starts of the operator are about all of them.
+    /// Faults in lists, watches and starts of the operator affect all InferenceServices.
     shared: u64,
 }
 
 impl Disturbances {
-    /// Something went wrong with a request about this object, or with one about all of them.
+    /// Records a fault in a request about this object, or in one about all objects.
     pub fn add(&mut self, about: Option<&Key>) {
         let now = Instant::now();
         if let Some(key) = about {
@@ -32,7 +32,7 @@ impl Disturbances {
         }
     }
 
-    /// Since when nothing by chance went wrong with this one. None: nothing ever did.
+    /// The time of the last random fault that affected this InferenceService. None: there was none.
     pub fn last(&self, namespace: &str, name: &str) -> Option<Instant> {
         self.last.get(&(namespace.to_owned(), name.to_owned())).copied().max(self.last_shared)
     }

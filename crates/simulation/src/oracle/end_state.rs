@@ -1,5 +1,5 @@
-//! What must be true once faults have stopped: each InferenceService matches its spec, and says so.
-//! Called by the simulation; looks at the datastore alone.
+//! What must hold once faults have stopped: each InferenceService matches its spec, and its status says so. Called by
+//! the simulation; reads the datastore only.
 
 use inference_operator::model::view::RawSpec;
 use inference_operator::reconcile::validate::{Valid, decode, validate};
@@ -12,7 +12,7 @@ use super::violation::Name;
 use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting};
 use crate::operator::SETTINGS;
 
-/// What is not as it must be; empty: all is well.
+/// All deviations; empty if there are none.
 pub fn violations(store: &Store) -> Vec<(Name, Key, String)> {
     let settings: &Settings = &SETTINGS;
     let mut violations = Vec::new();
@@ -66,7 +66,7 @@ fn child(store: &Store, key: &Key, kind: Kind, valid: &Valid, desired: &Value) -
     }
 }
 
-/// The first path at which `found` is not as `desired` says; what `desired` does not name may be anything.
+/// The first path at which `found` differs from `desired`; fields that `desired` does not name may have any value.
 pub fn missing(found: &Value, desired: &Value, path: &str) -> Option<String> {
     match (found, desired) {
         (Value::Object(found), Value::Object(desired)) => desired.iter().find_map(|(name, value)| {

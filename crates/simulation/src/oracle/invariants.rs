@@ -1,6 +1,6 @@
-//! What must be true at every moment, and not only in the end. The server tells it of each request of the operator as
-//! it arrives and as it is answered, the runs after each action, and now and then it looks by itself (obstacles.rs).
-//! Reports each thing once.
+//! What must hold at every moment, and not only at the end. Called by the server when a request of the operator
+//! arrives and when it is answered, by the runs after each action, and periodically (obstacles.rs). Reports each
+//! violation once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,11 +18,12 @@ use crate::cluster::Inner;
 use crate::cluster::rollout::number;
 use crate::operator::desired;
 
-/// client-go's limits for the Events of one object: so many at once, and then one in five minutes.
+/// client-go's limits for the Events of one object: a burst, and then one in five minutes.
 const EVENT_BURST: f64 = 25.0;
 const SECONDS_AN_EVENT: f64 = 300.0;
 
-/// What may be in flight when a namespace begins to go away: an operator works on this many of it, in so many requests.
+/// The requests that may be in flight when a namespace begins to terminate: the operator's concurrent reconciles in
+/// one namespace, times the requests of each.
 const IN_FLIGHT: u64 = 3 * 4;
 
 /// More requests in one second than six InferenceServices and their faults explain.
@@ -30,54 +31,54 @@ const STORM: u64 = 400;
 
 #[derive(Default)]
 pub struct Invariants {
-    /// How many there were in this second.
+    /// The number of requests in this second.
     requests: (Timestamp, u64),
     is_storm: bool,
-    /// Requests that are refused each time, and since when.
+    /// Requests that are rejected each time, and since when.
     pub refused: BTreeMap<(Key, &'static str), Instant>,
-    /// Whether anything but chance ever refused anything.
+    /// Whether anything other than a random fault ever rejected a request.
     pub was_refused: bool,
-    /// What stands in the way of each, and since when, at this generation of its Deployment.
+    /// The obstacles of each object, since when, and at which generation of its Deployment.
     pub since: BTreeMap<(Key, &'static str), (Instant, i64)>,
-    /// The datastore's version when that was looked for last.
+    /// The datastore's version at the last check.
     pub looked_at: Option<(u64, u64)>,
-    /// Nothing is asked of what the operator cannot have read yet.
+    /// Until then the operator may not have read the current state, so nothing is expected of it.
     out_of_sync_until: Option<Instant>,
-    /// When a watch of children was refused last.
+    /// When a watch of children was last rejected.
     pub watch_refused: Option<Instant>,
-    /// What was listed since an operator was started last. One that has not listed all kinds yet works
-    /// on nothing, and so says nothing in any status: it is said in its log and by /readyz.
+    /// The kinds listed since the operator last started. Until all are listed the operator reconciles nothing, and so
+    /// reports nothing in any status: its log and /readyz show that.
     listed: BTreeSet<Kind>,
-    /// Objects as they were seen, for kstatus itself to judge.
+    /// Objects as observed, for kstatus itself to judge.
     pub seen: BTreeSet<String>,
     reported: BTreeSet<(Name, String)>,
-    /// Operators that are alive at the same time: one, unless somebody has started a second one by mistake. Each may
-    /// post as many Events as if it were alone, for it does not know of the other.
+    /// Operators that run at the same time: one, unless a second one was started by mistake. Each may post as many
+    /// Events as if it were alone, because it does not know about the other.
     pub operators: u8,
-    /// Tokens that were left at that time.
+    /// The tokens left at that time.
     events: BTreeMap<String, (f64, Instant)>,
-    /// The newest generation that a Deployment of this uid's was built from.
+    /// The newest generation that a Deployment of this owner uid was built from.
     newest: BTreeMap<String, i64>,
-    /// Requests about a namespace since the first that was refused because it goes away.
+    /// Requests about a namespace since the first rejection because it is terminating.
     dying: BTreeMap<String, u64>,
     early: BTreeSet<String>,
 }
 
-/// Reports this, if it has not yet.
+/// Reports this violation, unless it was reported before.
 pub fn report_once(inner: &mut Inner, name: Name, about: String, what: String) {
     if inner.invariants.reported.insert((name, about)) {
         inner.report(name, what);
     }
 }
 
-/// A new process does not know what the one before did.
+/// A new process does not remember the previous one's requests.
 pub fn process_starts(inner: &mut Inner) {
     inner.invariants.events.clear();
     inner.invariants.dying.values_mut().for_each(|count| *count = 0);
     inner.invariants.listed.clear();
 }
 
-/// A list of this kind was read to its end. It may name again what is in a namespace that goes away.
+/// A list of this kind was read to its end. It may contain objects of a terminating namespace again.
 pub fn is_listed(inner: &mut Inner, kind: Kind) {
     inner.invariants.listed.insert(kind);
     if kind == Kind::InferenceService {
@@ -91,19 +92,19 @@ pub fn in_sync_since(invariants: &Invariants) -> Option<Instant> {
     if is_in_sync { invariants.out_of_sync_until } else { Some(Instant::now()) }
 }
 
-/// The datastore was put back, or a watch is refused from now on: to find that out takes a while.
+/// The datastore was restored, or a watch is rejected from now on: detecting that takes the operator a while.
 pub fn loses_sync(inner: &mut Inner, for_so_long: Duration) {
     inner.invariants.out_of_sync_until = Some(Instant::now() + for_so_long);
     inner.invariants.newest.clear();
     inner.disturbances.add(None);
 }
 
-/// What becomes of the children is not told until it is not any more. That this is so is told by the log and by /readyz.
+/// Until the watch works again, changes of the children are not reported. The log and /readyz show that it does not.
 pub fn watch_is_refused(inner: &mut Inner) {
     inner.invariants.watch_refused = Some(Instant::now());
 }
 
-/// Does the operator ask at full speed, or has it? Counted by the second.
+/// Does the operator send requests at full speed, or did it? Counted per second.
 pub fn is_storm(inner: &mut Inner) -> bool {
     let second = crate::clock::now();
     let (last, count) = inner.invariants.requests;
@@ -120,12 +121,13 @@ pub fn is_storm(inner: &mut Inner) -> bool {
     is_storm
 }
 
-/// A request arrives. What it says is judged by what is now, however late it is served.
+/// Called when a request arrives: its content is judged by the current state, however late it is served.
 pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
     match request {
         ApiRequest::Status { key, uid, status, .. } => {
             let refused = inner.invariants.was_refused || inner.faults.count > 0;
-            // Where the datastore was put back, a Deployment of the same generation may be another, until that is heard.
+            // After a restore, a Deployment of the same generation may differ, until the operator detects the
+            // restore.
             let is_deaf = inner.invariants.out_of_sync_until.is_some_and(|until| Instant::now() < until);
             let judged = status::violation(&inner.store, key, uid, status, refused)
                 .filter(|(name, _)| !is_deaf || !matches!(name, Name::EarlyDegraded | Name::FalseReady));
@@ -157,20 +159,20 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     let (left, at) = inner.invariants.events.get(&uid).copied().unwrap_or((burst, Instant::now()));
     let left = (left + at.elapsed().as_secs_f64() * operators / SECONDS_AN_EVENT).min(burst) - 1.0;
     inner.invariants.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
-    // An operator counts whole seconds.
+    // The operator counts whole seconds.
     if left < -operators / SECONDS_AN_EVENT {
         report_once(inner, Name::TooManyEvents, uid, event.to_string());
     }
 }
 
-/// A request about one object is answered.
+/// Called when a request about one object is answered.
 pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Option<&Refusal>) {
     let place = (key.clone(), verb);
     let goes_away = refusal.is_some_and(|no| no.cause == Some(NAMESPACE_TERMINATING));
     if !inner.store.terminating.contains(&key.namespace) && !inner.store.gone.contains(&key.namespace) {
         inner.invariants.dying.remove(&key.namespace);
     }
-    // One that is gone already is looked for a few times more, until its watch tells, in whatever namespace.
+    // A deleted object is read a few times more, until its watch reports the deletion, in any namespace.
     let owner = Key { kind: Kind::InferenceService, ..key.clone() };
     if let Some(count) = inner.invariants.dying.get_mut(&key.namespace) {
         *count += u64::from(inner.store.get(&owner).is_some());
@@ -182,7 +184,7 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
         inner.invariants.dying.insert(key.namespace.clone(), 0);
     }
     match refusal {
-        // No refusal of what was asked for, but an answer: 422 is how a test of the uid fails.
+        // These are answers and not rejections of the request: 422 is a failed test of the uid.
         Some(no) if matches!(no.code, 404 | 409) || goes_away || (verb, no.code) == ("status", 422) => {}
         Some(_) => {
             inner.invariants.was_refused = true;
@@ -192,11 +194,11 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
     }
 }
 
-/// The operator has written a Deployment: of which generation of the spec is it?
+/// The operator has written a Deployment: records the generation of the spec that it was built from.
 pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     let owner = Key { kind: Kind::InferenceService, ..key.clone() };
     let Some(uid) = written["metadata"]["ownerReferences"][0]["uid"].as_str() else { return };
-    // A request that is late makes a child of one that is gone: the garbage collector takes it.
+    // A late request may create a child of a deleted InferenceService: the garbage collector deletes it.
     if inner.store.get(&owner).is_none_or(|owner| owner["metadata"]["uid"] != uid) {
         return;
     }
@@ -209,8 +211,8 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     }
 }
 
-/// Of which generation is this? Where several ask for just this, the first that is not older than the newest; else the
-/// latest.
+/// The generation that this was built from. If several generations have the same spec: the first that is not older
+/// than the newest seen, otherwise the latest.
 fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value, newest: i64) -> Option<i64> {
     let changes = store.history.iter().rev().filter(|change| change.key == *owner);
     let objects = changes.filter_map(|change| change.after.as_ref()).filter(|object| object["metadata"]["uid"] == uid);
@@ -220,7 +222,7 @@ fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value, newest:
         if generation < newest && found.is_some() {
             break;
         }
-        // A spec is the same as long as its generation is.
+        // Each generation has one spec, so one check per generation is enough.
         if asked.replace(generation) == Some(generation) {
             continue;
         }
@@ -232,7 +234,7 @@ fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value, newest:
     found
 }
 
-/// What kstatus says of each InferenceService now. After each action and each status.
+/// Evaluates kstatus for each InferenceService. Called after each action and each status.
 pub fn check_kstatus(inner: &mut Inner) {
     let mut early = Vec::new();
     for (_, object) in inner.store.of_kind(Kind::InferenceService) {

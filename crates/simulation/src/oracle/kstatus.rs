@@ -1,12 +1,12 @@
-//! What kstatus, the library that Flux and Helm wait with, says of an InferenceService: its generic rules
-//! (sigs.k8s.io/cli-utils, pkg/kstatus/status: checkGenericProperties, checkReadyCondition), held against the library
-//! itself by scripts/kstatus.sh. Called by the invariants.
+//! The verdict of kstatus, the library that Flux and Helm wait with, on an InferenceService: its generic rules
+//! (sigs.k8s.io/cli-utils, pkg/kstatus/status: checkGenericProperties, checkReadyCondition), compared with the
+//! library itself by scripts/kstatus.sh. Called by the invariants.
 
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-/// Write down what kstatus is asked about? See scripts/kstatus.sh.
+/// Record the objects that kstatus is asked about? See scripts/kstatus.sh.
 pub static RECORDS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KSTATUS_RECORD").is_some());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
-//! Does an operator at rest remember what there is, and no more? Called by the simulation with what it says when it
-//! ends; pure.
+//! Does an idle operator remember exactly the objects that exist? Called by the simulation with the operator's counts
+//! when it ends; pure.
 
 use inference_operator::api::Phase;
 use inference_operator::controller::Memory;
 
 use crate::api_server::{Kind, Store};
 
-/// None: it does.
+/// None if it does.
 pub fn violation(store: &Store, memory: &Memory) -> Option<String> {
     let mut expected =
         Memory { inference_services: 0, phases: Default::default(), name_bytes: 0, specs: 0, queued: 0, in_flight: 0 };
@@ -16,8 +16,8 @@ pub fn violation(store: &Store, memory: &Memory) -> Option<String> {
         let said = Phase::ALL.iter().position(|phase| object["status"]["phase"] == phase.as_str());
         expected.phases[said.unwrap_or_default()] += 1;
     }
-    // A watch from a version that the datastore has come to again, by other writes, does not tell what is gone with the
-    // old ones. The operator lists once a day, and a run is shorter.
+    // A watch from a version that the restored datastore has reached again, by other writes, does not report objects
+    // that the restore removed. The operator lists once a day, and a run is shorter.
     let is_missed = store.missed.iter().any(|key| key.kind == Kind::InferenceService);
     if is_missed && (memory.specs, memory.queued, memory.in_flight) == (0, 0, 0) {
         return None;

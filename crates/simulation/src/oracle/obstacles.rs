@@ -1,5 +1,5 @@
-//! Does each status name within a minute what stands in the way? Looked at every ten seconds: what lasts longer than a
-//! minute, with nothing by chance in between that could explain a delay, must be in the condition.
+//! Does each status name its obstacle within a minute? Checked every ten seconds: an obstacle that lasts longer than
+//! a minute, without a random fault meanwhile that could explain a delay, must be in the condition.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::operator::{LOAD, desired};
 
 pub const PACE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
-/// The longest that one fault keeps anything from the operator: an event that is late.
+/// The longest delay that one fault causes: a late event.
 const RECOVERY: Duration = Duration::from_secs(120);
 
-/// Something that stands in the way: what it is, how soon it has to be named, and by which reasons.
+/// An obstacle: what it is, how soon it must be reported, and with which reasons.
 struct Obstacle {
     what: &'static str,
     within: Duration,
@@ -34,7 +34,7 @@ impl Obstacle {
     }
 }
 
-/// To be called at this pace.
+/// Must be called at this pace.
 pub fn check(inner: &mut Inner) {
     let version = (inner.store.version, inner.store.restores);
     if inner.invariants.looked_at == Some(version)
@@ -55,7 +55,7 @@ pub fn check(inner: &mut Inner) {
     }
 }
 
-/// The name of each thing that is wrong for too long, what it is about, and what it is.
+/// For each thing that has been wrong for too long: the violation, its subject, and its description.
 fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let Inner { store, invariants, disturbances, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
@@ -72,7 +72,7 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     }
     let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
     let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
-    // What an older spec's status says is stale as a whole.
+    // A status of an older spec is stale as a whole.
     let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
     if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
         wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
@@ -83,21 +83,21 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     }
     let generation = deployment.map_or(0, |deployment| number(&deployment["metadata"]["generation"]));
     let (in_sync, sees) = (in_sync_since(invariants), invariants.watch_refused.map(|at| at + RECOVERY));
-    // One that is made anew finds what stood in the way of the one before, and each spec has a wait of its own.
+    // A recreated InferenceService meets the obstacles of the previous one, and each spec has its own time limit.
     let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
     let explained = disturbances.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut violations = Vec::new();
     for (name, Obstacle { what, within, reasons }) in wrong {
-        // A Deployment that was changed is observed first: what was in the way until then is found anew.
+        // A changed Deployment is observed first: its obstacles count from then.
         let entry = invariants.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
         if entry.1 != generation {
             *entry = (Instant::now(), generation);
         }
         let since = entry.0;
-        // What is refused, and what spec there is, it knows without a watch of the children.
+        // Rejections and the current spec are known without a watch of the children.
         let sees = sees.filter(|_| name != Name::StaleStatus && reasons != REFUSALS);
         let since = Some(since).max(explained).max(in_sync).max(sees).max(born).unwrap_or(since);
-        // One that is told may be one of several.
+        // There may be several obstacles, of which the status names one.
         if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
             let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
             violations.push((name, format!("{uid} {what}"), what_is_wrong));
@@ -108,14 +108,14 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
 
 fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value) -> Vec<Obstacle> {
     let uid = &object["metadata"]["uid"];
-    // Built only where it is asked for: most of the time nothing is in the way.
+    // A closure, because it is needed only if there is an obstacle.
     let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
     let mut obstacles = Vec::new();
     for kind in Kind::CHILDREN {
         let key = Key { kind, ..key.clone() };
         let Some(child) = store.get(&key) else { continue };
         if is_foreign(&key, child, uid) {
-            // That of a stranger may be on its way out too.
+            // A stranger's child may be terminating too.
             obstacles.push(Obstacle::new("the name is taken", &["NameTaken", "Terminating"]));
         } else if is_deleting(child) {
             obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
@@ -127,7 +127,7 @@ fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value)
     if invariants.refused.keys().any(is_refused) {
         obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
     }
-    // A spec that is refused is all that there is to be said.
+    // A rejected spec is the only obstacle to report.
     if !obstacles.is_empty() && desired().is_none() {
         obstacles.clear();
     }
@@ -141,7 +141,7 @@ fn in_the_rollout(deployment: &Value, desired: &dyn Fn() -> Option<Value>) -> Op
         return None;
     }
     if deployment["spec"]["paused"] == true {
-        // A pause hides what else there is, and is hidden by it.
+        // A pause hides other obstacles, and is hidden by them.
         return Some(Obstacle::new("the Deployment is paused", &["DeploymentPaused", TIMED_OUT, "FailedCreate"]));
     }
     if condition(status, "ReplicaFailure").is_some() {

@@ -1,5 +1,5 @@
-//! What must never happen, looked at each time that the operator has written. Called by the server, whatever the
-//! operator believes; pure.
+//! Forbidden writes, checked after each write of the operator. Called by the server; judges by the datastore,
+//! whatever the operator believes; pure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::api_server::{Change, Key, Kind, Store, controller_uid, controllers, is_deleting};
 
 const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// The longest that a request is late.
+/// The longest delay of a request.
 const ON_ITS_WAY: Duration = Duration::from_secs(45);
 
 /// None: the operator may do that.
@@ -48,8 +48,9 @@ fn child(store: &Store, key: &Key, before: Option<&Value>, after: &Value) -> Opt
         .then_some("beside the child of another controller, the operator has written")
 }
 
-/// A request that is late may make a child of an InferenceService that is gone by then, and no precondition can keep
-/// it from that; the garbage collector takes it. In all other cases each name has the children of one controller.
+/// A late request may create a child of an InferenceService that was deleted meanwhile, and no precondition can
+/// prevent that; the garbage collector deletes the child. In all other cases the children of one name have the same
+/// controller.
 fn is_one_of_two(store: &Store, key: &Key, owner: &str, other: &Key, other_owner: &str) -> bool {
     let made_late = |child: &Key, owner: &str| {
         let made = store.history.iter().rposition(|change| change.key == *child && change.before.is_none());
@@ -64,12 +65,13 @@ fn is_end_of(change: &Change, child: &Key, owner: &str) -> bool {
     change.key == owner_key(child) && change.after.is_none() && uid(&change.before) == Some(true)
 }
 
-/// Was there an InferenceService of this name and uid?
+/// Did an InferenceService of this name and uid ever exist?
 fn has_existed(store: &Store, child: &Key, uid: &str) -> bool {
     store.existed.contains(&(owner_key(child), uid.to_owned()))
 }
 
-/// What may be adopted, as Kubernetes' own controllers adopt: it has both labels of this name, no controller, and stays.
+/// Can this object be adopted, by the rules of Kubernetes' own controllers? It has both labels of this name and no
+/// controller, and is not being deleted.
 pub fn is_adoptable(key: &Key, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
     key.kind != Kind::InferenceService
@@ -79,7 +81,7 @@ pub fn is_adoptable(key: &Key, object: &Value) -> bool {
         && !is_deleting(object)
 }
 
-/// Is or was it there of late, as one that stays? A request may be on its way for a while.
+/// Does the owner exist, or did it recently, without being deleted? A request may be under way for a while.
 fn is_alive(store: &Store, child: &Key, uid: &str) -> bool {
     let lives = |object: &Value| object["metadata"]["uid"] == json!(uid) && !is_deleting(object);
     let owner = owner_key(child);

@@ -1,5 +1,5 @@
-//! Is what a status says so, as of the Deployment that it was computed from? Called for each status that the operator
-//! sends, as it arrives; looks at the datastore's history alone; pure.
+//! Is a status true of the Deployment that it was computed from? Called for each status of the operator as it
+//! arrives; reads the datastore's history only; pure.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::api_server::{Key, Kind, Store, controller_uid};
 use crate::cluster::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
 use crate::operator::{LOAD, desired};
 
-/// What somebody else took away again may still be spoken of for so long.
+/// How long a status may report something that another client has removed meanwhile.
 const VIEW: Duration = Duration::from_secs(120);
 /// Times in a status are whole seconds.
 const ROUNDING: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub fn reason(status: &Value) -> &str {
     condition(status, "Ready").and_then(|ready| ready["reason"].as_str()).unwrap_or_default()
 }
 
-/// The spec of that generation, and since when it is there.
+/// The spec of that generation, and the time of its creation.
 pub fn spec_of<'a>(store: &'a Store, key: &Key, uid: &Value, generation: i64) -> Option<(Instant, &'a Value)> {
     let of_generation =
         |object: &Value| object["metadata"]["uid"] == *uid && number(&object["metadata"]["generation"]) == generation;
@@ -34,7 +34,7 @@ pub fn spec_of<'a>(store: &'a Store, key: &Key, uid: &Value, generation: i64) ->
     Some((first.at, &first.after.as_ref()?["spec"]))
 }
 
-/// Do so many replicas of this very Deployment's newest template answer?
+/// Does this Deployment have that many ready replicas of its newest template?
 pub fn has_all(deployment: &Value, replicas: i64) -> bool {
     is_complete(deployment, &deployment["status"]) && number(&deployment["spec"]["replicas"]) == replicas
 }
@@ -43,7 +43,7 @@ struct Case<'a> {
     store: &'a Store,
     child: Key,
     uid: &'a Value,
-    /// Of the generation that the status speaks of.
+    /// The spec of the generation in the status.
     spec: &'a Value,
     since: Instant,
     /// The Deployment that the status was computed from.
@@ -51,9 +51,9 @@ struct Case<'a> {
     version: u64,
 }
 
-/// None: it is so.
+/// None if the status is true.
 pub fn violation(store: &Store, key: &Key, uid: &Value, status: &Value, refused: bool) -> Option<(Name, String)> {
-    // What is about one that is gone is refused.
+    // A status of a deleted InferenceService is rejected.
     store.get(key).filter(|object| object["metadata"]["uid"] == *uid)?;
     let (since, spec) = spec_of(store, key, uid, number(&status["observedGeneration"]))?;
     let version = status["observed"]["deploymentResourceVersion"].as_str();
@@ -98,7 +98,7 @@ impl Case<'_> {
         }
     }
 
-    /// They were all there with this spec, or had the time to come.
+    /// The replicas were all ready with this spec, or had enough time for that.
     fn replicas_may_be_missed(&self) -> bool {
         let Some(deployment) = self.deployment else { return false };
         let replicas = number(&self.spec["replicas"]);
@@ -109,7 +109,7 @@ impl Case<'_> {
             if then["metadata"]["uid"] != deployment["metadata"]["uid"] || then["spec"] != deployment["spec"] {
                 break;
             }
-            // It was so until the next change.
+            // The state held until the next change.
             if began >= self.since && has_all(then, replicas) {
                 return true;
             }
@@ -118,7 +118,7 @@ impl Case<'_> {
         began.max(self.since).elapsed() + ROUNDING >= LOAD
     }
 
-    /// A spec that is refused, a name that is taken, or a rollout that its deadline has ended.
+    /// A rejected spec, a taken name, or a rollout that exceeded its deadline.
     fn is_for_the_user(&self) -> bool {
         let timed_out = self.deployment.is_some_and(|deployment| has_reason(&deployment["status"], TIMED_OUT));
         timed_out || self.desired().is_none() || Kind::CHILDREN.iter().any(|kind| self.was_taken(*kind))
@@ -133,7 +133,7 @@ impl Case<'_> {
     }
 }
 
-/// Neither its own nor one that it may adopt.
+/// Neither its own child nor one that it may adopt.
 pub fn is_foreign(key: &Key, object: &Value, uid: &Value) -> bool {
     controller_uid(object) != uid.as_str() && !is_adoptable(key, object)
 }

@@ -1,50 +1,50 @@
-//! What must not be and was: each with a short name of its own, by which the seeds are counted. Used by everything that
-//! looks; `TOLERATE=early-degraded,older-spec` leaves names out.
+//! The violations, each with a short name by which seeds are counted. Used by all checks;
+//! `TOLERATE=early-degraded,older-spec` ignores names.
 
 use std::fmt;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
-    /// `Degraded` for replicas that are on their way.
+    /// `Degraded` because of replicas that are still starting.
     EarlyDegraded,
     /// A Warning Event for the same.
     EarlyWarning,
-    /// `Degraded` or `Failed` for an obstacle that is not there.
+    /// `Degraded` or `Failed` because of an obstacle that does not exist.
     FalseObstacle,
     /// `Ready` without ever having run with this spec.
     FalseReady,
-    /// `Ready` for more than a minute after it was so.
+    /// `Ready` for more than a minute after it stopped being true.
     StaleReady,
-    /// An obstacle that lasts is not named within a minute.
+    /// A lasting obstacle is not named within a minute.
     SilentObstacle,
-    /// The status speaks of an older spec for more than a minute.
+    /// The status describes an older spec for more than a minute.
     StaleStatus,
-    /// A Deployment got the spec of an older generation than one that it had.
+    /// A Deployment was set to an older generation of the spec than it had before.
     OlderSpec,
-    /// More Events for one object than client-go would let through.
+    /// More Events for one object than client-go allows.
     TooManyEvents,
-    /// Requests about a namespace that goes away.
+    /// Requests about a terminating namespace.
     DyingNamespace,
     /// Requests at full speed, without a pause.
     Storm,
-    /// kstatus says Current before it has run with the latest spec.
+    /// kstatus reports Current before the latest spec has run.
     EarlyCurrent,
-    /// kstatus says Failed, and the user has nothing to mend.
+    /// kstatus reports Failed, although there is nothing for the user to correct.
     FalseFailed,
-    /// Something was written that is not the operator's to write.
+    /// A write to an object that is not the operator's.
     ForeignWrite,
     /// A request that the simulated API server does not know.
     UnknownRequest,
-    /// After faults stopped something did not come to match its spec.
+    /// After faults stopped, an object did not converge to its spec.
     NotSettled,
-    /// The same, and it is a child that it may adopt.
+    /// The same, for a child that the operator may adopt.
     NotAdopted,
-    /// At rest something was asked for or written.
+    /// A request or a write at rest.
     NotQuiet,
-    /// More was written than there was reason for.
+    /// More writes than there were reasons for.
     OverBudget,
-    /// What is remembered at rest is not what there is.
+    /// At rest the operator's memory does not match the existing objects.
     Memory,
 }
 
@@ -89,7 +89,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Is this one left out of what a seed fails by?
+/// Does `TOLERATE` ignore this violation?
 pub fn is_tolerated(name: Name) -> bool {
     std::env::var("TOLERATE").is_ok_and(|names| names.split(',').any(|one| one == name.as_str()))
 }
