@@ -1,6 +1,7 @@
 //! The control loop: watches -> index -> queue -> reconcile. Called by main with the context and a shutdown future;
 //! decides WHEN to reconcile, and must never name a field of a Deployment.
 
+pub mod counts;
 pub mod flags;
 pub mod index;
 pub mod name_arena;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use crate::api::Phase;
+use crate::controller::counts::Counts;
 use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::{NameArena, NameRef};
 pub use crate::controller::record::Seen;
@@ -42,27 +42,6 @@ struct Namespace {
     inference_services: u32,
     /// It is being deleted, which cannot be undone: nothing in it is reconciled any more.
     terminating: bool,
-}
-
-/// Counts over all records, updated with each change of a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// InferenceServices in each phase, in the order of `Phase::ALL`.
-    pub phases: [u32; Phase::ALL.len()],
-    /// InferenceServices whose last attempt failed.
-    pub failing: u32,
-}
-
-impl Counts {
-    fn add(&mut self, record: &Record) {
-        self.phases[record.phase().unwrap_or_default() as usize] += 1;
-        self.failing += u32::from(record.failures > 0);
-    }
-
-    fn subtract(&mut self, record: &Record) {
-        self.phases[record.phase().unwrap_or_default() as usize] -= 1;
-        self.failing -= u32::from(record.failures > 0);
-    }
 }
 
 impl Index {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::*;
+use crate::api::Phase;
 use crate::model::Dirty;
 use crate::model::ObservedVersions;
 use crate::model::view::DeploymentView;
