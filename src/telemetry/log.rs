@@ -2,7 +2,7 @@
 //! must never panic, nor write half a line.
 
 mod levels;
-mod no_spans;
+pub mod no_spans;
 mod plain;
 
 use std::io;

@@ -4,9 +4,12 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+use crate::telemetry::log::no_spans::NoSpans;
 
 /// Level and message of each entry, without its fields.
 #[derive(Clone, Default)]
@@ -22,7 +25,7 @@ impl LogCapture {
 /// Captures from now until the guard is dropped.
 pub fn listen() -> (LogCapture, DefaultGuard) {
     let heard = LogCapture::default();
-    (heard.clone(), tracing::subscriber::set_default(heard))
+    (heard.clone(), tracing::subscriber::set_default(NoSpans.with(heard)))
 }
 
 struct Message(String);
@@ -35,24 +38,15 @@ impl Visit for Message {
     }
 }
 
-impl Subscriber for LogCapture {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+impl<S: Subscriber> Layer<S> for LogCapture {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("inference_operator")
     }
 
-    fn event(&self, event: &Event<'_>) {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut message = Message(String::new());
         event.record(&mut message);
         let entry = format!("{} {}", event.metadata().level(), message.0);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
