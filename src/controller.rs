@@ -316,14 +316,13 @@ impl Controller {
         let is_due = failures > 0 && (failures.is_multiple_of(CONTRADICTED_AFTER) || failures == u8::MAX);
         self.is_contradicted |= is_due && matches!(error, Error::Gone);
         let is_terminating = error.is_of_a_namespace_that_goes();
-        let is_change = !is_terminating || self.index.namespace_terminates(slot);
+        let terminates = is_terminating && self.index.namespace_terminates(slot);
+        let is_first = error.is_reported(failures) && self.index.logs_failure(slot);
         let Some(record) = self.index.get(slot) else { return };
         let (namespace, name) = (self.index.namespace(record), self.index.name(record));
-        if is_terminating && is_change {
+        if terminates {
             tracing::info!(namespace, "the namespace is being deleted: its InferenceServices are skipped");
-        } else if error.is_reported(record.failures)
-            && record.failures.checked_sub(1).is_none_or(|before| !error.is_reported(before))
-        {
+        } else if is_first {
             // The status could not report it.
             tracing::warn!(namespace, name, "{error}; retrying");
         } else {

@@ -16,6 +16,8 @@ bitflags::bitflags! {
         const SERVICE_LISTED = 1 << 5;
         /// A list that ended in flight did not contain the Service being created: not there yet, or deleted again?
         const MISSED = 1 << 6;
+        /// Of the failures in a row, one that the status could not report is in the log.
+        const LOGGED = 1 << 7;
         const ALL_LISTED = Self::LISTED.bits() | Self::DEPLOYMENT_LISTED.bits() | Self::SERVICE_LISTED.bits();
     }
 }

@@ -207,11 +207,19 @@ impl Index {
         if is_change {
             for record in self.records.iter_mut().flatten().filter(|record| record.namespace == namespace) {
                 self.counts.subtract(record);
-                record.failures = 0;
+                record.end_failures();
                 self.counts.add(record);
             }
         }
         is_change
+    }
+
+    /// A failure that the status cannot report is about to be logged. Returns whether it is the first one in a row.
+    pub fn logs_failure(&mut self, slot: Slot) -> bool {
+        let Some(record) = self.records[slot as usize].as_mut() else { return false };
+        let is_first = !record.flags.contains(Flags::LOGGED);
+        record.flags |= Flags::LOGGED;
+        is_first
     }
 
     /// Is there nothing to do until something changes?
@@ -282,7 +290,9 @@ impl Index {
             self.with(slot, |record| {
                 record.fail(start);
                 // No retry follows, so it must not lengthen the backoff of the others.
-                record.failures *= u8::from(!is_over);
+                if is_over {
+                    record.end_failures();
+                }
             });
             return true;
         };

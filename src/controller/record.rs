@@ -101,7 +101,7 @@ impl Record {
         self.flags.set(Flags::GONE, false);
         self.flags.set(Flags::DELETING, meta.deleting);
         if meta.deleting {
-            self.failures = 0;
+            self.end_failures();
         }
         let first = self.resource_version.is_none();
         self.resource_version = meta.version();
@@ -205,7 +205,7 @@ impl Record {
         if !is_change {
             return false;
         }
-        self.failures = 0;
+        self.end_failures();
         self.mark(kind.dirty(), kind, known.and(child.version()))
     }
 
@@ -273,7 +273,7 @@ impl Record {
                 }
             }
             action => {
-                self.failures = 0;
+                self.end_failures();
                 self.dirty |= action.dirty();
             }
         }
@@ -351,6 +351,12 @@ impl Record {
         self.flags.set(Flags::IN_FLIGHT, false);
         self.dirty |= start.dirty;
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The next failure is the first one in a row.
+    pub fn end_failures(&mut self) {
+        self.failures = 0;
+        self.flags.remove(Flags::LOGGED);
     }
 
     /// What is left of the load time of its replicas.

@@ -312,14 +312,6 @@ fn fails(controller: &mut Controller, slot: Slot, error: Error) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_told_in_the_status_is_logged_once_where_it_lasts() {
-    let (mut controller, slot) = in_sync(ready(100, 1));
-    see_deployment(&mut controller, 51, 2);
-    let said: Vec<bool> = (0..6).map(|_| fails(&mut controller, slot, refused(503))).collect();
-    assert_eq!(said, [false, false, true, false, false, false]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn in_a_namespace_that_goes_away_nothing_is_done_until_it_is_there_again() {
     let terminating = || {
         let cause = serde_json::json!({"code": 403, "details": {"causes": [{"reason": "NamespaceTerminating"}]}});

@@ -77,3 +77,24 @@ async fn the_sweep_makes_nothing_that_waits_come_earlier() {
     }
     assert_eq!(controller.queue.next_due(), due);
 }
+
+/// Once for failures in a row, whatever kind each of them is.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_told_in_the_status_is_logged_once_where_it_lasts() {
+    let (mut controller, slot) = in_sync(ready(100, 1));
+    see_deployment(&mut controller, 51, 2);
+    let logged = |controller: &mut Controller, codes: &[u16]| -> Vec<bool> {
+        let error = |code| if code == GONE { Error::Gone } else { refused(code) };
+        codes.iter().map(|&code| fails(controller, slot, error(code))).collect()
+    };
+    let lasting = logged(&mut controller, &[503, 503, GONE, 503, GONE, 503, 403]);
+    assert_eq!(lasting, [false, false, false, true, false, false, false]);
+    work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, Action::AwaitChange);
+    see_deployment(&mut controller, 52, 2);
+    assert_eq!(logged(&mut controller, &[403, 403]), [true, false], "told in the status at once, if it could be");
+    work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(52), ..STAMPS }, Action::AwaitChange);
+    see_deployment(&mut controller, 53, 2);
+    assert_eq!(logged(&mut controller, &[503, 503, 503, 503]), [false, false, true, false], "in a row anew");
+}
+
+const GONE: u16 = 0;
