@@ -89,7 +89,7 @@ main() {
   check
   [ "$fast" = yes ] || step "the simulation" "$HERE/simulate.sh"
   [ "$fast" = yes ] || run_lanes
-  [ "${#FAILED[@]}" = 0 ] || die "FAILED after $((SECONDS - begun)) s: $(join "${FAILED[@]}")"
+  [ "${#FAILED[@]}" = 0 ] || { echo_panics && die "FAILED after $((SECONDS - begun)) s: $(join "${FAILED[@]}")"; }
   say "all passed in $((SECONDS - begun)) s"
 }
 
@@ -300,6 +300,16 @@ finish() {
   printf '\n--- lane %s ---\n' "$lane"
   cat "$WORK/$lane.log"
   say "lane $lane $result $(cat "$WORK/$lane.took" 2>/dev/null || true): ${tests:-no result}"
+}
+
+# Once more and last what failed in the lanes: the rest of their output is long.
+echo_panics() {
+  local lane
+  for lane in "${LANES[@]}"; do
+    [[ " ${FAILED[*]} " == *" lane $lane "* ]] || continue
+    printf '\n--- lane %s: why it failed ---\n' "$lane"
+    grep -E -A 4 '^thread .* panicked at ' "$WORK/$lane.log" | head -n 60 || tail -n 20 "$WORK/$lane.log"
+  done
 }
 
 # clean_up CODE: a lane that is interrupted leaves operators and a cluster, so its group is ended, then its cluster.
