@@ -6,6 +6,7 @@ mod children;
 mod config_hash;
 pub mod deployment;
 pub mod event;
+pub mod merge;
 pub mod plan;
 pub mod service;
 pub mod status;
