@@ -366,7 +366,7 @@ async fn a_crd_that_is_older_is_said_once() {
             action: Action::AwaitChange,
         };
         controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
-        said.push(heard.take().iter().filter(|entry| entry.contains("its CRD is older")).count());
+        said.push(heard.take().iter().filter(|entry| entry.contains("the CRD is older")).count());
     }
     assert_eq!((said, controller.queue.len()), (vec![1, 0, 0], 0));
 }

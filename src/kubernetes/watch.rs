@@ -174,7 +174,10 @@ impl<K: Watched> Watch<K> {
             Opened::StreamingList => self.stage = Stage::StreamingList(answer, now + LONGEST_STREAM),
             Opened::FirstPage => {
                 if self.progress.reads_pages() {
-                    tracing::info!(resource = (self.kind.resource)(), "no streaming lists: reading pages");
+                    tracing::info!(
+                        resource = (self.kind.resource)(),
+                        "the API server does not support streaming lists; listing in pages"
+                    );
                 }
                 self.stage = Stage::Page(answer);
             }
@@ -207,11 +210,11 @@ impl<K: Watched> Watch<K> {
                 self.watch_or_list(Instant::now());
                 return Ok(None);
             }
-            Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
+            Err(_) => return Err(self.broke_off(kube::Error::Service("timed out while reading the list".into()))),
         };
         self.metrics.heard(self.number);
         match (&mut self.stage, piece) {
-            (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
+            (_, None) => Err(self.broke_off(kube::Error::Service("the response ended early".into()))),
             (Stage::Page(answer), Some(Piece::Item)) => {
                 self.deadline = Instant::now() + LIST_PAUSE;
                 let object = line::object(answer.kept()).inspect_err(|unclear| self.warn(unclear));
@@ -260,7 +263,9 @@ impl<K: Watched> Watch<K> {
                 return Ok(self.list_ends(resource_version));
             }
             Ok(Line::Bookmark { resource_version, .. }) => (None, resource_version),
-            Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Lost("it fell behind")),
+            Ok(Line::Error(status)) if status.code == 410 => {
+                return Err(Interruption::Lost("its resourceVersion has expired"));
+            }
             Ok(Line::Error(status)) => return Err(self.failed(kube::Error::Api(status))),
             Err(unclear @ Unclear::Object(_)) => {
                 self.warn(&unclear);
@@ -272,9 +277,9 @@ impl<K: Watched> Watch<K> {
             // The datastore was restored to an earlier copy, and changes since then have reused these versions.
             tracing::info!(
                 resource = (self.kind.resource)(),
-                "the API server's data is older than before; listing again"
+                "the API server's data has gone back to an earlier state; listing again"
             );
-            return Err(Interruption::Lost("an event from the past"));
+            return Err(Interruption::Lost("an event has an older resourceVersion"));
         }
         if let Stage::Watching { resource_version, .. } = &mut self.stage {
             *resource_version = seen;
@@ -345,7 +350,7 @@ impl<K: Watched> Watch<K> {
             (Stage::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
             (Stage::StreamingList(..), _) => self.progress.stream_failed(),
             (Stage::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
-                tracing::debug!(resource = (self.kind.resource)(), why, "watching again");
+                tracing::debug!(resource = (self.kind.resource)(), why, "reopening the watch");
                 self.progress.lived();
                 self.message.is_over(self.kind.resource);
                 self.watch_or_list(now);
@@ -357,7 +362,7 @@ impl<K: Watched> Watch<K> {
         self.paused_until = now + self.progress.failed(self.jitter.draw()).max(asked);
         match interruption {
             Interruption::Cut(why) | Interruption::Failed(why) => {
-                tracing::debug!(resource = (self.kind.resource)(), why, "watching again");
+                tracing::debug!(resource = (self.kind.resource)(), why, "reopening the watch");
                 if self.progress.warns() {
                     self.message.report(&(self.kind.resource)(), format!("waiting for the API server: {why}"));
                 }

@@ -85,7 +85,7 @@ async fn sees_all(client: Client, name: &str, trouble: Trouble) -> Setup {
             setup.start_operator();
             setup.operator().ready().await;
             is_seen(&setup, "demo").await;
-            assert_eq!(setup.operator().lines_with("reading pages"), 3, "{name}:\n{}", setup.operator().log());
+            assert_eq!(setup.operator().lines_with("listing in pages"), 3, "{name}:\n{}", setup.operator().log());
         }
         Trouble::Failing(failure) => {
             setup.start_operator();
