@@ -16,7 +16,7 @@ pub const API_VERSION: &str = "ai.example.com/v1";
 pub const KIND: &str = "InferenceService";
 pub const PLURAL: &str = "inferenceservices";
 
-/// What the user asks for: a model, served on one kind of GPU by a number of replicas.
+/// Desired state: a model, a GPU type and a number of replicas.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "ai.example.com",
@@ -27,7 +27,7 @@ pub const PLURAL: &str = "inferenceservices";
     namespaced,
     status = "InferenceServiceStatus",
     derive = "PartialEq",
-    doc = "A model served over HTTP: the operator keeps one Deployment and one Service of the same name for it.",
+    doc = "A model served over HTTP by a Deployment and a Service of the same name.",
     scale(
         spec_replicas_path = ".spec.replicas",
         status_replicas_path = ".status.readyReplicas",
@@ -40,46 +40,44 @@ pub const PLURAL: &str = "inferenceservices";
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must be a name that a Service can have too: at most 63 lower-case letters, digits and '-', starting with a letter and not ending with '-'"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must also be valid as the name of a Service: at most 63 lowercase letters, digits and '-', starting with a letter and not ending with '-'"),
     // The kubelet tells pods the address of a Service of this name as KUBERNETES_SERVICE_HOST.
-    validation = Rule::new("self.metadata.name != 'kubernetes'").message("metadata.name must not be kubernetes: that is the API server's name")
+    validation = Rule::new("self.metadata.name != 'kubernetes'").message("metadata.name must not be kubernetes: the API server's Service has that name")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct InferenceServiceSpec {
-    /// The model to serve, as the model server understands it: a name on a model hub
-    /// (Qwen/Qwen2.5-7B-Instruct) or a path inside the server's image. Handed to the
-    /// container literally, whatever characters it has.
+    /// The model to serve: a name on a model hub (Qwen/Qwen2.5-7B-Instruct) or a path inside the
+    /// model server's image. Passed to the container literally.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("self.matches('[^ \\t\\n\\r]')").message("must not be blank"))]
     #[x_kube(validation = Rule::new("!self.contains('\\u0000')").message("must not contain a NUL character"))]
     pub model: String,
 
-    /// How many replicas (pods with one GPU each) serve the model. 0 keeps the Deployment and the
-    /// Service but runs nothing.
+    /// Number of replicas (pods with one GPU each). 0 keeps the Deployment and the Service but runs
+    /// no pods.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0))]
     pub replicas: i32,
 
-    /// The type of GPU that the replicas run on: A100, H100, L40S, or what the administrator of
-    /// the operator has added with --gpu-type.
+    /// The type of GPU to run on: A100, H100, L40S, or one added with the operator's flag --gpu-type.
     #[schemars(length(min = 1, max = 63))]
     pub gpu_type: String,
 
-    /// The largest number of requests that one replica works on at the same time. Left out, the
-    /// model server decides.
+    /// Maximum number of requests that one replica processes at the same time. If unset, the model
+    /// server decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     // OpenAPI has no unsigned formats; the bounds say it.
     #[schemars(range(min = 1, max = 4_294_967_295_u32), extend("format" = "int64"))]
     pub max_batch_size: Option<u32>,
 
-    /// When the node pulls the image of the model server: Always, IfNotPresent, or Never, for a
-    /// node that has the image already and no registry. Left out, Kubernetes decides by the
-    /// image's tag.
+    /// When the kubelet pulls the model server's image: Always, IfNotPresent, or Never (for nodes
+    /// that already have it and reach no registry). If unset, Kubernetes derives it from the image
+    /// tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
 }
 
-/// As a container has it.
+/// The same values as in a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ImagePullPolicy {
     Always,
@@ -88,7 +86,7 @@ pub enum ImagePullPolicy {
 }
 
 impl InferenceServiceSpec {
-    /// What must be said, and the defaults of all else.
+    /// The required fields, and defaults for all others.
     pub fn new(model: &str, gpu_type: &str) -> Self {
         InferenceServiceSpec {
             model: model.to_owned(),
@@ -104,36 +102,36 @@ fn default_replicas() -> i32 {
     1
 }
 
-/// What the operator has seen and done.
+/// Observed state of the InferenceService.
 // The default tells kstatus that there is something to wait for, before the operator has said anything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct InferenceServiceStatus {
-    /// A summary of the conditions: Pending (nothing runs yet), Progressing (replicas are on their
-    /// way), Ready, Degraded (fewer replicas than asked for, or no progress), Failed (the user must
-    /// mend something; the condition Ready says what).
+    /// A summary of the conditions: Pending (nothing runs yet), Progressing (replicas are
+    /// starting), Ready, Degraded (fewer ready replicas than requested, or no progress), Failed (the
+    /// user must fix something; the condition Ready says what).
     pub phase: Phase,
 
-    /// How many replicas answer requests.
+    /// Number of ready replicas.
     pub ready_replicas: i32,
 
-    /// The URL of the Service inside the cluster.
+    /// URL of the Service inside the cluster.
     pub endpoint: Option<String>,
 
-    /// The label selector of the pods, for the scale subresource.
+    /// Label selector of the pods, for the scale subresource.
     pub selector: Option<String>,
 
-    /// The metadata.generation that this status speaks of.
+    /// The metadata.generation that this status describes.
     pub observed_generation: i64,
 
-    /// Ready is always there. Reconciling and Stalled are there while they are true, as kstatus
-    /// reads them, which Flux and Helm 4 wait with; kubectl wait takes Ready.
+    /// Ready is always present. Reconciling and Stalled are present only while true, as expected by
+    /// kstatus (Flux, Helm 4). For kubectl wait, use Ready.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
 
-    /// What this status was computed from. It lets the operator see after a restart, from lists
-    /// alone, that nothing has changed.
+    /// The versions that this status was computed from. After a restart, the operator compares them
+    /// with its lists to see that nothing has changed.
     pub observed: Option<Observed>,
 }
 
@@ -170,19 +168,18 @@ pub struct Observed {
     /// The resourceVersion of the Deployment.
     pub deployment_resource_version: Option<String>,
 
-    /// Which Deployment it was, and which generation of it, when the operator last wrote or accepted it: its
-    /// generation, mixed with its uid.
+    /// A hash over the Deployment's uid and generation when the operator last wrote or accepted it.
     pub deployment_revision: Option<i64>,
 
-    /// Which fields of the Deployment the operator had applied, and when: a hash over its entry in
-    /// metadata.managedFields. It tells what somebody else has added from what somebody else has changed.
+    /// A hash over the operator's entry in the Deployment's metadata.managedFields. It tells fields
+    /// that another client added from fields that it changed.
     pub deployment_fields: Option<i64>,
 
     /// The resourceVersion of the Service.
     pub service_resource_version: Option<String>,
 
-    /// A hash over the rest of this status and the configuration of the operator that wrote it. A
-    /// status that does not match its checksum is computed again.
+    /// A hash over the rest of this status and the operator's configuration. A status that does not
+    /// match its checksum is recomputed.
     pub checksum: String,
 }
 

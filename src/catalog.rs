@@ -82,7 +82,9 @@ impl Catalog {
             return Err(expected.into());
         }
         if let Some(product) = products.iter().find(|product| !is_label_value(product)) {
-            return Err(format!("{product:?} is not a label value (letters, digits, '-', '_' and '.', at most 63)"));
+            return Err(format!(
+                "{product:?} is not a valid label value (letters, digits, '-', '_' and '.', at most 63)"
+            ));
         }
         match self.0.iter_mut().find(|gpu| gpu.name == name) {
             Some(gpu) => gpu.products.extend(products),

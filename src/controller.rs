@@ -131,7 +131,7 @@ pub async fn run(
         controller.start();
         controller.publish_metrics();
         if std::mem::take(&mut controller.is_contradicted) {
-            tracing::info!("the API server does not have what the watches showed; listing again");
+            tracing::info!("objects that the watches showed do not exist; listing again");
             sources.list_again();
         }
     }
@@ -302,8 +302,8 @@ impl Controller {
         let is_kept = self.index.finish(slot, &start, result);
         if !is_kept && !std::mem::replace(&mut self.warned_of_older_crd, true) {
             tracing::warn!(
-                "the API server does not keep all of the status: its CRD is older than this operator (apply \
-                 k3s-manifests/crd.yaml); until then each restart looks at every InferenceService"
+                "the API server drops fields of the status: the CRD is older than this operator (apply \
+                 k3s-manifests/crd.yaml); until then, each restart reconciles every InferenceService"
             );
         }
         self.queue(slot);

@@ -44,39 +44,38 @@ pub enum Error {
     #[error("invalid spec: {0}")]
     InvalidSpec(String),
 
-    #[error("the spec has {size} bytes, and this operator reads no more than {limit} (expected: a shorter spec)")]
+    #[error("the spec has {size} bytes (expected: at most {limit})")]
     SpecTooLarge { size: usize, limit: usize },
 
     #[error(
-        "invalid name: {0} (expected: at most 63 lower-case letters, digits and '-', starting with a letter and not \
-         ending with '-', because the Service has the same name; and not kubernetes, which is the API server's)"
+        "invalid name: {0} (expected: a name that is valid for a Service, too, and not kubernetes: at most 63 lowercase \
+         letters, digits and '-', starting with a letter and not ending with '-')"
     )]
     InvalidName(String),
 
     /// An object with the child's name that this InferenceService does not control.
-    #[error("{kind} {namespace}/{name} exists and {owner}; delete or rename it, or rename the InferenceService")]
+    #[error("{kind} {namespace}/{name} exists and {owner}; delete it, or give the InferenceService another name")]
     NameTaken { kind: &'static str, namespace: String, name: String, owner: String },
 
     /// A child that is being deleted; it is created again when it is gone.
-    #[error("{kind} {namespace}/{name} is being deleted; it is created again once it is gone")]
+    #[error("{kind} {namespace}/{name} is being deleted; it is recreated once it is gone")]
     Terminating { kind: &'static str, namespace: String, name: String },
 
     /// The watch does not show it, so no event would tell when it is ready.
     #[error(
-        "Deployment {0}/{1} lost its label app.kubernetes.io/managed-by as it was written: an admission policy or webhook \
-         of this cluster has to let it pass, because this operator sees no Deployment without it"
+        "an admission policy or webhook removed the label app.kubernetes.io/managed-by from Deployment {0}/{1}; change \
+         that policy or webhook to keep the label, by which this operator's watch selects Deployments"
     )]
     LabelTakenAway(String, String),
 
     /// An admission webhook or policy changes the object before it is stored.
     #[error(
-        "spec.replicas is {asked}, and the Deployment {namespace}/{name} has {found} as soon as it is written: an admission \
-         policy or webhook of this cluster holds it there"
+        "spec.replicas is {asked}, but an admission policy or webhook sets {found} in Deployment {namespace}/{name}"
     )]
     ReplicasOverridden { namespace: String, name: String, asked: i32, found: i32 },
 
     /// The InferenceService no longer exists; a watch event will say so too.
-    #[error("the InferenceService is gone")]
+    #[error("the InferenceService no longer exists")]
     Gone,
 
     #[error("timed out after {} s", .0.as_secs())]

@@ -46,7 +46,7 @@ fn start(settings: Settings) -> ExitCode {
     telemetry::log::start(settings.log_levels.clone(), settings.log_format);
     let variables: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     if let Some(names) = settings::unknown_variables(&variables) {
-        tracing::warn!("unknown environment variables: {names}; --help lists the flags that they are named after");
+        tracing::warn!("unknown environment variables: {names}; --help lists the flags");
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

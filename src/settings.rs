@@ -98,13 +98,13 @@ const FLAGS: &[Flag] = &[
     Flag {
         name: "namespace",
         value: "NAME",
-        help: "serve this namespace only (default: all)",
+        help: "watch only this namespace (default: all)",
         set: |settings, value| optional(value).map(|value| settings.namespace = value),
     },
     Flag {
         name: "gpu-type",
         value: "TYPE=PRODUCT[,PRODUCT...]",
-        help: "add a GPU type: the values of the node label nvidia.com/gpu.product that it stands for; may be repeated \
+        help: "add a GPU type and the values of the node label nvidia.com/gpu.product that it matches; may be repeated \
                (in the environment: separated by ';')",
         set: |settings, value| value.split(';').try_for_each(|entry| settings.catalog.add(entry)),
     },
@@ -117,7 +117,7 @@ const FLAGS: &[Flag] = &[
     Flag {
         name: "server-port",
         value: "PORT",
-        help: "port that the model server listens on (default: 8000)",
+        help: "port of the model server (default: 8000)",
         set: |settings, value| within(value, 1, 65535).map(|value| settings.server.port = value),
     },
     Flag {
@@ -131,14 +131,14 @@ const FLAGS: &[Flag] = &[
         name: "server-arguments",
         value: "JSON",
         help: "arguments of the container as a JSON array of strings; {model}, {maxBatchSize} and {port} are replaced, \
-               an argument with {maxBatchSize} is left out where it is not set (default: \
+               an argument with {maxBatchSize} is omitted if the spec does not set it (default: \
                [\"--model={model}\",\"--max-num-seqs={maxBatchSize}\",\"--port={port}\"])",
         set: |settings, value| strings(value).map(|value| settings.server.arguments = value),
     },
     Flag {
         name: "model-load-seconds",
         value: "SECONDS",
-        help: "time that a model may take to load (default: 1800)",
+        help: "time limit for loading a model (default: 1800)",
         set: |settings, value| {
             within(value, 10, 86_400).map(|value| settings.server.load_time = Duration::from_secs(value))
         },
@@ -158,20 +158,20 @@ const FLAGS: &[Flag] = &[
     Flag {
         name: "resync-seconds",
         value: "SECONDS",
-        help: "how often to look whether something was forgotten; /livez fails after three such periods without a turn \
-               of the loop (default: 30)",
+        help: "interval of the check for missed work; /livez fails if the controller's loop is stuck for three \
+               intervals (default: 30)",
         set: |settings, value| within(value, 1, 3600).map(|value| settings.resync = Duration::from_secs(value)),
     },
     Flag {
         name: "concurrency",
         value: "COUNT",
-        help: "how many InferenceServices are worked on at the same time (default: 8)",
+        help: "how many InferenceServices are reconciled at the same time (default: 8)",
         set: |settings, value| within(value, 1, 64).map(|value| settings.concurrency = value),
     },
     Flag {
         name: "telemetry-address",
         value: "ADDRESS",
-        help: "where /metrics, /livez and /readyz are served, or 'off'; [::] is every address, of IPv4 too (default: \
+        help: "address of /metrics, /livez and /readyz, or 'off'; [::] means all addresses, IPv6 and IPv4 (default: \
                [::]:8080)",
         set: |settings, value| {
             settings.telemetry_address = match value {
@@ -184,14 +184,14 @@ const FLAGS: &[Flag] = &[
     Flag {
         name: "log-level",
         value: "LEVEL[,TARGET=LEVEL...]",
-        help: "error, warn, info, debug, trace or off, and another one for each target that is named, which is a module \
-               with all that is in it: info,inference_operator::kubernetes=debug (default: info)",
+        help: "error, warn, info, debug, trace or off; TARGET=LEVEL sets another level for one module and its submodules: \
+               info,inference_operator::kubernetes=debug (default: info)",
         set: |settings, value| log::levels(value).map(|value| settings.log_levels = value),
     },
     Flag {
         name: "log-format",
         value: "FORMAT",
-        help: "text, or json for one object a line (default: text)",
+        help: "text, or json for one object per line (default: text)",
         set: |settings, value| {
             settings.log_format = value.parse()?;
             Ok(())
@@ -199,22 +199,22 @@ const FLAGS: &[Flag] = &[
     },
     Flag {
         name: "service-account",
-        value: "FOLDER",
-        help: "folder with the ServiceAccount's token and ca.crt (default: /var/run/secrets/kubernetes.io/serviceaccount)",
+        value: "DIRECTORY",
+        help: "directory of the ServiceAccount's token and ca.crt (default: /var/run/secrets/kubernetes.io/serviceaccount)",
         set: |settings, value| required(value).map(|value| settings.service_account = value.into()),
     },
     #[cfg(feature = "kubeconfig")]
     Flag {
         name: "kubeconfig",
         value: "FILE",
-        help: "use this kubeconfig and not the ServiceAccount (default: where there is no ServiceAccount, what kubectl uses)",
+        help: "kubeconfig to use instead of the ServiceAccount (default: without a ServiceAccount, the same as kubectl's)",
         set: |settings, value| required(value).map(|value| settings.kubeconfig = Some(value.into())),
     },
     #[cfg(feature = "kubeconfig")]
     Flag {
         name: "context",
         value: "NAME",
-        help: "context of the kubeconfig (default: its current one)",
+        help: "context in the kubeconfig (default: the current context)",
         set: |settings, value| required(value).map(|value| settings.context = Some(value)),
     },
 ];
@@ -275,13 +275,13 @@ pub fn help() -> String {
     let mut text = String::from(
         "inference-operator: turns each InferenceService into a Deployment and a Service\n\n\
          Usage: inference-operator [FLAG]...\n\n\
-         Every flag is an environment variable too: --server-image is INFERENCE_OPERATOR_SERVER_IMAGE.\n\nFlags:\n",
+         Every flag is also an environment variable: --server-image is INFERENCE_OPERATOR_SERVER_IMAGE.\n\nFlags:\n",
     );
     for flag in FLAGS {
         let _ = writeln!(text, "  --{} {}", flag.name, flag.value);
         wrap(&mut text, flag.help);
     }
-    text.push_str("  -h, --help\n        print this\n  -V, --version\n        print the version\n");
+    text.push_str("  -h, --help\n        print this help\n  -V, --version\n        print the version\n");
     text
 }
 
@@ -307,7 +307,7 @@ fn wrap(text: &mut String, paragraph: &str) {
 // === values ===
 
 fn required(value: &str) -> Result<String, String> {
-    if value.trim().is_empty() { Err("expected a value that is not empty".into()) } else { Ok(value.to_owned()) }
+    if value.trim().is_empty() { Err("expected a non-empty value".into()) } else { Ok(value.to_owned()) }
 }
 
 #[allow(clippy::unnecessary_wraps)] // the same shape as its siblings

@@ -27,7 +27,7 @@ fn a_wrong_flag_or_value_is_one_clear_line_and_exit_code_2() {
             &["--log-level=info,inference_operator::kubernetes=loud"],
             &[],
             "inference-operator: invalid --log-level=\"info,inference_operator::kubernetes=loud\": \"loud\" is not a level: \
-             expected error, warn, info, debug, trace or off, and TARGET=LEVEL for a part, such as \
+             expected error, warn, info, debug, trace or off, and TARGET=LEVEL for one module, such as \
              info,inference_operator::kubernetes=debug\n",
         ),
         (

@@ -207,7 +207,7 @@ async fn an_operator_whose_watches_hear_nothing_is_alive_and_not_ready() {
     metrics.heard(2);
     let answer = ready().await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("\r\n\r\nthe watch of deployments.apps has heard nothing for 301 s\n"), "{answer}");
+    assert!(answer.contains("\r\n\r\nthe watch of deployments.apps has received nothing for 301 s\n"), "{answer}");
     probe(address).await;
     metrics.heard(1);
     assert!(ready().await.starts_with("HTTP/1.1 200 OK\r\n"));

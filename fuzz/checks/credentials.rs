@@ -14,6 +14,6 @@ pub fn check(data: &[u8]) {
             assert!(header.is_sensitive(), "shown where headers are");
             assert_eq!(header.as_bytes(), [b"Bearer ", data.trim_ascii()].concat());
         }
-        Err(problem) => assert!(problem.starts_with("holds ") || problem.starts_with("is too long "), "{problem}"),
+        Err(problem) => assert!(problem.starts_with("contains ") || problem.starts_with("is too long "), "{problem}"),
     }
 }

@@ -1,6 +1,8 @@
-//! When a reconcile starts: after which lists, how soon, how many at once, and what is logged of it.
+//! When a reconcile starts: after which lists, how soon, how many at once, and what is logged about it.
 
 mod failing;
+mod metrics;
+mod retry_after;
 
 use serde_json::Value;
 use std::num::NonZeroU64;
@@ -235,30 +237,6 @@ async fn so_many_are_worked_on_at_once_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_api_server_asks_for_patience_nothing_is_asked_of_it() {
-    for (retry_after, expected) in [("7", 7), ("7200", 60), ("Thu, 26 Nov 2026 23:00:00 GMT", 0)] {
-        let mut controller = controller_of([Reply::busy(retry_after)]);
-        let both = ["one", "two"].map(|name| named(object(UID, 100, 1, Value::Null), name));
-        list(&mut controller, both);
-        list_children(&mut controller, ChildKind::Deployment, []);
-        list_children(&mut controller, ChildKind::Service, []);
-        let slot = controller.queue.pop(Instant::now()).expect("queued");
-        let task = controller.index.start(slot).expect("work");
-        let start = TaskStart::from(&task);
-        let result = reconcile(&controller.context, task).await;
-        controller.finish((slot, start, Duration::ZERO, result));
-        // The other InferenceService had no error, and waits too.
-        let paused_until = Instant::now() + Duration::from_secs(expected);
-        assert_eq!(controller.next_start(), Some(paused_until), "{retry_after}");
-        controller.start();
-        assert_eq!(controller.in_flight.is_empty(), expected > 0, "{retry_after}");
-        tokio::time::sleep_until(paused_until).await;
-        controller.start();
-        assert!(!controller.in_flight.is_empty(), "{retry_after}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_in_flight_gets_time_to_land_and_no_more_than_that() {
     let (mut controller, slot) = in_sync(ready(100, 1));
     see_deployment(&mut controller, 51, 2);
@@ -366,89 +344,9 @@ async fn a_crd_that_is_older_is_said_once() {
             action: Action::AwaitChange,
         };
         controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
-        said.push(heard.take().iter().filter(|entry| entry.contains("its CRD is older")).count());
+        said.push(heard.take().iter().filter(|entry| entry.contains("the CRD is older")).count());
     }
     assert_eq!((said, controller.queue.len()), (vec![1, 0, 0], 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_turn_is_told_to_whoever_reads_the_metrics() {
-    let (mut controller, _) = in_sync(ready(100, 1));
-    see_deployment(&mut controller, 51, 2);
-    controller.publish_metrics();
-    let text = controller.metrics.text();
-    for line in
-        ["workqueue_depth{name=\"inferenceservice\"} 1", "inference_operator_inferenceservices{phase=\"Ready\"} 1"]
-    {
-        assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
-    }
-    assert!(controller.metrics.in_sync());
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_remembered_is_what_there_is() {
-    let mut controller = controller();
-    let three = ["one", "three", "settled"].map(|name| named(object(UID, 100, 1, Value::Null), name));
-    list(&mut controller, three);
-    list_children(&mut controller, ChildKind::Deployment, []);
-    list_children(&mut controller, ChildKind::Service, []);
-    controller.observe_inference_service(Event::Apply(named(ready(101, 1), "settled")));
-    controller.start();
-    let phases = [2, 0, 1, 0, 0];
-    let expected = Memory { inference_services: 3, phases, name_bytes: 15, specs: 1, queued: 1, in_flight: 2 };
-    assert_eq!(controller.memory(), expected);
-    controller.observe_inference_service(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
-    controller.observe_inference_service(Event::Delete(named(object(UID, 102, 1, Value::Null), "settled")));
-    while let Some(flight) = controller.in_flight.next().await {
-        controller.finish(flight);
-    }
-    let phases = [1, 0, 0, 0, 0];
-    let left = controller.memory();
-    assert_eq!(left, Memory { inference_services: 1, phases, name_bytes: 3, specs: 0, in_flight: 0, ..left.clone() });
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_reconcile_is_counted_by_its_outcome() {
-    let outcome =
-        |action| Ok(Outcome { generation: 1, versions: STAMPS, summary: None, written: None, repaired: false, action });
-    let taken = Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
-    for (result, expected) in [
-        (outcome(Action::AwaitChange), ReconcileResult::Success),
-        (outcome(Action::Recheck(Dirty::STATUS)), ReconcileResult::RequeueAfter),
-        (outcome(Action::Recheck(Dirty::COUNT)), ReconcileResult::RequeueAfter),
-        (outcome(Action::Recheck(Dirty::DUE)), ReconcileResult::RequeueAfter),
-        (outcome(Action::Rejected(Error::MissingField("model"))), ReconcileResult::Success),
-        (outcome(Action::Rejected(taken)), ReconcileResult::Error),
-        (Err(Error::Gone), ReconcileResult::Error),
-    ] {
-        assert_eq!(counted(&result), expected, "{result:?}");
-    }
-    let (mut controller, slot) = in_sync(ready(100, 1));
-    see_deployment(&mut controller, 51, 2);
-    work(&mut controller, slot, ObservedVersions { deployment: NonZeroU64::new(51), ..STAMPS }, Action::AwaitChange);
-    let line = "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1";
-    assert!(controller.metrics.text().contains(line));
-}
-
-/// A webhook of one namespace asks for a delay (`details.retryAfterSeconds` of its response, then a header).
-#[tokio::test(start_paused = true)]
-async fn what_one_webhook_asks_for_holds_up_nobody_else() {
-    for code in [400, 403, 500] {
-        let (mut controller, slot) = in_sync(ready(100, 1));
-        controller.observe_inference_service(Event::Apply(ready(101, 2)));
-        assert_eq!(controller.queue.pop(Instant::now()), Some(slot));
-        let task = controller.index.start(slot).expect("work");
-        let details = kube::core::response::StatusDetails {
-            retry_after_seconds: 60,
-            ..serde_json::from_str("{}").expect("details")
-        };
-        let status = kube::core::Status { code, details: Some(details), ..kube::core::Status::default() };
-        let refused = Err(Error::Kube(kube::Error::Api(status.into())));
-        controller.finish((slot, TaskStart::from(&task), Duration::ZERO, refused));
-        controller.observe_inference_service(Event::Apply(named(object(OTHER_UID, 102, 1, Value::Null), "neighbor")));
-        let due = controller.next_start().expect("work");
-        assert_eq!(due - Instant::now(), Duration::ZERO, "{code}");
-    }
 }
 
 /// Another controller keeps its own condition in the status, or is another instance of this one.

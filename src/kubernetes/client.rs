@@ -98,7 +98,7 @@ fn api_server() -> Result<Authority, ClientError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let missing = |name: &str| {
         ClientError(format!(
-            "{name} is not set: this program runs in a pod, where Kubernetes sets it (a build with the feature kubeconfig runs anywhere)"
+            "{name} is not set: not in a pod? (outside a cluster, use a build with the feature kubeconfig)"
         ))
     };
     let host = variable("KUBERNETES_SERVICE_HOST").ok_or_else(|| missing("KUBERNETES_SERVICE_HOST"))?;
@@ -108,7 +108,9 @@ fn api_server() -> Result<Authority, ClientError> {
         _ => host,
     };
     format!("{host}:{port}").parse().map_err(|_| {
-        ClientError(format!("KUBERNETES_SERVICE_HOST={host} and KUBERNETES_SERVICE_PORT={port} make no address"))
+        ClientError(format!(
+            "KUBERNETES_SERVICE_HOST={host} and KUBERNETES_SERVICE_PORT={port} are not a valid address"
+        ))
     })
 }
 

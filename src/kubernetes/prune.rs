@@ -141,7 +141,7 @@ impl Pruner {
             if complete == Ok(None) && self.length() > LIMIT {
                 self.cut();
                 if self.length() > LIMIT + STEP {
-                    complete = Err(Malformed("more fields than an object has"));
+                    complete = Err(Malformed("more fields than expected"));
                 }
             }
         }
@@ -269,7 +269,7 @@ impl Pruner {
             b'{' | b'[' => (1, Within::No),
             b'"' => (0, Within::String),
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => (0, Within::Scalar),
-            _ => return Err(Malformed("no value where one belongs")),
+            _ => return Err(Malformed("a value is missing")),
         };
         let start = self.kept.len();
         if sink.copies() {

@@ -35,7 +35,7 @@ pub fn describe(error: &kube::Error) -> String {
         kube::Error::Service(error) => chain(&**error),
         kube::Error::HyperError(error) => chain(error),
         kube::Error::HttpError(error) => chain(error),
-        kube::Error::SerdeError(error) => format!("cannot decode the answer: {error}"),
+        kube::Error::SerdeError(error) => format!("cannot decode the response: {error}"),
         // Variants that only other uses of kube can produce.
         _ => "the request failed".to_owned(),
     }

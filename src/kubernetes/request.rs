@@ -38,7 +38,7 @@ pub struct Answer {
 pub async fn send(client: &kube::Client, request: Request<Vec<u8>>, fields: Fields) -> Result<Answer, kube::Error> {
     let begun = tokio::time::timeout(ANSWER_TIMEOUT, begin(client, request, fields)).await;
     begun.unwrap_or_else(|_| {
-        Err(kube::Error::Service(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into()))
+        Err(kube::Error::Service(format!("no response within {} s", ANSWER_TIMEOUT.as_secs()).into()))
     })
 }
 
@@ -67,7 +67,7 @@ pub async fn object<K: Resource>(client: &kube::Client, mut request: Request<Vec
     let mut answer = send(client, request, K::FIELDS).await?;
     match answer.next().await? {
         Some(Piece::Document) => {}
-        _ => return Err(kube::Error::Service("the answer is empty".into())),
+        _ => return Err(kube::Error::Service("the response is empty".into())),
     }
     let object = decode(answer.kept()).map_err(kube::Error::SerdeError)?;
     answer.finish().await;
@@ -92,7 +92,7 @@ impl Answer {
                 // Trailers are ignored.
                 Some(frame) => self.chunk = frame?.into_data().unwrap_or_default(),
                 None if self.pruner.is_within() => {
-                    return Err(kube::Error::Service("the answer ends in the middle of an object".into()));
+                    return Err(kube::Error::Service("the response ends in the middle of an object".into()));
                 }
                 None => return Ok(None),
             }

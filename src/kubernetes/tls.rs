@@ -74,17 +74,17 @@ fn lack(error: &rustls::Error) -> Option<&'static str> {
             | PeerIncompatible::Tls12NotOfferedOrEnabled,
         ) => Some("the server does not speak TLS 1.3"),
         AlertReceived(AlertDescription::HandshakeFailure) | Incompatible(_) => {
-            Some("the server has no key, key exchange or cipher that this operator knows")
+            Some("the server has no key, key exchange or cipher that this operator supports")
         }
         InvalidCertificate(
             CertificateError::UnsupportedSignatureAlgorithm
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Some("the server's certificate is signed with a key or hash that this operator does not know"),
+        ) => Some("the server's certificate is signed with a key or hash that this operator does not support"),
         // rustls reports an RSA key that is too small with the same error as a signature by another key.
-        InvalidCertificate(CertificateError::BadSignature) => Some(
-            "the server's signature or its certificate's is of another key than ca.crt says, or of a too small one",
-        ),
+        InvalidCertificate(CertificateError::BadSignature) => {
+            Some("the server's key or its CA's is too small, or a signature does not match ca.crt")
+        }
         _ => None,
     }
 }
@@ -102,8 +102,8 @@ fn trusted(ca: &[u8]) -> Result<RootCertStore, String> {
     }
     match refused {
         Some(problem) if roots.is_empty() => return Err(problem),
-        Some(problem) => tracing::warn!("of the cluster's CA, {problem}; the others are trusted"),
-        None if roots.is_empty() => return Err("holds no certificate (expected: the cluster's CA as PEM)".into()),
+        Some(problem) => tracing::warn!("the cluster's CA: {problem}; the other certificates are trusted"),
+        None if roots.is_empty() => return Err("contains no certificate (expected: the cluster's CA as PEM)".into()),
         None => {}
     }
     Ok(roots)
@@ -125,7 +125,7 @@ struct NoKeys;
 
 impl KeyProvider for NoKeys {
     fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("this client has no key".into()))
+        Err(rustls::Error::General("this client has no private key".into()))
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     fn what_is_wrong_with_a_ca_is_said_in_words() {
         let lines = CERTIFICATE.replace('\n', "-\n");
         for (ca, expected) in [
-            ("gone", "holds no certificate (expected: the cluster's CA as PEM)"),
+            ("gone", "contains no certificate (expected: the cluster's CA as PEM)"),
             (&CERTIFICATE[..300], "certificate 1 cannot be read: its END line is missing"),
             (&lines, "certificate 1 cannot be read: its BEGIN line does not end with -----"),
         ] {

@@ -47,10 +47,10 @@ impl Token {
 pub fn bearer(token: &[u8]) -> Result<HeaderValue, &'static str> {
     let token = token.trim_ascii();
     if token.is_empty() {
-        return Err("holds no token");
+        return Err("contains no token");
     }
     if !token.iter().all(u8::is_ascii_graphic) {
-        return Err("holds characters that no token has");
+        return Err("contains characters that are invalid in a token");
     }
     let mut header = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).map_err(|_| "is too long for a token")?;
     header.set_sensitive(true);
@@ -74,7 +74,7 @@ mod tests {
         std::fs::write(&file, "\n").expect("written");
         token.forget();
         let problem = token.header().expect_err("nothing in it").to_string();
-        assert!(problem.ends_with(": holds no token") && problem.starts_with('/'), "{problem}");
+        assert!(problem.ends_with(": contains no token") && problem.starts_with('/'), "{problem}");
         std::fs::remove_file(file).expect("removed");
     }
 
@@ -82,7 +82,7 @@ mod tests {
     fn what_is_no_token_is_not_shown() {
         for file in ["", " \n", "two words", "two\nlines", "with\0", "\u{fc}"] {
             let problem = bearer(file.as_bytes()).expect_err(file);
-            assert!(problem.starts_with("holds "), "{file:?}: {problem}");
+            assert!(problem.starts_with("contains "), "{file:?}: {problem}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Why not kube's `watcher`: it buffers whole lines and pages (prune.rs), and yields types that embed an `ObjectMeta`.
 //! The states are the same as in kube's.
 
+mod interruption;
 pub mod line;
 mod message;
 mod open;
@@ -20,13 +21,13 @@ use tokio::time::Instant;
 
 use crate::kubernetes::backoff::Jitter;
 use crate::kubernetes::prune::Piece;
-use crate::kubernetes::refusal::{describe, retry_after};
 use crate::kubernetes::request::{self, Answer};
 use crate::kubernetes::resource::{Kind, Watched, decode};
 use crate::kubernetes::selector::Selector;
 use crate::telemetry::metrics::{self, Metrics};
+use interruption::Interruption;
 use line::{Line, Unclear};
-use message::{Message, message};
+use message::Message;
 use open::{ListEnvelope, ListMetadata, Opened};
 use progress::{Progress, SILENCE};
 
@@ -85,19 +86,6 @@ enum Stage {
         resource_version: u64,
         since: Instant,
     },
-}
-
-/// Why a list or a watch has to be restarted.
-#[derive(Debug)]
-enum Interruption {
-    /// The request failed, or the list broke off.
-    Refused(kube::Error),
-    /// An open watch was cut: it resumes where it was.
-    Cut(String),
-    /// An open watch reported an error.
-    Failed(String),
-    /// Only a relist can restore the state, for this reason.
-    Lost(&'static str),
 }
 
 impl<K: Watched> Watch<K> {
@@ -174,7 +162,10 @@ impl<K: Watched> Watch<K> {
             Opened::StreamingList => self.stage = Stage::StreamingList(answer, now + LONGEST_STREAM),
             Opened::FirstPage => {
                 if self.progress.reads_pages() {
-                    tracing::info!(resource = (self.kind.resource)(), "no streaming lists: reading pages");
+                    tracing::info!(
+                        resource = (self.kind.resource)(),
+                        "the API server does not support streaming lists; listing in pages"
+                    );
                 }
                 self.stage = Stage::Page(answer);
             }
@@ -207,11 +198,11 @@ impl<K: Watched> Watch<K> {
                 self.watch_or_list(Instant::now());
                 return Ok(None);
             }
-            Err(_) => return Err(self.broke_off(kube::Error::Service("nothing came for too long".into()))),
+            Err(_) => return Err(self.broke_off(kube::Error::Service("timed out while reading the list".into()))),
         };
         self.metrics.heard(self.number);
         match (&mut self.stage, piece) {
-            (_, None) => Err(self.broke_off(kube::Error::Service("the answer ended early".into()))),
+            (_, None) => Err(self.broke_off(kube::Error::Service("the response ended early".into()))),
             (Stage::Page(answer), Some(Piece::Item)) => {
                 self.deadline = Instant::now() + LIST_PAUSE;
                 let object = line::object(answer.kept()).inspect_err(|unclear| self.warn(unclear));
@@ -260,7 +251,9 @@ impl<K: Watched> Watch<K> {
                 return Ok(self.list_ends(resource_version));
             }
             Ok(Line::Bookmark { resource_version, .. }) => (None, resource_version),
-            Ok(Line::Error(status)) if status.code == 410 => return Err(Interruption::Lost("it fell behind")),
+            Ok(Line::Error(status)) if status.code == 410 => {
+                return Err(Interruption::Lost("its resourceVersion has expired"));
+            }
             Ok(Line::Error(status)) => return Err(self.failed(kube::Error::Api(status))),
             Err(unclear @ Unclear::Object(_)) => {
                 self.warn(&unclear);
@@ -272,9 +265,9 @@ impl<K: Watched> Watch<K> {
             // The datastore was restored to an earlier copy, and changes since then have reused these versions.
             tracing::info!(
                 resource = (self.kind.resource)(),
-                "the API server's data is older than before; listing again"
+                "the API server's data has gone back to an earlier state; listing again"
             );
-            return Err(Interruption::Lost("an event from the past"));
+            return Err(Interruption::Lost("an event has an older resourceVersion"));
         }
         if let Stage::Watching { resource_version, .. } = &mut self.stage {
             *resource_version = seen;
@@ -301,6 +294,11 @@ impl<K: Watched> Watch<K> {
         Event::InitDone
     }
 
+    /// Logs an error of one object, for the person who has to fix it.
+    fn warn(&self, unclear: &Unclear) {
+        tracing::warn!(resource = (self.kind.resource)(), "{unclear}");
+    }
+
     // === requests ===
 
     fn open(&self, what: Opened, token: &str) -> BoxFuture<'static, Result<Answer, kube::Error>> {
@@ -308,102 +306,6 @@ impl<K: Watched> Watch<K> {
         let client = self.client.clone();
         async move { request::send(&client, request.map_err(kube::Error::HttpError)?, fields).await }.boxed()
     }
-
-    // === errors ===
-
-    fn broke_off(&self, error: kube::Error) -> Interruption {
-        match &self.stage {
-            Stage::Watching { .. } => Interruption::Cut(describe(&error)),
-            _ => Interruption::Refused(error),
-        }
-    }
-
-    fn failed(&self, error: kube::Error) -> Interruption {
-        match &self.stage {
-            Stage::Watching { .. } => Interruption::Failed(describe(&error)),
-            _ => Interruption::Refused(error),
-        }
-    }
-
-    /// Logs an error of one object, for the person who has to fix it.
-    fn warn(&self, unclear: &Unclear) {
-        tracing::warn!(resource = (self.kind.resource)(), "{unclear}");
-    }
-
-    fn interrupted(&mut self, interruption: Interruption) {
-        let now = Instant::now();
-        match (&self.stage, &interruption) {
-            (Stage::Opening(_, Opened::StreamingList), Interruption::Refused(kube::Error::Api(status)))
-                if matches!(status.code, 400 | 422) =>
-            {
-                // Streaming lists may be unsupported (feature WatchList is off): a paged list shows whether that is
-                // why.
-                self.progress.stream_refused();
-                self.stage = Stage::Begin;
-                return;
-            }
-            (Stage::Opening(_, Opened::FirstPage), _) => self.progress.try_streams(),
-            (Stage::StreamingList(..), _) => self.progress.stream_failed(),
-            (Stage::Watching { since, .. }, Interruption::Cut(why)) if now - *since >= SHORTEST_WATCH => {
-                tracing::debug!(resource = (self.kind.resource)(), why, "watching again");
-                self.progress.lived();
-                self.message.is_over(self.kind.resource);
-                self.watch_or_list(now);
-                return;
-            }
-            _ => {}
-        }
-        let asked = if let Interruption::Refused(error) = &interruption { retry_after(error) } else { Duration::ZERO };
-        self.paused_until = now + self.progress.failed(self.jitter.draw()).max(asked);
-        match interruption {
-            Interruption::Cut(why) | Interruption::Failed(why) => {
-                tracing::debug!(resource = (self.kind.resource)(), why, "watching again");
-                if self.progress.warns() {
-                    self.message.report(&(self.kind.resource)(), format!("waiting for the API server: {why}"));
-                }
-                self.watch_or_list(now);
-            }
-            Interruption::Lost(why) => {
-                tracing::debug!(resource = (self.kind.resource)(), why, "listing again");
-                self.stage = Stage::Begin;
-            }
-            Interruption::Refused(kube::Error::Api(status)) if status.code == 410 => self.stage = Stage::Begin,
-            Interruption::Refused(error) => {
-                self.message.report(&(self.kind.resource)(), message(&(self.kind.resource)(), &error));
-                match self.stage {
-                    // The server is up, only overloaded: a list would add to its load.
-                    Stage::Opening(_, Opened::Watch(_)) if is_busy(&error) => self.watch_or_list(now),
-                    // A server or datastore that was unavailable may return with a different history; a refused version
-                    // may be refused for ever; a deleted CRD takes all its objects with it.
-                    _ => self.stage = Stage::Begin,
-                }
-            }
-        }
-    }
-
-    /// Resumes the watch at its resourceVersion as long as that is reliable, and lists otherwise.
-    fn watch_or_list(&mut self, now: Instant) {
-        let (Stage::Watching { resource_version, .. } | Stage::Opening(_, Opened::Watch(resource_version))) =
-            self.stage
-        else {
-            return;
-        };
-        if self.progress.is_relist(now) {
-            self.progress.try_streams();
-        } else if now < self.progress.list_due() && !self.progress.warns() {
-            self.stage = Stage::Listed(resource_version);
-            return;
-        }
-        tracing::debug!(
-            resource = (self.kind.resource)(),
-            "no event for too long, or the daily list is due; listing again"
-        );
-        self.stage = Stage::Begin;
-    }
-}
-
-fn is_busy(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 429)
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
         return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
     if !observed {
-        let message = "waiting for the Deployment controller to see the change".into();
+        let message = "waiting for the Deployment controller to observe the change".into();
         return say(Phase::Progressing, Abnormal::Reconciling, "DeploymentPending", message);
     }
     // The Deployment controller's own definition of complete (DeploymentComplete in its util package).
@@ -137,16 +137,16 @@ pub fn contested(kind: ChildKind, who: Option<Option<&str>>, subject: &Subject) 
     let Subject { namespace, name, .. } = subject;
     let child = format!("{} {namespace}/{name}", kind.as_str());
     let message = match who {
-        None => format!("somebody keeps deleting {child}, and this operator makes it again"),
+        None => format!("another client keeps deleting {child}; this operator recreates it each time"),
         Some(None) => format!(
-            "somebody keeps changing {child} and leaves no name in its metadata.managedFields: a second instance of this \
-             operator, with other settings, or one who takes fields away"
+            "an unknown client keeps changing {child}: a second instance of this operator with other settings, or a client \
+             that removes fields (metadata.managedFields does not name it)"
         ),
         Some(Some(hpa @ "kube-controller-manager (scale)")) => format!(
-            "{hpa} keeps scaling {child}: a HorizontalPodAutoscaler has the Deployment as its target; make the \
-             InferenceService its target"
+            "{hpa} keeps scaling {child}: a HorizontalPodAutoscaler targets the Deployment; it must target the \
+             InferenceService"
         ),
-        Some(Some(who)) => format!("{who} keeps changing {child}, and this operator changes it back"),
+        Some(Some(who)) => format!("{who} keeps changing {child}; this operator reverts it each time"),
     };
     Assessment::new(Phase::Degraded, Abnormal::Reconciling, CONTESTED, message)
 }

@@ -62,7 +62,7 @@ fn a_wrong_value_says_what_was_wrong_where_and_what_is_expected() {
     }
     let variables = [("INFERENCE_OPERATOR_LOG_LEVEL", "loud")];
     let expected = "invalid INFERENCE_OPERATOR_LOG_LEVEL=\"loud\": \"loud\" is not a level: expected error, warn, \
-                    info, debug, trace or off, and TARGET=LEVEL for a part, such as \
+                    info, debug, trace or off, and TARGET=LEVEL for one module, such as \
                     info,inference_operator::kubernetes=debug";
     assert_eq!(parsed(&[], &variables), Err(expected.to_owned()));
     assert!(parsed(&["stray"], &[]).is_err());

@@ -82,7 +82,7 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> R
     match request.uri().path() {
         "/metrics" => text(StatusCode::OK, metrics.text()),
         "/livez" if metrics.since_last_turn() <= resync * PERIODS_TO_LIVE => text(StatusCode::OK, "ok\n"),
-        "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "the controller's loop stands still\n"),
+        "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "the controller's loop is stuck\n"),
         "/readyz" => readiness(metrics),
         _ => text(StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n"),
     }
@@ -99,7 +99,7 @@ fn readiness(metrics: &Metrics) -> Response<Full<Bytes>> {
     match metrics.is_deaf() {
         None => text(StatusCode::OK, "ok\n"),
         Some((resource, since)) => {
-            let problem = format!("the watch of {resource} has heard nothing for {} s\n", since.as_secs());
+            let problem = format!("the watch of {resource} has received nothing for {} s\n", since.as_secs());
             text(StatusCode::SERVICE_UNAVAILABLE, problem)
         }
     }

@@ -175,7 +175,7 @@ impl Metrics {
             ),
         );
         self.histogram(out);
-        family(out, "workqueue_depth", "gauge", "InferenceServices that wait for a reconcile.");
+        family(out, "workqueue_depth", "gauge", "InferenceServices waiting for a reconcile.");
         line(out, format_args!("workqueue_depth{{name=\"inferenceservice\"}} {}", self.queue_depth.load(Relaxed)));
         family(out, "rest_client_requests_total", "counter", "Requests to the API server by method and code.");
         for (method, codes) in METHODS.iter().zip(&self.requests) {

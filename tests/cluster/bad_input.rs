@@ -35,9 +35,9 @@ async fn the_api_server_refuses_what_the_schema_can_check() {
             "spec.maxBatchSize in body should be less than or equal to",
         ),
         ("demo", json!({"imagePullPolicy": "never"}), "spec.imagePullPolicy: Unsupported value: \"never\""),
-        ("1demo", json!({}), "metadata.name must be a name that a Service can have too"),
-        ("demo.dotted", json!({}), "metadata.name must be a name that a Service can have too"),
-        (&"a".repeat(64), json!({}), "metadata.name must be a name that a Service can have too"),
+        ("1demo", json!({}), "metadata.name must also be valid as the name of a Service"),
+        ("demo.dotted", json!({}), "metadata.name must also be valid as the name of a Service"),
+        (&"a".repeat(64), json!({}), "metadata.name must also be valid as the name of a Service"),
     ] {
         let mut spec = good.clone();
         for (key, value) in change.as_object().expect("an object") {
@@ -150,7 +150,7 @@ async fn what_an_older_schema_let_in_is_refused_and_the_others_are_served() {
         ("no-model", "spec.model is missing"),
         ("wrong-types", "invalid spec: invalid type: "),
         ("9-name", "invalid name: 9-name (expected: "),
-        ("too-large", "the spec has 20029 bytes, and this operator reads no more than 16384"),
+        ("too-large", "the spec has 20029 bytes (expected: at most 16384)"),
     ] {
         eventually(&format!("{name} is refused"), || async {
             let path = "jsonpath={.status.phase} {.status.conditions[0].message}";

@@ -135,7 +135,7 @@ async fn an_object_that_claims_to_be_ours_changes_nothing_but_what_it_claims() {
     let check = StabilityCheck::of(Operator::start("claims", &[]).await).await;
 
     for (name, phase, reason, words) in [
-        ("owned", Phase::Failed, "NameTaken", "owned exists and has no controller; delete or rename it"),
+        ("owned", Phase::Failed, "NameTaken", "owned exists and has no controller; delete it"),
         ("named", Phase::Failed, "NameTaken", "named exists and is controlled by InferenceService owned;"),
         ("other-selector", Phase::Pending, "ApiServerRefused", "field is immutable"),
     ] {

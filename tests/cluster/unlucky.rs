@@ -241,7 +241,7 @@ async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
     let writes = requests.iter().filter(|request| request.is_write()).count();
     println!("{} requests, {writes} of them writes, of two that fight for 10 s", requests.len());
     assert!(requests.len() <= 100, "{} requests", requests.len());
-    let words = "leaves no name in its metadata.managedFields: a second instance of this operator";
+    let words = "an unknown client keeps changing Deployment";
     fixture.until_said("demo", Phase::Degraded, "Contested", words).await;
     // Each message is reported once: the other operator sees it in the status.
     let lines = check.operator.lines_with(words) + twin.lines_with(words);

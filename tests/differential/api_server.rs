@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use simulation::api_server::{Key, Kind, Propagation, is_deleting};
 
 use crate::action::{Action, From, Name, Precondition};
-use crate::answer::{Answer, Told};
+use crate::action_result::{ActionResult, Told};
 use crate::objects::{desired, path, strangers};
-use crate::reading::{self, Last, Selection};
+use crate::reading::{self, Collection, Last};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const MANAGER: &str = "fieldManager=inference-operator";
@@ -25,12 +25,12 @@ pub trait ApiServer {
     fn namespace(&self) -> &str;
     fn places(&mut self) -> &mut Places;
     /// The actions of users and strangers, which the simulation does not do over HTTP.
-    async fn make(&mut self, key: &Key, object: Value) -> Answer;
-    async fn edit(&mut self, key: &Key, patch: &Value) -> Answer;
+    async fn make(&mut self, key: &Key, object: Value) -> ActionResult;
+    async fn edit(&mut self, key: &Key, patch: &Value) -> ActionResult;
     async fn delete_as(&mut self, key: &Key, propagation: Propagation);
     async fn read(&self, key: &Key) -> Option<Value>;
 
-    async fn act(&mut self, action: &Action) -> Answer {
+    async fn act(&mut self, action: &Action) -> ActionResult {
         let namespace = self.namespace().to_owned();
         let key = |kind: Kind, name: &str| Key::new(kind, &namespace, name);
         match *action {
@@ -43,13 +43,13 @@ pub trait ApiServer {
                 self.edit(&key(kind, name), &patch).await
             }
             Action::List { kind, managed_only, limit } => {
-                let selection = Selection { kind, namespace: &namespace, managed_only };
-                let (answer, end) = reading::pages(self.client(), &selection, limit).await;
+                let collection = Collection { kind, namespace: &namespace, managed_only };
+                let (answer, end) = reading::pages(self.client(), &collection, limit).await;
                 self.places().extend(end.map(|end| (kind, end)));
                 answer
             }
             Action::Watch { kind, managed_only, from } => {
-                self.watch(&Selection { kind, namespace: &namespace, managed_only }, from).await
+                self.watch(&Collection { kind, namespace: &namespace, managed_only }, from).await
             }
             Action::Remove(name) => self.remove(&key(Kind::InferenceService, name)).await,
             Action::Delete(kind, name) => self.remove(&key(kind, name)).await,
@@ -124,15 +124,15 @@ pub trait ApiServer {
         self.delete_as(key, Propagation::Background).await;
     }
 
-    async fn remove(&mut self, key: &Key) -> Answer {
+    async fn remove(&mut self, key: &Key) -> ActionResult {
         self.delete(key).await;
         Ok(Told::Object { object: Value::Null, wrote: true })
     }
 
     /// Creates a marker object and reads until its event: by then everything before it was read.
-    async fn watch(&mut self, selection: &Selection<'_>, from: From) -> Answer {
-        let (_, now) = reading::pages(self.client(), selection, 0).await;
-        let key = Key::new(selection.kind, selection.namespace, "the-end");
+    async fn watch(&mut self, collection: &Collection<'_>, from: From) -> ActionResult {
+        let (_, now) = reading::pages(self.client(), collection, 0).await;
+        let key = Key::new(collection.kind, collection.namespace, "the-end");
         let mut object = strangers(key.kind, &key.name);
         object["metadata"]["labels"][MANAGED_BY] = json!("inference-operator");
         let made = match self.make(&key, object).await {
@@ -142,24 +142,24 @@ pub trait ApiServer {
         let query = match from {
             From::LongAgo => "resourceVersion=1".to_owned(),
             From::TheFuture => {
-                let silent = reading::is_silent(self.client(), selection, "resourceVersion=900000000").await;
+                let silent = reading::is_silent(self.client(), collection, "resourceVersion=900000000").await;
                 self.delete(&key).await;
                 return silent;
             }
             From::AList => {
                 // A streaming list reads the watch cache. After a list that must be consistent, the cache is not
                 // behind.
-                drop(reading::pages(self.client(), selection, 0).await);
+                drop(reading::pages(self.client(), collection, 0).await);
                 "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=0".to_owned()
             }
             From::WhereItWas => {
-                let place = self.places().get(&selection.kind).cloned().or(now);
+                let place = self.places().get(&collection.kind).cloned().or(now);
                 format!("resourceVersion={}", place.unwrap_or_default())
             }
         };
         let last = if from == From::AList { Last::EndOfList } else { Last::Object(made["metadata"]["uid"].clone()) };
-        let (answer, end) = reading::events(self.client(), selection, &query, &last).await;
-        self.places().extend(end.map(|end| (selection.kind, end)));
+        let (answer, end) = reading::events(self.client(), collection, &query, &last).await;
+        self.places().extend(end.map(|end| (collection.kind, end)));
         self.delete(&key).await;
         answer
     }
@@ -190,7 +190,7 @@ pub trait ApiServer {
         }
     }
 
-    async fn ask(&self, key: &Key, request: http::Result<Request<Vec<u8>>>) -> Answer {
+    async fn ask(&self, key: &Key, request: http::Result<Request<Vec<u8>>>) -> ActionResult {
         let before = self.read(key).await.unwrap_or_default();
         match self.client().request::<Value>(request.expect("a request")).await {
             Ok(object) => {

@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used)]
 
 mod action;
-mod answer;
+mod action_result;
 mod api_server;
 mod objects;
 mod reading;
@@ -17,7 +17,7 @@ mod simulated;
 use simulation::chance::Chance;
 
 use action::Action;
-use answer::Told;
+use action_result::Told;
 use api_server::ApiServer;
 use real::Real;
 use simulated::Simulated;
@@ -41,7 +41,7 @@ async fn the_simulated_api_server_answers_as_the_real_one_does() {
             let action = Action::draw(&mut chance);
             let answers = (real.act(&action).await, simulated.act(&action).await);
             story.push(format!("{action:?}: {:?}", answers.0));
-            let differs = answer::difference(&answers.0, &answers.1, &objects::built(&action));
+            let differs = action_result::difference(&answers.0, &answers.1, &objects::built(&action));
             assert!(
                 differs.is_none(),
                 "SEED={seed}: {}\n{}\nsimulated: {:?}",

@@ -13,7 +13,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use simulation::api_server::Kind;
 
-use crate::answer::{Answer, Told};
+use crate::action_result::{ActionResult, Told};
 
 /// All that is read exists already; this only keeps a wrong test from hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,14 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Long enough for any event that would come at once.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Which objects.
-pub struct Selection<'a> {
+/// The objects of one list or watch.
+pub struct Collection<'a> {
     pub kind: Kind,
     pub namespace: &'a str,
     pub managed_only: bool,
 }
 
-impl Selection<'_> {
+impl Collection<'_> {
     fn request(&self, query: &str, is_list: bool) -> Request<Vec<u8>> {
         let namespace = Some(self.namespace);
         let (path, accept, accept_list) = match self.kind {
@@ -67,11 +67,11 @@ impl Selection<'_> {
 }
 
 /// The pages of a list, and its resourceVersion.
-pub async fn pages(client: &Client, selection: &Selection<'_>, limit: usize) -> (Answer, Option<String>) {
+pub async fn pages(client: &Client, collection: &Collection<'_>, limit: usize) -> (ActionResult, Option<String>) {
     let (mut pages, mut token) = (Vec::new(), String::new());
     loop {
-        let request = selection.request(&format!("limit={limit}&continue={token}"), true);
-        let mut answer = match request::send(client, request, selection.list()).await {
+        let request = collection.request(&format!("limit={limit}&continue={token}"), true);
+        let mut answer = match request::send(client, request, collection.list()).await {
             Ok(answer) => answer,
             Err(error) => return (refused(error), None),
         };
@@ -116,10 +116,15 @@ fn ends_list(event: &Value) -> bool {
 
 /// The lines of a watch up to the last, and the resourceVersion of that one. The lines of an initial list are sorted;
 /// bookmarks are left out except for the one at its end.
-pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, last: &Last) -> (Answer, Option<String>) {
-    let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
+pub async fn events(
+    client: &Client,
+    collection: &Collection<'_>,
+    query: &str,
+    last: &Last,
+) -> (ActionResult, Option<String>) {
+    let request = collection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
     let read = async {
-        let mut answer = match request::send(client, request, selection.event()).await {
+        let mut answer = match request::send(client, request, collection.event()).await {
             Ok(answer) => answer,
             Err(error) => return (refused(error), None),
         };
@@ -145,10 +150,10 @@ pub async fn events(client: &Client, selection: &Selection<'_>, query: &str, las
 }
 
 /// A watch that stays silent although something has happened: it neither ends nor sends an error.
-pub async fn is_silent(client: &Client, selection: &Selection<'_>, query: &str) -> Answer {
-    let request = selection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
+pub async fn is_silent(client: &Client, collection: &Collection<'_>, query: &str) -> ActionResult {
+    let request = collection.request(&format!("watch=true&allowWatchBookmarks=true&{query}"), false);
     let read = async {
-        let mut answer = match request::send(client, request, selection.event()).await {
+        let mut answer = match request::send(client, request, collection.event()).await {
             Ok(answer) => answer,
             Err(error) => return refused(error),
         };
@@ -203,7 +208,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-pub fn refused(error: kube::Error) -> Answer {
+pub fn refused(error: kube::Error) -> ActionResult {
     match error {
         kube::Error::Api(status) => Err((status.code, status.reason.clone())),
         error => panic!("{error}"),

@@ -5,7 +5,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use simulation::api_server::{Key, Propagation};
 
-use crate::answer::Answer;
+use crate::action_result::ActionResult;
 use crate::api_server::{ApiServer, Places};
 use crate::objects::path;
 
@@ -43,7 +43,7 @@ impl ApiServer for Real {
         &mut self.places
     }
 
-    async fn make(&mut self, key: &Key, object: Value) -> Answer {
+    async fn make(&mut self, key: &Key, object: Value) -> ActionResult {
         let (api_version, kind) = key.kind.type_meta();
         let mut object = object;
         object["apiVersion"] = json!(api_version);
@@ -52,7 +52,7 @@ impl ApiServer for Real {
         self.ask(key, request.header("content-type", "application/json").body(object.to_string().into())).await
     }
 
-    async fn edit(&mut self, key: &Key, patch: &Value) -> Answer {
+    async fn edit(&mut self, key: &Key, patch: &Value) -> ActionResult {
         let request = Request::patch(format!("{}?fieldManager=stranger", path(key, true)));
         self.ask(key, request.header("content-type", "application/merge-patch+json").body(patch.to_string().into()))
             .await

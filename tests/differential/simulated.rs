@@ -9,7 +9,7 @@ use simulation::api_server::{Key, Propagation, Refusal};
 use simulation::chance::Chance;
 use simulation::cluster::{Cluster, Shared};
 
-use crate::answer::{Answer, Told};
+use crate::action_result::{ActionResult, Told};
 use crate::api_server::{ApiServer, Places};
 
 pub struct Simulated {
@@ -45,7 +45,7 @@ impl ApiServer for Simulated {
         &mut self.places
     }
 
-    async fn make(&mut self, key: &Key, object: Value) -> Answer {
+    async fn make(&mut self, key: &Key, object: Value) -> ActionResult {
         let refused = |no: Refusal| (no.code, no.reason.to_owned());
         self.cluster
             .with(|inner| inner.store.create(key, object))
@@ -53,7 +53,7 @@ impl ApiServer for Simulated {
             .map_err(refused)
     }
 
-    async fn edit(&mut self, key: &Key, patch: &Value) -> Answer {
+    async fn edit(&mut self, key: &Key, patch: &Value) -> ActionResult {
         let before = self.read(key).await.unwrap_or_default();
         let edited = self.cluster.with(|inner| inner.store.update(key, |object| merge(object, patch)));
         let edited = edited.ok_or_else(|| (404, "NotFound".to_owned()))?;

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 
 use crate::budget;
 use crate::certificates::Authority;
-use crate::fake_api_server::{Answer, FakeApiServer, Scope, Then, http};
+use crate::fake_api_server::{FakeApiServer, RawResponse, Scope, Then, http};
 use crate::listener::IdleCut;
 use crate::proxy::WatchFailure;
 use crate::setup::Setup;
@@ -85,7 +85,7 @@ async fn sees_all(client: Client, name: &str, trouble: Trouble) -> Setup {
             setup.start_operator();
             setup.operator().ready().await;
             is_seen(&setup, "demo").await;
-            assert_eq!(setup.operator().lines_with("reading pages"), 3, "{name}:\n{}", setup.operator().log());
+            assert_eq!(setup.operator().lines_with("listing in pages"), 3, "{name}:\n{}", setup.operator().log());
         }
         Trouble::Failing(failure) => {
             setup.start_operator();
@@ -123,7 +123,7 @@ fn lists(setup: &Setup) -> usize {
 #[tokio::test]
 async fn a_watch_that_stays_silent_lists_again_and_is_ready_meanwhile() {
     let authority = Authority::new();
-    let silent = Answer { text: http("200 OK", "application/json", ""), then: Then::Silence };
+    let silent = RawResponse { text: http("200 OK", "application/json", ""), then: Then::Silence };
     let server = FakeApiServer::start(authority.server(), Scope::Watches, silent).await;
     let operator = Operator::spawn_at("watches-silent", "secret", &server.listener.port, &authority.pem, &[]);
     operator.ready().await;

@@ -13,7 +13,7 @@ use crate::listener::{Listener, Stream};
 
 /// The raw bytes of a response, and what follows them.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct RawResponse {
     pub text: Vec<u8>,
     pub then: Then,
 }
@@ -44,15 +44,16 @@ pub struct FakeApiServer {
 
 struct State {
     scope: Scope,
-    bad_answer: Answer,
+    bad_response: RawResponse,
     is_healthy: AtomicBool,
     /// The request lines, and whether each request had a token.
     asked: Mutex<Vec<(String, bool)>>,
 }
 
 impl FakeApiServer {
-    pub async fn start(certificate: Arc<ServerConfig>, scope: Scope, bad_answer: Answer) -> FakeApiServer {
-        let state = Arc::new(State { scope, bad_answer, is_healthy: AtomicBool::new(false), asked: Mutex::default() });
+    pub async fn start(certificate: Arc<ServerConfig>, scope: Scope, bad_response: RawResponse) -> FakeApiServer {
+        let state =
+            Arc::new(State { scope, bad_response, is_healthy: AtomicBool::new(false), asked: Mutex::default() });
         let served = state.clone();
         let listener = Listener::start(certificate, move |stream| {
             let state = served.clone();
@@ -80,7 +81,7 @@ async fn serve(state: &State, mut stream: Stream) -> std::io::Result<()> {
     let has_token = head.to_ascii_lowercase().contains("\r\nauthorization: bearer ");
     state.asked.lock().unwrap_or_else(PoisonError::into_inner).push((line.clone(), has_token));
     let is_bad = !state.is_healthy.load(Ordering::Relaxed) && state.scope.covers(&line);
-    let answer = if is_bad { state.bad_answer.clone() } else { healthy_answer(&line, state.scope) };
+    let answer = if is_bad { state.bad_response.clone() } else { healthy_response(&line, state.scope) };
     stream.write_all(&answer.text).await?;
     stream.flush().await?;
     match answer.then {
@@ -128,20 +129,20 @@ impl Scope {
 }
 
 /// The response of an API server; its cluster has one InferenceService if requests for objects are in scope.
-fn healthy_answer(line: &str, scope: Scope) -> Answer {
+fn healthy_response(line: &str, scope: Scope) -> RawResponse {
     if line.contains("/inferenceservices/demo") && line.starts_with("GET") {
-        return Answer { text: http("200 OK", "application/json", &inference_service()), then: Then::Close };
+        return RawResponse { text: http("200 OK", "application/json", &inference_service()), then: Then::Close };
     }
     if !line.contains("watch=true") {
         let text = r#"{"kind":"Status","status":"Failure","message":"there is none","reason":"NotFound","code":404}"#;
-        return Answer { text: http("404 Not Found", "application/json", text), then: Then::Close };
+        return RawResponse { text: http("404 Not Found", "application/json", text), then: Then::Close };
     }
     let mut text = String::new();
     if scope == Scope::Objects && line.contains("/inferenceservices") {
         text = format!("{{\"type\":\"ADDED\",\"object\":{}}}\n", inference_service());
     }
     text.push_str(BOOKMARK);
-    Answer { text: http("200 OK", "application/json", &text), then: Then::Silence }
+    RawResponse { text: http("200 OK", "application/json", &text), then: Then::Silence }
 }
 
 fn inference_service() -> String {

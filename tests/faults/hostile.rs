@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use crate::certificates::Authority;
-use crate::fake_api_server::{Answer, FakeApiServer, Scope, Then, http};
+use crate::fake_api_server::{FakeApiServer, RawResponse, Scope, Then, http};
 use crate::support::wait::within;
 use crate::support::{Operator, eventually};
 
@@ -26,13 +26,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 const JSON: &str = "application/json";
 
-fn closing(text: Vec<u8>) -> Answer {
-    Answer { text, then: Then::Close }
+fn closing(text: Vec<u8>) -> RawResponse {
+    RawResponse { text, then: Then::Close }
 }
 
-fn endless(text: Vec<u8>, again: &str) -> Answer {
+fn endless(text: Vec<u8>, again: &str) -> RawResponse {
     let again = again.repeat(CHUNK / again.len());
-    Answer { text, then: Then::Forever(again.into_bytes(), PAUSE) }
+    RawResponse { text, then: Then::Forever(again.into_bytes(), PAUSE) }
 }
 
 struct Trial {
@@ -45,7 +45,7 @@ struct Trial {
 }
 
 impl Trial {
-    async fn start(name: &str, scope: Scope, answer: Answer) -> Trial {
+    async fn start(name: &str, scope: Scope, answer: RawResponse) -> Trial {
         let authority = Authority::new();
         let certificate = authority.server();
         Trial::with(name, authority, FakeApiServer::start(certificate, scope, answer).await).await
@@ -92,7 +92,7 @@ impl Trial {
 }
 
 /// A server that gives every request this response from the start.
-async fn survives(name: &str, answer: Answer, word: &str) {
+async fn survives(name: &str, answer: RawResponse, word: &str) {
     let trial = Trial::start(name, Scope::All, answer).await;
     trial.log_says(word).await;
     trial.stays_within_limits(1).await;
@@ -127,13 +127,13 @@ async fn a_redirect_is_not_followed_and_no_token_with_it() {
 
 #[tokio::test]
 async fn an_answer_that_trickles_is_given_up() {
-    let answer = Answer { text: b"HTTP/1.1 200 OK\r\nx: ".to_vec(), then: Then::Forever(b"x".to_vec(), PAUSE) };
-    survives("trickle", answer, "no answer within 30 s").await;
+    let answer = RawResponse { text: b"HTTP/1.1 200 OK\r\nx: ".to_vec(), then: Then::Forever(b"x".to_vec(), PAUSE) };
+    survives("trickle", answer, "no response within 30 s").await;
 }
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up() {
-    survives("silent", Answer { text: Vec::new(), then: Then::Silence }, "no answer within 30 s").await;
+    survives("silent", RawResponse { text: Vec::new(), then: Then::Silence }, "no response within 30 s").await;
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn an_object_without_end_is_given_up() {
     ];
     join_all(cases.map(|(name, beginning, again)| async move {
         let answer = endless(http("200 OK", JSON, beginning), again);
-        survives(&format!("endless-{name}"), answer, "nothing came for too long").await;
+        survives(&format!("endless-{name}"), answer, "timed out while reading the list").await;
     }))
     .await;
 }
@@ -178,7 +178,7 @@ async fn an_object_without_end_is_given_up() {
 #[tokio::test]
 async fn a_refusal_without_end_is_given_up() {
     let beginning = http("500 Internal Server Error", JSON, r#"{"kind":"Status","message":""#);
-    survives("refusal", endless(beginning, "x"), "no answer within 30 s").await;
+    survives("refusal", endless(beginning, "x"), "no response within 30 s").await;
 }
 
 /// The operator cannot distinguish it from a large cluster, but it costs no memory.
@@ -219,8 +219,8 @@ async fn an_object_that_cannot_be_read_is_tried_again_at_a_slow_pace() {
             closing(b"HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1/\r\nconnection: close\r\n\r\n".to_vec()),
             "302 Found",
         ),
-        ("another", closing(http("200 OK", JSON, r#"{"kind":"Cat","name":"Tom"}"#)), "cannot decode the answer"),
-        ("empty", closing(http("200 OK", JSON, "")), "the answer is empty"),
+        ("another", closing(http("200 OK", JSON, r#"{"kind":"Cat","name":"Tom"}"#)), "cannot decode the response"),
+        ("empty", closing(http("200 OK", JSON, "")), "the response is empty"),
         ("endless", endless(http("200 OK", JSON, r#"{"metadata":{"name":""#), "x"), "timed out after 30 s"),
     ];
     join_all(cases.map(|(name, answer, word)| async move {

@@ -97,13 +97,13 @@ async fn log_of(certificate: &Certificate<'_>) -> String {
 #[tokio::test]
 async fn what_a_server_lacks_is_said_in_one_line_of_words() {
     let no_tls13 = Certificate { options: &["-tls1_2"], ..of("tls12", P256, P256, "-sha256") };
-    let signed = "the server's certificate is signed with a key or hash that this operator does not know";
-    let other = "the server's signature or its certificate's is of another key than ca.crt says, or of a too small one";
+    let signed = "the server's certificate is signed with a key or hash that this operator does not support";
+    let other = "the server's key or its CA's is too small, or a signature does not match ca.crt";
     let cases = [
         (no_tls13, "the server does not speak TLS 1.3"),
         (
             of("p521-server", P256, P521, "-sha256"),
-            "the server has no key, key exchange or cipher that this operator knows",
+            "the server has no key, key exchange or cipher that this operator supports",
         ),
         (of("p521-ca", P521, P256, "-sha512"), signed),
         (of("p521-ca-sha256", P521, P256, "-sha256"), signed),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use simulation::oracle::violation::Name;
+use simulation::oracle::violation::ViolationKind;
 
 use crate::world::Failure;
 
@@ -40,9 +40,9 @@ pub fn by_name(failed: &BTreeMap<u64, Failure>) -> String {
     for (seed, failure) in failed {
         for violation in &failure.violations {
             let what = violation.what.lines().next().unwrap_or_default();
-            let obstacle = what.split(": ").nth(1).filter(|_| violation.name == Name::SilentObstacle);
-            let name = obstacle.map_or(violation.name.as_str().to_owned(), |obstacle| {
-                format!("{}: {obstacle}", violation.name.as_str())
+            let obstacle = what.split(": ").nth(1).filter(|_| violation.kind == ViolationKind::SilentObstacle);
+            let name = obstacle.map_or(violation.kind.as_str().to_owned(), |obstacle| {
+                format!("{}: {obstacle}", violation.kind.as_str())
             });
             rows.entry(name).or_insert((BTreeSet::new(), what)).0.insert(*seed);
         }

@@ -15,7 +15,7 @@ use simulation::chance::Chance;
 use simulation::clock;
 use simulation::cluster::{Cluster, Inner, Shared, controllers, pods};
 use simulation::operator::{CONFIG_HASH, SETTINGS};
-use simulation::oracle::violation::{Name, Violation, is_tolerated};
+use simulation::oracle::violation::{Violation, ViolationKind, is_tolerated};
 use simulation::oracle::{budget, end_state, invariants, memory, obstacles};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -118,14 +118,14 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
             let memory = process.end().await;
             let mut inner = cluster.lock();
             if let Some(violation) = memory::violation(&inner.store, &memory) {
-                inner.report(Name::Memory, violation);
+                inner.report(ViolationKind::Memory, violation);
             }
         }
     }
     let inner = cluster.lock();
     record::write(&inner.invariants.seen);
     let violations: Vec<Violation> =
-        inner.violations.iter().filter(|violation| !is_tolerated(violation.name)).cloned().collect();
+        inner.violations.iter().filter(|violation| !is_tolerated(violation.kind)).cloned().collect();
     if violations.is_empty() {
         let totals = Totals { requests: inner.answered, faults: inner.faults.kinds.clone() };
         Ok(Run { trace: trace(&inner, usize::MAX), totals })
@@ -223,10 +223,10 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     let is_settled = violations.is_empty();
     cluster.with(|inner| {
         inner.is_over = true;
-        for (name, key, violation) in violations {
+        for (kind, key, violation) in violations {
             // Objects whose changes the watches missed may or may not converge.
             if inner.store.is_observed(&key) {
-                inner.report(name, violation);
+                inner.report(kind, violation);
             }
         }
     });
@@ -247,11 +247,11 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     // The operator notices late what a restored datastore does not report.
     let nothing_missed = inner.store.missed.is_empty();
     if nothing_missed && (inner.store.version != version || inner.log.len() != quiet_since) {
-        inner.report(Name::NotQuiet, "it is not quiet");
+        inner.report(ViolationKind::NotQuiet, "it is not quiet");
         return false;
     }
     for violation in budget::violations(&inner) {
-        inner.report(Name::OverBudget, violation);
+        inner.report(ViolationKind::OverBudget, violation);
     }
     true
 }

@@ -19,7 +19,7 @@ use crate::cluster::pods::Nodes;
 use crate::cluster::rollout::Rollout;
 use crate::oracle::disturbances::Disturbances;
 use crate::oracle::invariants::Invariants;
-use crate::oracle::violation::{Name, Violation};
+use crate::oracle::violation::{Violation, ViolationKind};
 
 pub type Shared = Arc<Cluster>;
 
@@ -81,8 +81,8 @@ impl fmt::Display for RequestRecord {
 }
 
 impl Inner {
-    pub fn report(&mut self, name: Name, what: impl Into<String>) {
-        self.violations.push(Violation { name, at: clock::elapsed(Instant::now()), what: what.into() });
+    pub fn report(&mut self, kind: ViolationKind, what: impl Into<String>) {
+        self.violations.push(Violation { kind, at: clock::elapsed(Instant::now()), what: what.into() });
     }
 
     /// Draws a fault for a request about this object, or about all objects (None).

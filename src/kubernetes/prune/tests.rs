@@ -171,7 +171,7 @@ fn a_value_that_is_too_long_leaves_room_for_the_others() {
 #[test]
 fn fields_that_are_named_without_end_are_refused() {
     let text = format!("{{{}", r#""metadata":{"name":""},"#.repeat(LIMIT));
-    assert_eq!(pieces(OBJECT, &text, 1000), Err(Malformed("more fields than an object has")));
+    assert_eq!(pieces(OBJECT, &text, 1000), Err(Malformed("more fields than expected")));
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub fn message(resource: &str, error: &kube::Error) -> String {
     let message = &status.message;
     match status.code {
         401 => format!(
-            "the API server rejects the token (an audience in the operator's manifest must be the API server's own, or be \
-             left out): {message}"
+            "the API server rejects the token (an audience in the operator's manifest must be one of the API server's): \
+             {message}"
         ),
         403 => format!("not permitted to list or watch {resource} (apply k3s-manifests/rbac.yaml): {message}"),
         404 => format!("waiting for the CRD: the API server does not know {resource} (apply k3s-manifests/crd.yaml)"),
@@ -53,7 +53,7 @@ mod tests {
             (refused(404, ""), "waiting for the CRD: the API server does not know a.b (apply k3s-manifests/crd.yaml)"),
             (
                 refused(401, "who?"),
-                "the API server rejects the token (an audience in the operator's manifest must be the API server's own, or be left out): who?",
+                "the API server rejects the token (an audience in the operator's manifest must be one of the API server's): who?",
             ),
             (refused(403, "no"), "not permitted to list or watch a.b (apply k3s-manifests/rbac.yaml): no"),
             (refused(500, "no"), "waiting for the API server: no (500)"),

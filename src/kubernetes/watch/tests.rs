@@ -113,7 +113,7 @@ async fn a_server_without_streaming_lists_is_asked_for_pages_from_then_on() {
         let expired = Reply::parts([error(410)]);
         let (mut watch, asked) =
             watch([Reply::refusal(code, "no"), page("a", "more"), page("b", ""), expired, page("c", "")]);
-        let said = || heard.take().iter().filter(|line| line.contains("reading pages")).count();
+        let said = || heard.take().iter().filter(|line| line.contains("listing in pages")).count();
         assert_eq!(events(&mut watch).await, ["begin", "listed a", "listed b", "end"]);
         assert_eq!(said(), 1);
         assert_eq!(events(&mut watch).await, ["begin", "listed c", "end"]);

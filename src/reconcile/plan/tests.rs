@@ -155,7 +155,7 @@ fn nothing_is_ours_to_change_but_what_this_very_inference_service_controls_or_wa
     assert_eq!(found(|_| {}).expect("ours"), Step::Apply(known));
     assert_eq!(found(|it| it["metadata"]["ownerReferences"] = json!([])).expect("left"), Step::Adopt(known));
     let of = |change| found(change).expect_err("not ours").to_string();
-    let again = "is being deleted; it is created again";
+    let again = "is being deleted; it is recreated";
     for going in [
         of(|it| it["metadata"]["deletionTimestamp"] = json!("x")),
         of(|it| it["metadata"]["ownerReferences"][0]["uid"] = json!(OTHER_UID)),

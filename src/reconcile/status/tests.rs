@@ -311,10 +311,10 @@ fn a_deployment_that_is_paused_says_so_until_it_is_complete() {
 #[test]
 fn who_keeps_changing_a_child_is_named() {
     for (who, expected) in [
-        (Some(Some("kube-controller-manager (scale)")), "a HorizontalPodAutoscaler has the Deployment as its target"),
+        (Some(Some("kube-controller-manager (scale)")), "a HorizontalPodAutoscaler targets the Deployment"),
         (Some(Some("kubectl-edit")), "kubectl-edit keeps changing Deployment ns/demo"),
         (Some(None), "a second instance of this operator"),
-        (None, "somebody keeps deleting Deployment ns/demo"),
+        (None, "another client keeps deleting Deployment ns/demo"),
     ] {
         let said = contested(ChildKind::Deployment, who, &SUBJECT);
         assert_eq!((said.phase, said.reason.as_str()), (Phase::Degraded, "Contested"));

@@ -3,7 +3,7 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-const EXPECTED: &str = "expected error, warn, info, debug, trace or off, and TARGET=LEVEL for a part, such as \
+const EXPECTED: &str = "expected error, warn, info, debug, trace or off, and TARGET=LEVEL for one module, such as \
                         info,inference_operator::kubernetes=debug";
 
 /// tracing-subscriber's own parser takes a misspelled level for a target, and then logs nothing else.
@@ -13,13 +13,13 @@ pub fn levels(text: &str) -> Result<Targets, String> {
     for part in text.split(',').map(str::trim) {
         let Some((target, name)) = part.split_once('=') else {
             if everything.replace(level(part)?).is_some() {
-                return Err(format!("{part:?} is a second level for everything: {EXPECTED}"));
+                return Err(format!("{part:?} is a second default level: {EXPECTED}"));
             }
             continue;
         };
         let is_path = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | ':');
         if target.is_empty() || !target.chars().all(is_path) {
-            return Err(format!("{target:?} is not a target, which is the path of a Rust module: {EXPECTED}"));
+            return Err(format!("{target:?} is not a target (the path of a Rust module): {EXPECTED}"));
         }
         if targets.iter().any(|(known, _)| *known == target) {
             return Err(format!("{target:?} has two levels: {EXPECTED}"));
@@ -64,9 +64,9 @@ mod tests {
             ("info,inference_operator=loud", "\"loud\" is not a level"),
             ("info,inference_operator=", "\"\" is not a level"),
             ("a=b=info", "\"b=info\" is not a level"),
-            ("info,=debug", "\"\" is not a target, which is the path of a Rust module"),
-            ("inference-operator=debug", "\"inference-operator\" is not a target, which is the path of a Rust module"),
-            ("info,debug", "\"debug\" is a second level for everything"),
+            ("info,=debug", "\"\" is not a target (the path of a Rust module)"),
+            ("inference-operator=debug", "\"inference-operator\" is not a target (the path of a Rust module)"),
+            ("info,debug", "\"debug\" is a second default level"),
             ("a=info,a=debug", "\"a\" has two levels"),
         ] {
             assert_eq!(levels(text), Err(format!("{problem}: {EXPECTED}")), "{text}");

@@ -33,7 +33,7 @@ func validate(isvc *aiv1.InferenceService) (*gpuType, error) {
 	case strings.TrimSpace(spec.Model) == "":
 		return nil, refuse("MissingField", "spec.model is missing")
 	case strings.ContainsRune(spec.Model, 0):
-		return nil, refuse("InvalidSpec", "invalid spec: model contains a NUL character, which no command line can carry")
+		return nil, refuse("InvalidSpec", "invalid spec: model contains a NUL character")
 	case spec.Replicas != nil && *spec.Replicas < 0:
 		return nil, refuse("InvalidSpec", "invalid spec: replicas is %d (expected: 0 or more)", *spec.Replicas)
 	case spec.MaxBatchSize != nil && *spec.MaxBatchSize < 1:
@@ -53,6 +53,6 @@ func checkOwned(isvc *aiv1.InferenceService, kind string, child client.Object) e
 	if controller := metav1.GetControllerOf(child); controller != nil {
 		owner = fmt.Sprintf("is controlled by %s %s", controller.Kind, controller.Name)
 	}
-	return refuse(reasonNameTaken, "%s %s/%s exists and %s; delete or rename it, or rename the InferenceService",
+	return refuse(reasonNameTaken, "%s %s/%s exists and %s; delete it, or give the InferenceService another name",
 		kind, isvc.Namespace, isvc.Name, owner)
 }

@@ -42,7 +42,7 @@ func assess(isvc *aiv1.InferenceService, deployment *appsv1.Deployment) assessme
 	}
 	if status.ObservedGeneration < deployment.Generation {
 		return assessment{aiv1.PhaseProgressing, conditionReconciling, "DeploymentPending",
-			"waiting for the Deployment controller to see the change"}
+			"waiting for the Deployment controller to observe the change"}
 	}
 	if status.UpdatedReplicas >= desired && status.Replicas <= status.UpdatedReplicas &&
 		status.AvailableReplicas >= desired {

@@ -28,7 +28,7 @@ pub enum Error {
     InvalidGpuType { found: String, expected: String },
     #[error("invalid spec: {0}")]
     InvalidSpec(String),
-    #[error("{kind} {namespace}/{name} exists and {owner}; delete or rename it, or rename the InferenceService")]
+    #[error("{kind} {namespace}/{name} exists and {owner}; delete it, or give the InferenceService another name")]
     NameTaken { kind: String, namespace: String, name: String, owner: String },
 }
 

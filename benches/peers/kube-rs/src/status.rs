@@ -39,7 +39,7 @@ pub fn assess(isvc: &InferenceService, deployment: &Deployment) -> Assessment {
         return say(Phase::Ready, None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
     if status.observed_generation < deployment.metadata.generation {
-        let message = "waiting for the Deployment controller to see the change".into();
+        let message = "waiting for the Deployment controller to observe the change".into();
         return say(Phase::Progressing, Some(RECONCILING), "DeploymentPending", message);
     }
     if updated >= desired && replicas <= updated && available >= desired {

@@ -52,7 +52,7 @@ pub fn validate(spec: &InferenceServiceSpec) -> Result<&'static GpuType, Error> 
         return Err(Error::MissingField("model"));
     }
     if spec.model.contains('\0') {
-        return Err(Error::InvalidSpec("model contains a NUL character, which no command line can carry".into()));
+        return Err(Error::InvalidSpec("model contains a NUL character".into()));
     }
     if spec.replicas < 0 {
         return Err(Error::InvalidSpec(format!("replicas is {} (expected: 0 or more)", spec.replicas)));

@@ -22,7 +22,7 @@ use super::request::{ApiRequest, parse};
 use super::{Kind, Refusal, refusal};
 use super::{list, watch};
 use crate::cluster::{Inner, RequestRecord, Shared};
-use crate::oracle::violation::Name;
+use crate::oracle::violation::ViolationKind;
 use crate::oracle::{invariants, ownership};
 
 /// The response time for requests at full speed: it lets the simulated time advance.
@@ -88,7 +88,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
     };
     let answered = match request {
         Err(problem) => {
-            cluster.lock().report(Name::UnknownRequest, problem.clone());
+            cluster.lock().report(ViolationKind::UnknownRequest, problem.clone());
             Err(refusal(400, "BadRequest", problem))
         }
         Ok(request @ ApiRequest::Watch(_)) => {
@@ -131,7 +131,7 @@ fn handle(inner: &mut Inner, method: &Method, request: ApiRequest) -> Result<(u1
     let wrote = inner.store.version != version;
     if wrote && let Some(change) = inner.store.history.last() {
         if let Some(violation) = ownership::violation(&inner.store, change) {
-            inner.report(Name::ForeignWrite, violation);
+            inner.report(ViolationKind::ForeignWrite, violation);
         }
         if let Some(built) = built {
             invariants::applied(inner, &key, &built);

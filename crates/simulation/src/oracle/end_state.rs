@@ -8,12 +8,12 @@ use inference_operator::settings::Settings;
 use serde_json::Value;
 
 use super::ownership::is_adoptable;
-use super::violation::Name;
+use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting};
 use crate::operator::SETTINGS;
 
 /// All deviations; empty if there are none.
-pub fn violations(store: &Store) -> Vec<(Name, Key, String)> {
+pub fn violations(store: &Store) -> Vec<(ViolationKind, Key, String)> {
     let settings: &Settings = &SETTINGS;
     let mut violations = Vec::new();
     for (key, object) in store.of_kind(Kind::InferenceService) {
@@ -22,8 +22,8 @@ pub fn violations(store: &Store) -> Vec<(Name, Key, String)> {
                 let child = Key { kind: *kind, ..key.clone() };
                 store.get(&child).is_some_and(|found| is_adoptable(&child, found))
             });
-            let name = if is_left { Name::NotAdopted } else { Name::NotSettled };
-            violations.push((name, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
+            let kind = if is_left { ViolationKind::NotAdopted } else { ViolationKind::NotSettled };
+            violations.push((kind, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
         }
     }
     violations

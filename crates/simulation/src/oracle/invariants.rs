@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::kstatus::{self, Verdict, verdict};
 use super::status;
-use super::violation::Name;
+use super::violation::ViolationKind;
 use crate::api_server::request::ApiRequest;
 use crate::api_server::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
 use crate::cluster::Inner;
@@ -51,7 +51,7 @@ pub struct Invariants {
     listed: BTreeSet<Kind>,
     /// Objects as observed, for kstatus itself to judge.
     pub seen: BTreeSet<String>,
-    reported: BTreeSet<(Name, String)>,
+    reported: BTreeSet<(ViolationKind, String)>,
     /// Operators that run at the same time: one, unless a second one was started by mistake. Each may post as many
     /// Events as if it were alone, because it does not know about the other.
     pub operators: u8,
@@ -65,9 +65,9 @@ pub struct Invariants {
 }
 
 /// Reports this violation, unless it was reported before.
-pub fn report_once(inner: &mut Inner, name: Name, about: String, what: String) {
-    if inner.invariants.reported.insert((name, about)) {
-        inner.report(name, what);
+pub fn report_once(inner: &mut Inner, kind: ViolationKind, about: String, what: String) {
+    if inner.invariants.reported.insert((kind, about)) {
+        inner.report(kind, what);
     }
 }
 
@@ -116,7 +116,7 @@ pub fn is_storm(inner: &mut Inner) -> bool {
     inner.invariants.is_storm = is_storm;
     if is_storm {
         let what = inner.log.last().map(ToString::to_string).unwrap_or_default();
-        report_once(inner, Name::Storm, String::new(), what);
+        report_once(inner, ViolationKind::Storm, String::new(), what);
     }
     is_storm
 }
@@ -129,17 +129,18 @@ pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
             // After a restore, a Deployment of the same generation may differ, until the operator detects the
             // restore.
             let is_deaf = inner.invariants.out_of_sync_until.is_some_and(|until| Instant::now() < until);
-            let judged = status::violation(&inner.store, key, uid, status, refused)
-                .filter(|(name, _)| !is_deaf || !matches!(name, Name::EarlyDegraded | Name::FalseReady));
+            let judged = status::violation(&inner.store, key, uid, status, refused).filter(|(kind, _)| {
+                !is_deaf || !matches!(kind, ViolationKind::EarlyDegraded | ViolationKind::FalseReady)
+            });
             let about = uid.as_str().unwrap_or_default().to_owned();
-            let is_early = judged.as_ref().is_some_and(|(name, _)| *name == Name::EarlyDegraded);
+            let is_early = judged.as_ref().is_some_and(|(kind, _)| *kind == ViolationKind::EarlyDegraded);
             if is_early {
                 inner.invariants.early.insert(about.clone());
             } else {
                 inner.invariants.early.remove(&about);
             }
-            if let Some((name, what)) = judged {
-                report_once(inner, name, format!("{about} {}", status["observedGeneration"]), what);
+            if let Some((kind, what)) = judged {
+                report_once(inner, kind, format!("{about} {}", status["observedGeneration"]), what);
             }
         }
         ApiRequest::Event { event, .. } => event_arrives(inner, event),
@@ -152,7 +153,7 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     let reason = event["reason"].as_str().unwrap_or_default();
     let is_early = inner.invariants.early.contains(&uid) && reason == "ReplicasUnavailable";
     if event["type"] == "Warning" && (is_early || matches!(reason, "RollingOut" | "DeploymentPending")) {
-        report_once(inner, Name::EarlyWarning, uid.clone(), event.to_string());
+        report_once(inner, ViolationKind::EarlyWarning, uid.clone(), event.to_string());
     }
     let operators = f64::from(inner.invariants.operators);
     let burst = EVENT_BURST * operators;
@@ -161,7 +162,7 @@ fn event_arrives(inner: &mut Inner, event: &Value) {
     inner.invariants.events.insert(uid.clone(), (left.max(0.0), Instant::now()));
     // The operator counts whole seconds.
     if left < -operators / SECONDS_AN_EVENT {
-        report_once(inner, Name::TooManyEvents, uid, event.to_string());
+        report_once(inner, ViolationKind::TooManyEvents, uid, event.to_string());
     }
 }
 
@@ -178,7 +179,7 @@ pub fn answered(inner: &mut Inner, verb: &'static str, key: &Key, refusal: Optio
         *count += u64::from(inner.store.get(&owner).is_some());
         if *count > IN_FLIGHT * u64::from(inner.invariants.operators) {
             let what = format!("{verb} {key:?}");
-            report_once(inner, Name::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
+            report_once(inner, ViolationKind::DyingNamespace, format!("{} {}", key.namespace, key.name), what);
         }
     } else if goes_away {
         inner.invariants.dying.insert(key.namespace.clone(), 0);
@@ -207,7 +208,7 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
     inner.invariants.newest.insert(uid.to_owned(), newest.max(generation));
     if generation < newest {
         let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
-        report_once(inner, Name::OlderSpec, uid.to_owned(), what);
+        report_once(inner, ViolationKind::OlderSpec, uid.to_owned(), what);
     }
 }
 
@@ -247,6 +248,6 @@ pub fn check_kstatus(inner: &mut Inner) {
         }
     }
     for (uid, object) in early {
-        report_once(inner, Name::EarlyCurrent, uid, object);
+        report_once(inner, ViolationKind::EarlyCurrent, uid, object);
     }
 }

@@ -10,7 +10,7 @@ use super::end_state::missing;
 use super::invariants::{Invariants, in_sync_since, report_once};
 use super::ownership::is_adoptable;
 use super::status::{REFUSALS, has_all, is_foreign, reason, spec_of};
-use super::violation::Name;
+use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, is_deleting};
 use crate::cluster::Inner;
 use crate::cluster::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
@@ -49,14 +49,14 @@ pub fn check(inner: &mut Inner) {
     inner.invariants.since.retain(|(key, _), _| is_there(key));
     inner.invariants.refused.retain(|(key, _), _| is_there(key));
     for key in all {
-        for (name, about, what) in check_one(inner, &key) {
-            report_once(inner, name, about, what);
+        for (kind, about, what) in check_one(inner, &key) {
+            report_once(inner, kind, about, what);
         }
     }
 }
 
 /// For each thing that has been wrong for too long: the violation, its subject, and its description.
-fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
+fn check_one(inner: &mut Inner, key: &Key) -> Vec<(ViolationKind, String, String)> {
     let Inner { store, invariants, disturbances, .. } = inner;
     let is_leaving = |object: &Value| is_deleting(object) || store.terminating.contains(&key.namespace);
     let Some(object) = store.get(key).filter(|object| !is_leaving(object) && store.is_observed(key)) else {
@@ -65,17 +65,17 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
     let obstacles = in_the_way(store, invariants, key, object);
     let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
-    let mut wrong: Vec<(Name, Obstacle)> =
-        obstacles.into_iter().map(|obstacle| (Name::SilentObstacle, obstacle)).collect();
+    let mut wrong: Vec<(ViolationKind, Obstacle)> =
+        obstacles.into_iter().map(|obstacle| (ViolationKind::SilentObstacle, obstacle)).collect();
     if status["observedGeneration"] != object["metadata"]["generation"] {
-        wrong.push((Name::StaleStatus, Obstacle::new("the status speaks of an older spec", &[])));
+        wrong.push((ViolationKind::StaleStatus, Obstacle::new("the status speaks of an older spec", &[])));
     }
     let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
     let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
     // A status of an older spec is stale as a whole.
     let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
     if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
-        wrong.push((Name::StaleReady, Obstacle::new("not all replicas answer", &[])));
+        wrong.push((ViolationKind::StaleReady, Obstacle::new("not all replicas answer", &[])));
     }
     invariants.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
     if wrong.is_empty() {
@@ -87,7 +87,7 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
     let born = spec_of(store, key, uid, number(&object["metadata"]["generation"])).map(|(born, _)| born);
     let explained = disturbances.last(&key.namespace, &key.name).map(|at| at + RECOVERY);
     let mut violations = Vec::new();
-    for (name, Obstacle { what, within, reasons }) in wrong {
+    for (kind, Obstacle { what, within, reasons }) in wrong {
         // A changed Deployment is observed first: its obstacles count from then.
         let entry = invariants.since.entry((key.clone(), what)).or_insert_with(|| (Instant::now(), generation));
         if entry.1 != generation {
@@ -95,12 +95,14 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(Name, String, String)> {
         }
         let since = entry.0;
         // Rejections and the current spec are known without a watch of the children.
-        let sees = sees.filter(|_| name != Name::StaleStatus && reasons != REFUSALS);
+        let sees = sees.filter(|_| kind != ViolationKind::StaleStatus && reasons != REFUSALS);
         let since = Some(since).max(explained).max(in_sync).max(sees).max(born).unwrap_or(since);
         // There may be several obstacles, of which the status names one.
-        if Instant::now().saturating_duration_since(since) > within + PACE && (name == Name::StaleReady || !is_named) {
+        if Instant::now().saturating_duration_since(since) > within + PACE
+            && (kind == ViolationKind::StaleReady || !is_named)
+        {
             let what_is_wrong = format!("{}/{}: {what}: {object}", key.namespace, key.name);
-            violations.push((name, format!("{uid} {what}"), what_is_wrong));
+            violations.push((kind, format!("{uid} {what}"), what_is_wrong));
         }
     }
     violations

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::end_state::missing;
 use super::ownership::is_adoptable;
-use super::violation::Name;
+use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, controller_uid};
 use crate::cluster::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
 use crate::operator::{LOAD, desired};
@@ -52,7 +52,13 @@ struct Case<'a> {
 }
 
 /// None if the status is true.
-pub fn violation(store: &Store, key: &Key, uid: &Value, status: &Value, refused: bool) -> Option<(Name, String)> {
+pub fn violation(
+    store: &Store,
+    key: &Key,
+    uid: &Value,
+    status: &Value,
+    refused: bool,
+) -> Option<(ViolationKind, String)> {
     // A status of a deleted InferenceService is rejected.
     store.get(key).filter(|object| object["metadata"]["uid"] == *uid)?;
     let (since, spec) = spec_of(store, key, uid, number(&status["observedGeneration"]))?;
@@ -62,13 +68,13 @@ pub fn violation(store: &Store, key: &Key, uid: &Value, status: &Value, refused:
     let mut changes = store.history.iter().rev().filter(|change| change.key == child);
     let deployment = changes.find(|change| change.version == version).and_then(|change| change.after.as_ref());
     let case = Case { store, child, uid, spec, since, deployment, version };
-    let name = match (status["phase"].as_str(), reason(status)) {
-        (Some("Ready"), _) => (!case.has_run()).then_some(Name::FalseReady),
+    let kind = match (status["phase"].as_str(), reason(status)) {
+        (Some("Ready"), _) => (!case.has_run()).then_some(ViolationKind::FalseReady),
         (Some("Degraded"), reason) => case.degraded(reason, refused),
-        (Some("Failed"), _) => (!case.is_for_the_user()).then_some(Name::FalseFailed),
+        (Some("Failed"), _) => (!case.is_for_the_user()).then_some(ViolationKind::FalseFailed),
         _ => None,
     }?;
-    Some((name, format!("{}/{}: {status}\nof {spec} from {}", key.namespace, key.name, json!(deployment))))
+    Some((kind, format!("{}/{}: {status}\nof {spec} from {}", key.namespace, key.name, json!(deployment))))
 }
 
 impl Case<'_> {
@@ -83,18 +89,18 @@ impl Case<'_> {
         is_ours && (replicas == 0 || has_all(deployment, replicas))
     }
 
-    fn degraded(&self, reason: &str, refused: bool) -> Option<Name> {
+    fn degraded(&self, reason: &str, refused: bool) -> Option<ViolationKind> {
         let null = Value::Null;
         let deployment = self.deployment.unwrap_or(&null);
-        let has = |obstacle: bool| (!obstacle).then_some(Name::FalseObstacle);
+        let has = |obstacle: bool| (!obstacle).then_some(ViolationKind::FalseObstacle);
         match reason {
-            "ReplicasUnavailable" => (!self.replicas_may_be_missed()).then_some(Name::EarlyDegraded),
+            "ReplicasUnavailable" => (!self.replicas_may_be_missed()).then_some(ViolationKind::EarlyDegraded),
             TIMED_OUT => has(has_reason(&deployment["status"], TIMED_OUT)),
             "FailedCreate" => has(condition(&deployment["status"], "ReplicaFailure").is_some()),
             "DeploymentPaused" => has(deployment["spec"]["paused"] == true),
             "Terminating" | "Contested" | "ReplicasOverridden" => None,
             reason if REFUSALS.contains(&reason) => has(refused),
-            _ => Some(Name::EarlyDegraded),
+            _ => Some(ViolationKind::EarlyDegraded),
         }
     }
 

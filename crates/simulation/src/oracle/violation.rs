@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Name {
+pub enum ViolationKind {
     /// `Degraded` because of replicas that are still starting.
     EarlyDegraded,
     /// A Warning Event for the same.
@@ -48,36 +48,36 @@ pub enum Name {
     Memory,
 }
 
-impl Name {
+impl ViolationKind {
     pub fn as_str(self) -> &'static str {
         match self {
-            Name::EarlyDegraded => "early-degraded",
-            Name::EarlyWarning => "early-warning",
-            Name::FalseObstacle => "false-obstacle",
-            Name::FalseReady => "false-ready",
-            Name::StaleReady => "stale-ready",
-            Name::SilentObstacle => "silent-obstacle",
-            Name::StaleStatus => "stale-status",
-            Name::OlderSpec => "older-spec",
-            Name::TooManyEvents => "too-many-events",
-            Name::DyingNamespace => "dying-namespace",
-            Name::Storm => "storm",
-            Name::EarlyCurrent => "early-current",
-            Name::FalseFailed => "false-failed",
-            Name::ForeignWrite => "foreign-write",
-            Name::UnknownRequest => "unknown-request",
-            Name::NotSettled => "not-settled",
-            Name::NotAdopted => "not-adopted",
-            Name::NotQuiet => "not-quiet",
-            Name::OverBudget => "over-budget",
-            Name::Memory => "memory",
+            ViolationKind::EarlyDegraded => "early-degraded",
+            ViolationKind::EarlyWarning => "early-warning",
+            ViolationKind::FalseObstacle => "false-obstacle",
+            ViolationKind::FalseReady => "false-ready",
+            ViolationKind::StaleReady => "stale-ready",
+            ViolationKind::SilentObstacle => "silent-obstacle",
+            ViolationKind::StaleStatus => "stale-status",
+            ViolationKind::OlderSpec => "older-spec",
+            ViolationKind::TooManyEvents => "too-many-events",
+            ViolationKind::DyingNamespace => "dying-namespace",
+            ViolationKind::Storm => "storm",
+            ViolationKind::EarlyCurrent => "early-current",
+            ViolationKind::FalseFailed => "false-failed",
+            ViolationKind::ForeignWrite => "foreign-write",
+            ViolationKind::UnknownRequest => "unknown-request",
+            ViolationKind::NotSettled => "not-settled",
+            ViolationKind::NotAdopted => "not-adopted",
+            ViolationKind::NotQuiet => "not-quiet",
+            ViolationKind::OverBudget => "over-budget",
+            ViolationKind::Memory => "memory",
         }
     }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    pub name: Name,
+    pub kind: ViolationKind,
     /// Since the run began.
     pub at: Duration,
     pub what: String,
@@ -85,11 +85,11 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:10.3} {}: {}", self.at.as_secs_f64(), self.name.as_str(), self.what)
+        write!(out, "{:10.3} {}: {}", self.at.as_secs_f64(), self.kind.as_str(), self.what)
     }
 }
 
 /// Does `TOLERATE` ignore this violation?
-pub fn is_tolerated(name: Name) -> bool {
-    std::env::var("TOLERATE").is_ok_and(|names| names.split(',').any(|one| one == name.as_str()))
+pub fn is_tolerated(kind: ViolationKind) -> bool {
+    std::env::var("TOLERATE").is_ok_and(|names| names.split(',').any(|one| one == kind.as_str()))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::reading;
 
 /// A response; or code and reason of an error.
-pub type Answer = Result<Told, (u16, String)>;
+pub type ActionResult = Result<Told, (u16, String)>;
 
 pub enum Told {
     Object {
@@ -31,7 +31,7 @@ impl fmt::Debug for Told {
 
 /// The first difference between the real and the simulated response; None: they agree. `built`: what an operator
 /// applies to an object of this kind, with every field that it may have.
-pub fn difference(real: &Answer, simulated: &Answer, built: &Value) -> Option<String> {
+pub fn difference(real: &ActionResult, simulated: &ActionResult, built: &Value) -> Option<String> {
     match (real, simulated) {
         (Err(real), Err(simulated)) => (real != simulated).then(|| format!("refused with {real:?}, not {simulated:?}")),
         (Err(real), Ok(_)) => Some(format!("refused with {real:?}")),
