@@ -74,8 +74,7 @@ fn in_cluster(settings: &Settings, metrics: Arc<Metrics>) -> Result<kube::Client
         let connector = ca.connector();
         Box::pin(async move { connector?.call(address).await.map_err(tls::in_words) })
     });
-    let (watches, requests) = (http(connect.clone(), WATCH_BUFFER), http(connect, READ_BUFFER));
-    let server = Arc::new(ApiServer { authority, token, watches, requests, metrics });
+    let server = Arc::new(ApiServer::new(authority, token, connect, metrics));
     let service = tower::service_fn(move |request| {
         let server = server.clone();
         async move { server.send(request).await }
@@ -151,6 +150,11 @@ struct ApiServer<C> {
 }
 
 impl<C: Connect + Clone + Send + Sync + 'static> ApiServer<C> {
+    fn new(authority: Authority, token: Token, connect: C, metrics: Arc<Metrics>) -> Self {
+        let (watches, requests) = (http(connect.clone(), WATCH_BUFFER), http(connect, READ_BUFFER));
+        ApiServer { authority, token, watches, requests, metrics }
+    }
+
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let (mut head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| "the request has no body")?.to_bytes();
@@ -178,7 +182,7 @@ fn explained(error: hyper_util::client::legacy::Error) -> BoxError {
     while let Some(inner) = cause {
         if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
             return format!(
-                "{inner}: more than {READ_BUFFER} bytes or 100 headers; an admission webhook with many warnings, or a proxy?"
+                "{inner}: more than 8 kB or 100 headers; an admission webhook with many warnings, or a proxy?"
             )
             .into();
         }
@@ -226,8 +230,8 @@ mod tests {
         std::fs::remove_file(file).expect("removed");
     }
 
-    /// Two requests to a server that sends these headers with its first response, and none with the second.
-    async fn asked_twice(headers: String) -> [Result<u16, String>; 2] {
+    /// Two requests of this path to a server that sends these headers with its first response, and none with the second.
+    async fn asked_twice(path: &str, headers: String) -> [Result<u16, String>; 2] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let authority = listener.local_addr().expect("an address").to_string().parse().expect("an authority");
         let serving = tokio::spawn(async move {
@@ -244,9 +248,9 @@ mod tests {
         std::fs::write(&file, "secret").expect("written");
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
-        let server = ApiServer { authority, token: Token::new(file.clone()), http: http(tcp), metrics: Arc::default() };
+        let server = ApiServer::new(authority, Token::new(file.clone()), tcp, Arc::default());
         let ask = || async {
-            let request = Request::get("/version").body(Body::from(Vec::new())).expect("a request");
+            let request = Request::get(path).body(Body::from(Vec::new())).expect("a request");
             let answer = server.send(request).await.map_err(|error| error.to_string())?;
             let code = answer.status().as_u16();
             answer.into_body().collect().await.map_err(|error| error.to_string()).map(|_| code)
@@ -261,14 +265,18 @@ mod tests {
     async fn answers_with_many_warnings_are_read_or_refused_in_clear_words_and_the_next_is_well() {
         let warnings =
             |count: usize, length: usize| format!("warning: 299 - \"{}\"\r\n", "x".repeat(length)).repeat(count);
-        for (count, length) in [(0, 0), (80, 51), (16, 256)] {
-            assert_eq!(asked_twice(warnings(count, length)).await, [Ok(200), Ok(200)], "{count} of {length}");
+        for (path, count, length) in [("/", 0, 0), ("/", 80, 51), ("/", 16, 256), ("/?watch=true", 16, 256)] {
+            assert_eq!(
+                asked_twice(path, warnings(count, length)).await,
+                [Ok(200), Ok(200)],
+                "{path} {count} of {length}"
+            );
         }
         // Never sent by an API server, only by something in between: hundreds of headers, and 100 kB.
-        for (count, length) in [(300, 1), (400, 256)] {
-            let [refused, next] = asked_twice(warnings(count, length)).await;
+        for (path, count, length) in [("/", 300, 1), ("/", 400, 256), ("/?watch=true", 400, 256)] {
+            let [refused, next] = asked_twice(path, warnings(count, length)).await;
             let refused = refused.expect_err("too many");
-            assert!(refused.contains("more than 8192 bytes or 100 headers"), "{refused}");
+            assert!(refused.contains("more than 8 kB or 100 headers"), "{refused}");
             assert_eq!(next, Ok(200), "{count} of {length}");
         }
     }
