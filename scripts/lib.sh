@@ -64,6 +64,53 @@ unlock() {
   if command -v flock >/dev/null; then exec 9>&-; else rmdir "$1.held" 2>/dev/null || true; fi
 }
 
+# --- Builds in the cache. ---
+
+# cached_build FOLDER WHAT COMMAND...: does nothing when the folder is there. Else the command fills the empty folder
+# $BUILDING, which becomes FOLDER when it succeeds and is removed when it does not. One build at a time.
+cached_build() {
+  local folder=$1 what=$2
+  shift 2
+  [ ! -d "$folder" ] || return 0
+  mkdir -p "${folder%/*}"
+  lock "$folder.lock" 0 || {
+    say "waiting for another build of $what"
+    lock "$folder.lock" 3600 || die "another build of $what holds $folder.lock since an hour"
+  }
+  if [ ! -d "$folder" ]; then
+    BUILDING=$folder.building
+    trap 'rm -rf "$BUILDING" "${BUILDING%.building}.lock"' EXIT
+    rm -rf "$BUILDING"
+    mkdir "$BUILDING"
+    "$@"
+    mv "$BUILDING" "$folder"
+    trap - EXIT
+  fi
+  rm -f "$folder.lock"
+  unlock "$folder.lock"
+}
+
+# with_progress WHAT SOURCE USUAL LOG COMMAND...: a build is silent for minutes, so a line every 15 s tells that it
+# goes on.
+with_progress() {
+  local what=$1 source=$2 usual=$3 log=$4 ticker begun=$SECONDS
+  shift 4
+  say "building $what from $source: once, $usual on 2 cores"
+  {
+    # Its sleep outlives it, and so must not hold what a caller reads to the end.
+    while sleep 15 2>/dev/null && kill -0 $$ 2>/dev/null; do
+      say "still building $what: $((SECONDS - begun)) s of $usual"
+    done
+  } </dev/null >/dev/null 9>&- &
+  ticker=$!
+  ("$@") >"$log" 2>&1 || {
+    kill "$ticker"
+    die "building $what failed: $(tail -n 1 "$log") (log: $log)"
+  }
+  kill "$ticker"
+  say "built $what in $((SECONDS - begun)) s"
+}
+
 # build_operator: builds the operator as it ships and prints its path: static where rustup can bring what that
 # takes, else with this machine's C library. Called in the project's folder, by a script of this one.
 build_operator() {

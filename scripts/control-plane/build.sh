@@ -15,17 +15,8 @@ main() {
   local tool=${1:-} folder
   [[ $tool =~ ^(kubernetes|etcd|kwok|kine|kubelet|images)$ ]] || die "expected one of kubernetes, etcd, kwok, kine, kubelet, images; got '$*'"
   folder=$CACHE/control-plane/$tool-$(key "$tool")
-  if [ ! -d "$folder" ]; then
-    mkdir -p "$CACHE/control-plane"
-    need_go "to build $tool"
-    lock "$folder.lock" 0 || {
-      say "waiting for another build of $tool"
-      lock "$folder.lock" 3600 || die "another build of $tool holds $folder.lock since an hour"
-    }
-    [ -d "$folder" ] || build "$tool" "$folder"
-    rm -f "$folder.lock"
-    unlock "$folder.lock"
-  fi
+  [ -d "$folder" ] || need_go "to build $tool"
+  cached_build "$folder" "$tool" build "$tool"
   echo "$folder"
 }
 
@@ -44,15 +35,17 @@ key() {
 }
 
 build() {
-  local tool=$1 folder=$2
-  BUILDING=$folder.building
-  trap 'rm -rf "$BUILDING" "${BUILDING%.building}.lock"' EXIT
-  rm -rf "$BUILDING"
-  mkdir "$BUILDING"
+  local tool=$1 usual
+  case $tool in
+    kubernetes) usual='about 5 minutes' ;;
+    etcd) usual='about half a minute' ;;
+    kwok) usual='about a minute' ;;
+    kine) usual='about 2 minutes' ;;
+    kubelet) usual='about 2 minutes' ;;
+    images) usual='about 2 minutes' ;;
+  esac
   cd "$(module_of "$tool")"
-  with_progress "$tool" "programs_of_$tool"
-  mv "$BUILDING" "$folder"
-  trap - EXIT
+  with_progress "$tool" "its Go module" "$usual" "$CACHE/control-plane/$tool.log" "programs_of_$tool"
 }
 
 programs_of_kubernetes() {
@@ -100,33 +93,6 @@ linker_flags() {
     done
   fi
   echo "$flags"
-}
-
-# with_progress TOOL COMMAND: a build is silent for minutes, so a line every 15 s tells that it goes on.
-with_progress() {
-  local usual ticker log=$CACHE/control-plane/$1.log begun=$SECONDS
-  case $1 in
-    kubernetes) usual='about 5 minutes' ;;
-    etcd) usual='about half a minute' ;;
-    kwok) usual='about a minute' ;;
-    kine) usual='about 2 minutes' ;;
-    kubelet) usual='about 2 minutes' ;;
-    images) usual='about 2 minutes' ;;
-  esac
-  say "building $1 from its Go module: once, $usual on 2 cores"
-  {
-    # Its sleep outlives it, and so must not hold what a caller reads to the end.
-    while sleep 15 2>/dev/null && kill -0 $$ 2>/dev/null; do
-      say "still building $1: $((SECONDS - begun)) s of $usual"
-    done
-  } </dev/null >/dev/null 9>&- &
-  ticker=$!
-  ("$2") >"$log" 2>&1 || {
-    kill "$ticker"
-    die "building $1 failed: $(tail -n 1 "$log") (log: $log)"
-  }
-  kill "$ticker"
-  say "built $1 in $((SECONDS - begun)) s"
 }
 
 main "$@"
