@@ -14,9 +14,9 @@ use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::Line;
 use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment};
-use inference_operator::reconcile::validate::Valid;
+use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{deployment, status};
-use inference_operator::settings::Settings;
+use inference_operator::settings::Pods;
 use objects::{CONFIG_HASH, deployment_event, inference_service_event, read};
 use tokio::time::Instant;
 
@@ -67,12 +67,11 @@ fn settled_predicate(bencher: Bencher) {
 
 #[divan::bench]
 fn build_a_deployment(bencher: Bencher) {
-    let (catalog, server) = (Catalog::default(), Settings::default().server);
-    let gpu = catalog.get("A100").expect("built in");
+    let (catalog, pods) = (Catalog::default(), Pods::default());
     let uid = objects::uid(1).parse().expect("a uid");
     let spec = InferenceServiceSpec::new("org/model", "A100");
-    let valid = Valid { namespace: "models", name: "demo", uid, spec: &spec, gpu };
-    bencher.bench(|| deployment::build(black_box(&valid), &server));
+    let valid = validate("models", "demo", uid, &spec, &catalog).expect("valid");
+    bencher.bench(|| deployment::build(black_box(&valid), &pods));
 }
 
 #[divan::bench(args = [1_000, 100_000])]

@@ -19,7 +19,7 @@ ONCE=no CLUSTER=local CONTEXT=''
 
 usage() {
   cat <<'END'
-Builds the operator, runs it on a real control plane and shows what it does with k3s-manifests/samples/.
+Builds the operator, runs it on a real control plane and shows what it does with samples of k3s-manifests/samples/.
 
 usage: scripts/demo.sh [--once] [--context NAME | --kind]
 
@@ -91,8 +91,8 @@ install_manifests() {
 # The samples name a namespace, which on a cluster of the user's must not be it.
 apply_samples() {
   local sample
-  say "applying k3s-manifests/samples/ to the namespace $NAMESPACE"
-  for sample in k3s-manifests/samples/*.yaml; do
+  say "applying k3s-manifests/samples/{a100,h100,l40s,unknown-gpu}.yaml to the namespace $NAMESPACE"
+  for sample in k3s-manifests/samples/{a100,h100,l40s,unknown-gpu}.yaml; do
     sed "s/^  namespace: default$/  namespace: $NAMESPACE/" "$sample" | kube apply -f -
     expect "$sample"
   done

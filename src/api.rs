@@ -4,103 +4,21 @@
 use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
-use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::{Timestamp, Utc};
+
+pub mod schema;
+pub mod spec;
+
+pub use spec::{InferenceService, InferenceServiceSpec};
 
 pub const GROUP: &str = "ai.example.com";
 pub const VERSION: &str = "v1";
 pub const API_VERSION: &str = "ai.example.com/v1";
 pub const KIND: &str = "InferenceService";
 pub const PLURAL: &str = "inferenceservices";
-
-/// Desired state: a model, a GPU type and a number of replicas.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[kube(
-    group = "ai.example.com",
-    version = "v1",
-    kind = "InferenceService",
-    plural = "inferenceservices",
-    shortname = "isvc",
-    namespaced,
-    status = "InferenceServiceStatus",
-    derive = "PartialEq",
-    doc = "A model served over HTTP by a Deployment and a Service of the same name.",
-    scale(
-        spec_replicas_path = ".spec.replicas",
-        status_replicas_path = ".status.readyReplicas",
-        label_selector_path = ".status.selector"
-    ),
-    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
-    printcolumn(name = "GPU", type_ = "string", json_path = ".spec.gpuType"),
-    printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
-    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must also be valid as the name of a Service: at most 63 lowercase letters, digits and '-', starting with a letter and not ending with '-'"),
-    // The kubelet tells pods the address of a Service of this name as KUBERNETES_SERVICE_HOST.
-    validation = Rule::new("self.metadata.name != 'kubernetes'").message("metadata.name must not be kubernetes: the API server's Service has that name")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct InferenceServiceSpec {
-    /// The model to serve: a name on a model hub (Qwen/Qwen2.5-7B-Instruct) or a path inside the
-    /// model server's image. Passed to the container literally.
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('[^ \\t\\n\\r]')").message("must not be blank"))]
-    #[x_kube(validation = Rule::new("!self.contains('\\u0000')").message("must not contain a NUL character"))]
-    pub model: String,
-
-    /// Number of replicas (pods with one GPU each). 0 keeps the Deployment and the Service but runs
-    /// no pods.
-    #[serde(default = "default_replicas")]
-    #[schemars(range(min = 0))]
-    pub replicas: i32,
-
-    /// The type of GPU to run on: A100, H100, L40S, or one added with the operator's flag --gpu-type.
-    #[schemars(length(min = 1, max = 63))]
-    pub gpu_type: String,
-
-    /// Maximum number of requests that one replica processes at the same time. If unset, the model
-    /// server decides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    // OpenAPI has no unsigned formats; the bounds say it.
-    #[schemars(range(min = 1, max = 4_294_967_295_u32), extend("format" = "int64"))]
-    pub max_batch_size: Option<u32>,
-
-    /// When the kubelet pulls the model server's image: Always, IfNotPresent, or Never (for nodes
-    /// that already have it and reach no registry). If unset, Kubernetes derives it from the image
-    /// tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_pull_policy: Option<ImagePullPolicy>,
-}
-
-/// The same values as in a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ImagePullPolicy {
-    Always,
-    IfNotPresent,
-    Never,
-}
-
-impl InferenceServiceSpec {
-    /// The required fields, and defaults for all others.
-    pub fn new(model: &str, gpu_type: &str) -> Self {
-        InferenceServiceSpec {
-            model: model.to_owned(),
-            replicas: default_replicas(),
-            gpu_type: gpu_type.to_owned(),
-            max_batch_size: None,
-            image_pull_policy: None,
-        }
-    }
-}
-
-fn default_replicas() -> i32 {
-    1
-}
 
 /// Observed state of the InferenceService.
 // The default tells kstatus that there is something to wait for, before the operator has said anything.

@@ -250,7 +250,7 @@ impl Controller {
         if record.dirty.contains(Dirty::COUNT) {
             return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
         }
-        record.load_left(self.context.settings.server.load_time, (self.context.now)())
+        record.load_left(self.context.settings.pods.load_time, (self.context.now)())
     }
 
     /// A safety net under all of the above: queues every InferenceService that is neither settled nor queued.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::kubernetes::refusal::{describe, is_of_a_namespace_that_goes, retry_after};
 
 /// Condition reasons that are checked again even if no watch shows a change: see `Remedy`.
-pub const UNFINISHED: [&str; 8] = [
+pub const UNFINISHED: [&str; 9] = [
+    INVALID_POD,
     API_SERVER_REFUSED,
     REQUEST_FAILED,
     NAME_TAKEN,
@@ -16,6 +17,7 @@ pub const UNFINISHED: [&str; 8] = [
     CONTESTED,
     TIMEOUT,
 ];
+const INVALID_POD: &str = "InvalidPod";
 const API_SERVER_REFUSED: &str = "ApiServerRefused";
 const REQUEST_FAILED: &str = "RequestFailed";
 const NAME_TAKEN: &str = "NameTaken";
@@ -41,8 +43,19 @@ pub enum Error {
     #[error("invalid GPU type: {found} (expected: {expected})")]
     InvalidGpuType { found: String, expected: String },
 
+    #[error("invalid engine: {found} (expected: {expected})")]
+    InvalidEngine { found: String, expected: String },
+
     #[error("invalid spec: {0}")]
     InvalidSpec(String),
+
+    /// The API server says that the pod cannot be as the spec has it: a mistyped field, a name used twice, a bad value.
+    #[error("the pod that the spec asks for is invalid: {0}")]
+    InvalidPod(String),
+
+    /// The pod that the spec asks for violates the administrator's policy.
+    #[error("the pod is not allowed by the operator's pod policy {policy}: {violations}")]
+    PodNotAllowed { policy: &'static str, violations: String },
 
     #[error("the spec has {size} bytes (expected: at most {limit})")]
     SpecTooLarge { size: usize, limit: usize },
@@ -96,7 +109,10 @@ impl Error {
             Error::Kube(_) => REQUEST_FAILED,
             Error::MissingField(_) => "MissingField",
             Error::InvalidGpuType { .. } => "InvalidGpuType",
+            Error::InvalidEngine { .. } => "InvalidEngine",
             Error::InvalidSpec(_) => "InvalidSpec",
+            Error::InvalidPod(_) => INVALID_POD,
+            Error::PodNotAllowed { .. } => "PodNotAllowed",
             Error::SpecTooLarge { .. } => "SpecTooLarge",
             Error::InvalidName(_) => "InvalidName",
             Error::NameTaken { .. } => NAME_TAKEN,
@@ -112,10 +128,13 @@ impl Error {
         match self {
             Error::MissingField(_)
             | Error::InvalidGpuType { .. }
+            | Error::InvalidEngine { .. }
             | Error::InvalidSpec(_)
+            | Error::PodNotAllowed { .. }
             | Error::SpecTooLarge { .. }
             | Error::InvalidName(_) => Remedy::User,
-            Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
+            // Another version of the API server may see it otherwise.
+            Error::InvalidPod(_) | Error::NameTaken { .. } | Error::LabelTakenAway(..) => Remedy::UserElsewhere,
             // 409 is a race that the next attempt settles, 404 a namespace or CRD that is created or deleted, 401 a
             // token that is read again, 408 and 429 a busy server. The other 4xx are rejections with a reason that
             // the user should see: quota, admission, permissions.

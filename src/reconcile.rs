@@ -2,12 +2,16 @@
 //! the controller with the state from the index; decides WHAT to do and never WHEN.
 
 pub mod apply;
+mod arguments;
 mod children;
 mod config_hash;
 pub mod deployment;
 pub mod event;
+mod fields;
 pub mod merge;
 pub mod plan;
+pub mod pod;
+pub mod pod_security;
 pub mod service;
 pub mod status;
 pub mod validate;
@@ -17,8 +21,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::api::Phase;
+use crate::api::{InferenceServiceSpec, Phase};
 use crate::error::{Error, Remedy};
+use crate::kubernetes::refusal::{describe, is_of_fields};
 use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
 use crate::model::{Action, ChildKind, Dirty, Outcome, Summary, Task};
 use crate::settings::Settings;
@@ -76,7 +81,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         return update_status(context, task, children).await;
     }
     let desired = if task.dirty.contains(Dirty::SERVICE) {
-        service::desired(&task.namespace, &task.name, task.uid, &context.settings.server)
+        service::desired(&task.namespace, &task.name, task.uid)
     } else {
         Value::Null
     };
@@ -97,13 +102,14 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         let spec = spec(context, task, plan.reads_spec).await?;
         // The spec may differ from the one in the index, so plan again.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
-        let Settings { catalog, server, .. } = &context.settings;
+        let Settings { catalog, pods, .. } = &context.settings;
         let spec = validate::decode(&spec)?;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalog)?;
+        let deployment = deployment::build(&valid, pods)?;
         // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
-        apply_deployment(context, task, children, deployment_step, deployment::build(&valid, server)).await?;
+        apply_deployment(context, task, children, deployment_step, deployment, &spec).await?;
         require_replicas(task, children, spec.replicas)?;
     }
     update_status(context, task, children).await
@@ -124,11 +130,12 @@ async fn apply_unread(
     version: NonZeroU64,
 ) -> Result<bool, Error> {
     let raw = spec(context, task, false).await?;
-    let Settings { catalog, server, .. } = &context.settings;
+    let Settings { catalog, pods, .. } = &context.settings;
     let spec = validate::decode(&raw);
     let valid = spec.as_ref().ok().and_then(|spec| {
         let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
-        Some((deployment::build(&valid, server), spec.replicas))
+        // What can be refused for a mistake of the user is better applied where that is looked into.
+        Some((deployment::build(&valid, pods).ok()?, spec.replicas)).filter(|_| !spec.passes_on())
     });
     let Some((desired, replicas)) = valid else {
         task.spec = Some(raw);
@@ -215,15 +222,32 @@ async fn apply_deployment(
     children: &mut Children,
     step: Step,
     desired: Value,
+    spec: &InferenceServiceSpec,
 ) -> Result<(), Error> {
     let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
-    let applied: DeploymentView = apply::apply(&context.client, task, desired, known).await?;
+    // In the other fields no mistake of the user is left for the API server to find.
+    let asked = spec.passes_on().then(|| desired.clone());
+    let applied: DeploymentView = match apply::apply(&context.client, task, desired, known).await {
+        Ok(applied) => applied,
+        Err(error) => return Err(blame(context, task, asked, error).await),
+    };
     plan::require_controlled(ChildKind::Deployment, task, &applied.meta)?;
     let is_seen = applied.meta.labels.managed;
     let managers = children.deployment.found().map(|child| child.managers.clone());
     children.note(ChildKind::Deployment, task, step, &applied.meta, managers);
     children.deployment = Child::Found(applied);
     if is_seen { Ok(()) } else { Err(Error::LabelTakenAway(task.namespace.clone(), task.name.clone())) }
+}
+
+/// Whose fault is a refused apply of this Deployment, in which users have put parts of their own?
+async fn blame(context: &Context, task: &Task, asked: Option<Value>, error: kube::Error) -> Error {
+    let kube::Error::Api(status) = &error else { return error.into() };
+    let fault = match asked {
+        Some(_) if is_of_fields(&error) => Some(describe(&error)),
+        Some(asked) if status.code == 500 => apply::fault::<DeploymentView>(&context.client, task, &asked).await,
+        _ => None,
+    };
+    fault.map_or(error.into(), Error::InvalidPod)
 }
 
 /// An admission webhook may change the replicas: Ready must mean the number that the InferenceService asks for.
@@ -255,7 +279,7 @@ async fn update_status(context: &Context, task: &Task, children: &mut Children) 
             status::contested(repair.kind, who, &subject)
         }
         _ => {
-            let load_wait = LoadWait::new(before.as_ref(), context.settings.server.load_time, now);
+            let load_wait = LoadWait::new(before.as_ref(), context.settings.pods.load_time, now);
             status::assess(deployment, load_wait, &subject)
         }
     };

@@ -2,6 +2,7 @@
 //! Settings. Nothing else reads the environment, except client.rs for the API server's address.
 
 mod environment;
+mod pods;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use self::environment::is_service_link;
+pub use self::pods::{PodPolicy, Pods};
 use crate::catalog::Catalog;
 use crate::telemetry::log::{self, LogFormat};
 
@@ -19,7 +21,7 @@ pub struct Settings {
     /// Only this namespace; None: the whole cluster.
     pub namespace: Option<String>,
     pub catalog: Catalog,
-    pub server: ModelServer,
+    pub pods: Pods,
     pub cluster_domain: String,
     /// How often to check for missed work; failures are retried by the queue's own backoff.
     pub resync: Duration,
@@ -37,34 +39,12 @@ pub struct Settings {
     pub context: Option<String>,
 }
 
-/// The model server's container.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelServer {
-    pub image: String,
-    pub port: u16,
-    pub command: Vec<String>,
-    /// `{model}`, `{maxBatchSize}` and `{port}` are replaced; an argument with `{maxBatchSize}` is omitted if the spec
-    /// does not set it.
-    pub arguments: Vec<String>,
-    /// How long a model may take to load before the container is restarted.
-    pub load_time: Duration,
-    pub runtime_class: Option<String>,
-}
-
 impl Default for Settings {
     fn default() -> Self {
-        let strings = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         Settings {
             namespace: None,
             catalog: Catalog::default(),
-            server: ModelServer {
-                image: "vllm/vllm-openai:v0.11.0".into(),
-                port: 8000,
-                command: strings(&["python3", "-m", "vllm.entrypoints.openai.api_server"]),
-                arguments: strings(&["--model={model}", "--max-num-seqs={maxBatchSize}", "--port={port}"]),
-                load_time: Duration::from_secs(1800),
-                runtime_class: None,
-            },
+            pods: Pods::default(),
             cluster_domain: "cluster.local".into(),
             resync: Duration::from_secs(30),
             concurrency: 8,
@@ -106,48 +86,80 @@ const FLAGS: &[Flag] = &[
         value: "TYPE=PRODUCT[,PRODUCT...]",
         help: "add a GPU type and the values of the node label nvidia.com/gpu.product that it matches; may be repeated \
                (in the environment: separated by ';')",
-        set: |settings, value| value.split(';').try_for_each(|entry| settings.catalog.add(entry)),
+        set: |settings, value| value.split(';').try_for_each(|entry| settings.catalog.add_gpu_type(entry)),
     },
     Flag {
         name: "server-image",
         value: "IMAGE",
-        help: "image of the model server (default: vllm/vllm-openai:v0.11.0)",
-        set: |settings, value| required(value).map(|value| settings.server.image = value),
+        help: "image of the default engine, vllm (default: vllm/vllm-openai:v0.33.0)",
+        set: |settings, value| {
+            required(value).map(|image| {
+                settings.catalog.change_default_engine(|engine| (engine.image, engine.cpu_image) = (image, None));
+            })
+        },
     },
     Flag {
         name: "server-port",
         value: "PORT",
-        help: "port of the model server (default: 8000)",
-        set: |settings, value| within(value, 1, 65535).map(|value| settings.server.port = value),
+        help: "port of the default engine (default: 8000)",
+        set: |settings, value| {
+            within(value, 1, 65535).map(|value| settings.catalog.change_default_engine(|engine| engine.port = value))
+        },
     },
     Flag {
         name: "server-command",
         value: "JSON",
-        help: "command of the container as a JSON array of strings; [] keeps the image's own (default: \
-               [\"python3\",\"-m\",\"vllm.entrypoints.openai.api_server\"])",
-        set: |settings, value| strings(value).map(|value| settings.server.command = value),
+        help: "command of the default engine as a JSON array of strings; [] keeps the image's own (default: \
+               [\"vllm\", \"serve\"])",
+        set: |settings, value| {
+            strings(value).map(|value| settings.catalog.change_default_engine(|engine| engine.command = value))
+        },
     },
     Flag {
         name: "server-arguments",
         value: "JSON",
-        help: "arguments of the container as a JSON array of strings; {model}, {maxBatchSize} and {port} are replaced, \
-               an argument with {maxBatchSize} is omitted if the spec does not set it (default: \
-               [\"--model={model}\",\"--max-num-seqs={maxBatchSize}\",\"--port={port}\"])",
-        set: |settings, value| strings(value).map(|value| settings.server.arguments = value),
+        help: "arguments of the default engine as a JSON array of strings; {model}, {maxBatchSize}, {gpuCount}, {port} \
+               and {name} are replaced, an argument with {maxBatchSize} or {gpuCount} is omitted if the spec does not \
+               set it (default: [\"{model}\", \"--host=::\", \"--port={port}\", \"--max-num-seqs={maxBatchSize}\", \
+               \"--tensor-parallel-size={gpuCount}\", \"--shutdown-timeout=100\", \"--served-model-name\", \"{model}\", \"{name}\"])",
+        set: |settings, value| {
+            strings(value).map(|value| settings.catalog.change_default_engine(|engine| engine.arguments = value))
+        },
     },
     Flag {
         name: "model-load-seconds",
         value: "SECONDS",
         help: "time limit for loading a model (default: 1800)",
         set: |settings, value| {
-            within(value, 10, 86_400).map(|value| settings.server.load_time = Duration::from_secs(value))
+            within(value, 10, 86_400).map(|value| settings.pods.load_time = Duration::from_secs(value))
         },
     },
     Flag {
         name: "runtime-class",
         value: "NAME",
         help: "runtimeClassName of the pods, such as nvidia on k3s (default: none)",
-        set: |settings, value| optional(value).map(|value| settings.server.runtime_class = value),
+        set: |settings, value| optional(value).map(|value| settings.pods.runtime_class = value),
+    },
+    Flag {
+        name: "pod-policy",
+        value: "POLICY",
+        help: "what the pods of InferenceServices may be: baseline (what Kubernetes' Pod Security Standard of that name \
+               allows), closed (the same, without spec.template, a ServiceAccount, and Secrets other than the token's) \
+               or privileged (anything) (default: baseline)",
+        set: |settings, value| {
+            settings.pods.policy = value.parse()?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "allow-host-path",
+        value: "DIRECTORY",
+        help: "directory of the nodes that pods may mount, and all below it; may be repeated (in the environment: \
+               separated by ':')",
+        set: |settings, value| {
+            let mut paths = value.split(':').filter(|path| !path.is_empty());
+            paths.try_for_each(|path| settings.pods.allow_host_path(path))
+        },
     },
     Flag {
         name: "cluster-domain",

@@ -6,7 +6,7 @@ use inference_operator::api::InferenceService;
 use kube::CustomResourceExt;
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/crd.yaml");
-const HEAD: &str = "# Generated from src/api.rs by: UPDATE_CRD=1 cargo test --test crd\n";
+const HEAD: &str = "# Generated from src/api/spec.rs by: UPDATE_CRD=1 cargo test --test crd\n";
 
 #[test]
 fn the_committed_crd_is_the_one_of_the_types() {
@@ -18,6 +18,6 @@ fn the_committed_crd_is_the_one_of_the_types() {
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
     assert!(
         committed == generated,
-        "k3s-manifests/crd.yaml differs from src/api.rs; regenerate it with: UPDATE_CRD=1 cargo test --test crd"
+        "k3s-manifests/crd.yaml differs from src/api/spec.rs; regenerate it with: UPDATE_CRD=1 cargo test --test crd"
     );
 }

@@ -13,7 +13,7 @@ fn built(gpu_type: &str, max_batch_size: Option<u32>) -> (Value, Value) {
     let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
     let spec = InferenceServiceSpec { replicas: 2, max_batch_size, ..InferenceServiceSpec::new("org/model", gpu_type) };
     let valid = validate("default", "demo", uid, &spec, &settings.catalog).expect("valid");
-    (deployment::build(&valid, &settings.server), service::build(&valid, &settings.server))
+    (deployment::build(&valid, &settings.pods).expect("built"), service::build(&valid))
 }
 
 fn check(name: &str, built: &Value) {

@@ -40,14 +40,14 @@ proptest! {
         let settings = Settings::default();
         let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
         let Ok(valid) = validate("default", "demo", uid, &spec, &settings.catalog) else { return Ok(()) };
-        let built = deployment::build(&valid, &settings.server);
-        prop_assert_eq!(&built, &deployment::build(&valid, &settings.server));
-        prop_assert_eq!(service::build(&valid, &settings.server), service::build(&valid, &settings.server));
+        let built = deployment::build(&valid, &settings.pods).expect("built");
+        prop_assert_eq!(&built, &deployment::build(&valid, &settings.pods).expect("built"));
+        prop_assert_eq!(service::build(&valid), service::build(&valid));
         let arguments = &built["spec"]["template"]["spec"]["containers"][0]["args"];
         let model = arguments[0].as_str().expect("text");
-        prop_assert_eq!(expanded(model), format!("--model={}", spec.model));
+        prop_assert_eq!(expanded(model), &*spec.model);
         prop_assert_eq!(built["spec"]["replicas"].as_i64(), Some(i64::from(spec.replicas)));
-        prop_assert_eq!(arguments.as_array().map(Vec::len), Some(2 + usize::from(spec.max_batch_size.is_some())));
+        prop_assert_eq!(arguments.as_array().map(Vec::len), Some(8 + usize::from(spec.max_batch_size.is_some())));
     }
 
     #[test]

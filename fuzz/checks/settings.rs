@@ -51,10 +51,11 @@ fn judge(parsed: Result<Invocation, String>) {
 fn in_bounds(settings: &Settings) {
     assert!((1..=64).contains(&settings.concurrency));
     assert!((Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&settings.resync));
-    assert!((10..=86_400).contains(&settings.server.load_time.as_secs()));
-    assert!(settings.server.port > 0 && !settings.server.image.trim().is_empty());
-    assert!(settings.namespace.as_deref() != Some("") && settings.server.runtime_class.as_deref() != Some(""));
-    assert!(settings.catalog.types().all(|gpu| !gpu.name.is_empty() && !gpu.products.is_empty()));
+    assert!((10..=86_400).contains(&settings.pods.load_time.as_secs()));
+    let engine = settings.catalog.engine(None).expect("a default engine");
+    assert!(engine.port > 0 && !engine.image.trim().is_empty());
+    assert!(settings.namespace.as_deref() != Some("") && settings.pods.runtime_class.as_deref() != Some(""));
+    assert!(settings.catalog.gpu_types().all(|gpu| !gpu.name.is_empty() && !gpu.products.is_empty()));
 }
 
 fn a_flag_means_the_same(name: &str, value: &str) {

@@ -164,7 +164,7 @@ async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_to_do_is_done_in_its_own_time() {
     let moving = || object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
-    let load = Settings::default().server.load_time.as_secs() + 1;
+    let load = Settings::default().pods.load_time.as_secs() + 1;
     for (next, expected) in [
         (Action::Recheck(Dirty::STATUS), 500),
         (Action::Recheck(Dirty::COUNT), 30_000),

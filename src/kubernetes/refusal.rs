@@ -25,6 +25,14 @@ pub fn is_of_a_namespace_that_goes(status: &kube::core::Status) -> bool {
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
+/// Does the API server's own validation say that the object can never be? It names the fields; an admission policy,
+/// which answers with the same code, names none.
+pub fn is_of_fields(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 422 && causes.any(|cause| !cause.field.is_empty())
+}
+
 /// kube's error without its layers: the API server's message, or why it could not be reached.
 pub fn describe(error: &kube::Error) -> String {
     match error {
@@ -78,6 +86,8 @@ struct WireDetails<'a> {
 struct WireCause<'a> {
     #[serde(default, borrow)]
     reason: Cow<'a, str>,
+    #[serde(default, borrow)]
+    field: Cow<'a, str>,
 }
 
 impl From<WireStatus<'_>> for Status {
@@ -85,7 +95,7 @@ impl From<WireStatus<'_>> for Status {
         let cause = |cause: WireCause| StatusCause {
             reason: cause.reason.into_owned(),
             message: String::new(),
-            field: String::new(),
+            field: cause.field.into_owned(),
         };
         let causes = wire.details.and_then(|details| details.causes).into_iter().flatten().map(cause).collect();
         let (name, group, kind, uid) = Default::default();
@@ -103,5 +113,19 @@ mod tests {
         let ended = std::io::Error::other("peer closed connection: https://docs.rs/rustls/latest/rustls/manual");
         let error = kube::Error::Service(Box::new(ended));
         assert_eq!(describe(&error), "peer closed connection");
+    }
+
+    #[test]
+    fn only_the_api_servers_own_validation_names_fields() {
+        let of = |code: u16, causes: &str| {
+            let wire = format!(r#"{{"code": {code}, "details": {{"causes": {causes}}}}}"#);
+            let status: Status = serde_json::from_str::<WireStatus>(&wire).expect("a status").into();
+            is_of_fields(&kube::Error::Api(status.boxed()))
+        };
+        assert!(of(422, r#"[{"reason": "FieldValueDuplicate", "field": "spec.template.spec.volumes[1].name"}]"#));
+        // A ValidatingAdmissionPolicy.
+        assert!(!of(422, r#"[{"message": "failed expression: false"}]"#));
+        assert!(!of(422, "null"));
+        assert!(!of(403, r#"[{"field": "spec"}]"#));
     }
 }

@@ -18,7 +18,7 @@ const STATUS: Fields = &[
     ("code", Keep::Whole),
     ("message", Keep::Whole),
     ("reason", Keep::Whole),
-    ("details", Keep::Fields(&[("causes", Keep::Fields(&[("reason", Keep::Whole)]))])),
+    ("details", Keep::Fields(&[("causes", Keep::Fields(&[("reason", Keep::Whole), ("field", Keep::Whole)]))])),
 ];
 
 /// Time limit for the response headers, after which the API server counts as unavailable. Reading the body has its own

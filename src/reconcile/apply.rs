@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::deployment::MANAGED_BY as FIELD_MANAGER;
 use crate::api::InferenceServiceStatus;
 use crate::error::Error;
+use crate::kubernetes::refusal::{describe, is_of_fields};
 use crate::kubernetes::request;
 use crate::kubernetes::resource::Resource;
 use crate::model::Task;
@@ -65,6 +66,19 @@ pub async fn create<K: Resource>(client: &kube::Client, task: &Task, desired: &V
     let path = format!("{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)));
     let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     request::object(client, build_request(builder, encode(desired)?)?).await
+}
+
+/// Why the API server would not create this child, if it is the child's own fault: what is mistyped, named twice or out
+/// of bounds. To an apply it answers such a mistake like a fault of its own, with 500.
+pub async fn fault<K: Resource>(client: &kube::Client, task: &Task, desired: &Value) -> Option<String> {
+    let path = format!("{}?dryRun=All&fieldValidation=Strict", K::path(Some(&task.namespace)));
+    let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    let request = build_request(builder, encode(desired).ok()?).ok()?;
+    match request::send(client, request, &[]).await {
+        Err(kube::Error::Api(status)) if status.code == 400 => Some(describe(&kube::Error::Api(status))),
+        Err(error) if is_of_fields(&error) => Some(describe(&error)),
+        _ => None,
+    }
 }
 
 /// The request of an apply. `options`: further query parameters, each with its '&'; a test passes others.

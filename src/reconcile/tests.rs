@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::Abnormal;
+use crate::settings::PodPolicy;
 use crate::testing::fixtures::{STAMPS, UID};
 
 /// A task for ns/demo, which was reconciled before; the index has its spec.
@@ -63,11 +64,18 @@ pub fn deployment(change: fn(&mut Value)) -> DeploymentView {
 
 #[test]
 fn each_setting_that_shows_in_a_child_or_a_status_is_another_configuration() {
-    let changes: [fn(&mut Settings); 5] = [
+    let changes: [fn(&mut Settings); 9] = [
         |_| {},
-        |settings| settings.server.image.push('x'),
-        |settings| settings.server.port += 1,
-        |settings| settings.server.arguments.retain(|argument| !argument.contains("maxBatchSize")),
+        |settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')),
+        |settings| settings.catalog.change_default_engine(|engine| engine.port += 1),
+        |settings| {
+            let retain = |argument: &String| !argument.contains("maxBatchSize");
+            settings.catalog.change_default_engine(|engine| engine.arguments.retain(retain));
+        },
+        |settings| settings.catalog.change_default_engine(|engine| engine.cpu_image = None),
+        |settings| settings.pods.load_time *= 2,
+        |settings| settings.pods.policy = PodPolicy::Closed,
+        |settings| settings.pods.host_paths.push("/models".into()),
         |settings| settings.cluster_domain.push('x'),
     ];
     let configurations = changes.map(|change| {

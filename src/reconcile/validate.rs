@@ -4,8 +4,9 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::pod::GPU;
 use crate::api::InferenceServiceSpec;
-use crate::catalog::{Catalog, GpuType};
+use crate::catalog::{Catalog, Engine, GpuType, listed};
 use crate::error::Error;
 use crate::kubernetes::prune::LONGEST_VALUE;
 use crate::model::uid::Uid;
@@ -18,7 +19,21 @@ pub struct Valid<'a> {
     pub name: &'a str,
     pub uid: Uid,
     pub spec: &'a InferenceServiceSpec,
-    pub gpu: &'a GpuType,
+    pub engine: &'a Engine,
+    /// None: any node with enough GPUs.
+    pub gpu_type: Option<&'a GpuType>,
+    /// GPUs of each replica; 0: it runs on the CPU.
+    pub gpu_count: u32,
+}
+
+impl Valid<'_> {
+    /// Does a replica use a device of its node? One that is asked for as another resource, such as a shared GPU, has a
+    /// domain in its name.
+    pub fn has_device(&self) -> bool {
+        let limits = self.spec.resources.as_ref().and_then(|resources| resources.get("limits"));
+        let mut names = limits.and_then(serde_json::Value::as_object).into_iter().flat_map(|limits| limits.keys());
+        self.gpu_count > 0 || names.any(|name| name.contains('/'))
+    }
 }
 
 /// The CRD's schema has checked this already, but objects may be stored under another schema.
@@ -28,18 +43,15 @@ pub fn decode(raw: &RawSpec) -> Result<InferenceServiceSpec, Error> {
         return Err(Error::SpecTooLarge { size, limit: LONGEST_VALUE });
     }
     serde_json::from_str(text).map_err(|problem| match serde_json::from_str(text) {
-        Ok(Required { model: None, .. }) => Error::MissingField("model"),
-        Ok(Required { gpu_type: None, .. }) => Error::MissingField("gpuType"),
+        Ok(Required { model: None }) => Error::MissingField("model"),
         _ => Error::InvalidSpec(problem.to_string().chars().take(256).collect()),
     })
 }
 
 /// The required fields of a spec.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Required {
     model: Option<IgnoredAny>,
-    gpu_type: Option<IgnoredAny>,
 }
 
 /// The CRD's schema has checked most of this already; it is checked again for objects that were stored under another
@@ -60,20 +72,38 @@ pub fn validate<'a>(
     if spec.model.contains('\0') {
         return Err(Error::InvalidSpec("model contains a NUL character".into()));
     }
+    if spec.model.starts_with('-') {
+        return Err(Error::InvalidSpec("model starts with '-', which the engine would read as an option".into()));
+    }
     if spec.replicas < 0 {
         return Err(Error::InvalidSpec(format!("replicas is {} (expected: 0 or more)", spec.replicas)));
     }
     if spec.max_batch_size == Some(0) {
         return Err(Error::InvalidSpec("maxBatchSize is 0 (expected: 1 or more)".into()));
     }
-    if spec.gpu_type.is_empty() {
-        return Err(Error::MissingField("gpuType"));
+    let gpu_count = spec.gpu_count.unwrap_or(1);
+    let limits = spec.resources.as_ref().and_then(|resources| resources.get("limits"));
+    if limits.is_some_and(|limits| limits.get(GPU).is_some()) {
+        return Err(Error::InvalidSpec(format!("resources.limits has {GPU} (expected: gpuCount)")));
     }
-    let gpu = catalog.get(&spec.gpu_type).ok_or_else(|| Error::InvalidGpuType {
-        found: spec.gpu_type.chars().take(63).collect(),
-        expected: catalog.expected(),
+    if gpu_count == 0 && spec.gpu_type.is_some() {
+        return Err(Error::InvalidSpec("gpuType is set and gpuCount is 0 (expected: 1 or more)".into()));
+    }
+    let gpu_type = spec.gpu_type.as_deref().map(|name| {
+        let expected = || listed(catalog.gpu_types().map(|gpu| gpu.name.as_str()));
+        catalog.gpu_type(name).ok_or_else(|| Error::InvalidGpuType { found: cut(name), expected: expected() })
+    });
+    let expected = || listed(catalog.engines().map(|engine| engine.name.as_str()));
+    let engine = catalog.engine(spec.engine.as_deref()).ok_or_else(|| Error::InvalidEngine {
+        found: cut(spec.engine.as_deref().unwrap_or_default()),
+        expected: expected(),
     })?;
-    Ok(Valid { namespace, name, uid, spec, gpu })
+    Ok(Valid { namespace, name, uid, spec, engine, gpu_type: gpu_type.transpose()?, gpu_count })
+}
+
+/// A name for a message, of the length that the schema allows.
+fn cut(name: &str) -> String {
+    name.chars().take(63).collect()
 }
 
 /// A DNS label as in RFC 1035, which every Kubernetes version accepts as a Service's name. A Service named kubernetes
@@ -100,7 +130,7 @@ mod tests {
     fn refusal(name: &str, spec: &InferenceServiceSpec) -> String {
         let catalog = Catalog::default();
         validate("ns", name, Uid::default(), spec, &catalog)
-            .map(|valid| valid.gpu.name.clone())
+            .map(|valid| valid.engine.name.clone())
             .map_err(|error| error.to_string())
             .expect_err("refused")
     }
@@ -108,9 +138,9 @@ mod tests {
     #[test]
     fn a_good_spec_is_valid_for_every_type_of_the_catalogue() {
         let catalog = Catalog::default();
-        for gpu in catalog.types() {
+        for gpu in catalog.gpu_types() {
             let spec = spec("m", 0, &gpu.name, Some(1));
-            assert_eq!(validate("ns", "a", Uid::default(), &spec, &catalog).expect("valid").gpu, gpu);
+            assert_eq!(validate("ns", "a", Uid::default(), &spec, &catalog).expect("valid").gpu_type, Some(gpu));
         }
     }
 
@@ -119,7 +149,16 @@ mod tests {
         assert_eq!(refusal("a", &spec("m", 1, "T4", None)), "invalid GPU type: T4 (expected: A100, H100, L40S)");
         assert_eq!(refusal("a", &spec("m", 1, "a100", None)), "invalid GPU type: a100 (expected: A100, H100, L40S)");
         assert_eq!(refusal("a", &spec(" ", 1, "A100", None)), "spec.model is missing");
-        assert_eq!(refusal("a", &spec("m", 1, "", None)), "spec.gpuType is missing");
+        assert_eq!(refusal("a", &spec("m", 1, "", None)), "invalid GPU type:  (expected: A100, H100, L40S)");
+        assert_eq!(
+            refusal("a", &InferenceServiceSpec { engine: Some("VLLM".into()), ..InferenceServiceSpec::of("m") }),
+            "invalid engine: VLLM (expected: vllm, sglang, llamacpp)"
+        );
+        assert_eq!(
+            refusal("a", &InferenceServiceSpec { gpu_count: Some(0), ..InferenceServiceSpec::new("m", "A100") }),
+            "invalid spec: gpuType is set and gpuCount is 0 (expected: 1 or more)"
+        );
+        assert!(refusal("a", &spec("--model", 1, "A100", None)).contains("option"));
         assert_eq!(refusal("a", &spec("m", -1, "A100", None)), "invalid spec: replicas is -1 (expected: 0 or more)");
         assert_eq!(
             refusal("a", &spec("m", 1, "A100", Some(0))),
@@ -133,7 +172,6 @@ mod tests {
         for (spec, expected) in [
             (json!({"gpuType": "A100"}), "spec.model is missing"),
             (json!({"model": null, "gpuType": "A100"}), "spec.model is missing"),
-            (json!({"model": "m"}), "spec.gpuType is missing"),
             (
                 json!({"gpuType": "A100", "model": 1}),
                 "invalid spec: invalid type: integer `1`, expected a string at line 1 column 27",

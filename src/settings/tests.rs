@@ -33,7 +33,10 @@ fn a_gpu_type_is_added_to_the_catalogue() {
         &["--gpu-type", "T4=Tesla-T4,NVIDIA-T4"],
         &[("INFERENCE_OPERATOR_GPU_TYPE", "L4=NVIDIA-L4;A10=NVIDIA-A10")],
     );
-    assert_eq!(settings.catalog.expected(), "A100, H100, L40S, L4, A10, T4");
+    assert_eq!(
+        crate::catalog::listed(settings.catalog.gpu_types().map(|gpu| gpu.name.as_str())),
+        "A100, H100, L40S, L4, A10, T4"
+    );
 }
 
 #[test]
@@ -52,6 +55,11 @@ fn a_wrong_value_says_what_was_wrong_where_and_what_is_expected() {
         (
             &["--server-arguments=--model"],
             "invalid --server-arguments=\"--model\": expected a JSON array of strings, such as [\"--model={model}\"]",
+        ),
+        (&["--pod-policy=none"], "invalid --pod-policy=\"none\": expected baseline, closed or privileged"),
+        (
+            &["--allow-host-path=/a/../b"],
+            "invalid --allow-host-path=\"/a/../b\": expected an absolute path without '..', such as /var/lib/models",
         ),
         (&["--log-format=yaml"], "invalid --log-format=\"yaml\": expected text or json"),
         (&["--colour"], "unknown flag --colour (--help lists the flags)"),
@@ -73,15 +81,25 @@ fn a_wrong_value_says_what_was_wrong_where_and_what_is_expected() {
 fn every_default_in_the_help_is_the_default() {
     let help = help().split_whitespace().collect::<Vec<_>>().join(" ");
     let Settings {
-        server, cluster_domain, resync, concurrency, telemetry_address, log_levels, service_account, ..
+        catalog,
+        pods,
+        cluster_domain,
+        resync,
+        concurrency,
+        telemetry_address,
+        log_levels,
+        service_account,
+        ..
     } = Settings::default();
-    let json = |list: &[String]| serde_json::to_string(list).expect("strings");
+    let engine = catalog.engine(None).expect("an engine");
+    let json = |list: &[String]| serde_json::to_string(list).expect("strings").replace("\",\"", "\", \"");
     for default in [
-        server.image,
-        server.port.to_string(),
-        json(&server.command),
-        json(&server.arguments),
-        server.load_time.as_secs().to_string(),
+        engine.image.clone(),
+        engine.port.to_string(),
+        json(&engine.command),
+        json(&engine.arguments),
+        pods.load_time.as_secs().to_string(),
+        pods.policy.as_str().to_owned(),
         cluster_domain,
         resync.as_secs().to_string(),
         concurrency.to_string(),

@@ -100,7 +100,7 @@ async fn what_a_predecessor_left_behind_is_adopted_and_brought_to_the_spec() {
     }
     assert_eq!(children(&fixture, "same").await, before, "the model is not loaded again");
     let deployment = json!(fixture.deployments.get("other").await.expect("there").spec).to_string();
-    assert!(deployment.contains("--model=another/model"), "{deployment}");
+    assert!(deployment.contains("another/model"), "{deployment}");
 
     // Orphaned again while the InferenceService exists: adopted again, as by Kubernetes' own controllers.
     let patch = r#"{"metadata":{"ownerReferences":null}}"#;

@@ -25,7 +25,23 @@ async fn the_api_server_refuses_what_the_schema_can_check() {
         ("demo", json!({"model": " \t"}), "must not be blank"),
         ("demo", json!({"model": null}), "spec.model: Required value"),
         ("demo", json!({"model": 7}), "spec.model in body must be of type string"),
-        ("demo", json!({"gpuType": null}), "spec.gpuType: Required value"),
+        ("demo", json!({"model": "--port=1"}), "must not start with '-'"),
+        ("demo", json!({"gpuCount": 0}), "gpuType needs a gpuCount of at least 1"),
+        ("demo", json!({"cache": {}}), "expected exactly one of emptyDir, hostPath, persistentVolumeClaim"),
+        (
+            "demo",
+            json!({"cache": {"emptyDir": {}, "hostPath": {"path": "/a"}}}),
+            "expected exactly one of emptyDir, hostPath, persistentVolumeClaim",
+        ),
+        ("demo", json!({"cache": {"hostPath": {"path": "/a/../b"}}}), "expected an absolute path without '..'"),
+        (
+            "demo",
+            json!({"modelVolume": {"image": {"reference": "a"}, "subPath": "../b"}}),
+            "expected a relative path without '..'",
+        ),
+        ("demo", json!({"sharedMemory": "1 Gi"}), "spec.sharedMemory in body should match"),
+        ("demo", json!({"env": [{"name": "A"}, {"name": "A"}]}), "spec.env[1]: Duplicate value"),
+        ("demo", json!({"resources": {"limits": {"cpu": "many"}}}), "spec.resources.limits.cpu in body should match"),
         ("demo", json!({"replicas": -1}), "spec.replicas in body should be greater than or equal to 0"),
         ("demo", json!({"replicas": "two"}), "spec.replicas in body must be of type integer"),
         ("demo", json!({"maxBatchSize": 0}), "spec.maxBatchSize in body should be greater than or equal to 1"),
@@ -50,6 +66,44 @@ async fn the_api_server_refuses_what_the_schema_can_check() {
         let message = kubectl_fails(&["apply", "--validate=false", "-f", path.to_str().expect("UTF-8")]);
         assert!(message.contains(expected), "{name} {change}: {message}");
     }
+    fixture.clean_up().await;
+}
+
+/// Only the API server knows all of a pod; to an apply it answers a mistyped field with 500.
+#[tokio::test]
+async fn a_mistake_in_what_is_passed_on_to_the_pod_is_failed_with_its_path_and_the_others_are_served() {
+    let fixture = Fixture::new("mistakes").await;
+    let operator = Operator::start("mistakes", &[]).await;
+    fixture.create("demo", 1).await;
+    fixture.until("demo", Phase::Ready).await;
+    for (change, expected) in [
+        (json!({"template": {"spec": {"conatiners": []}}}), r#"unknown field "spec.template.spec.conatiners""#),
+        (
+            json!({"template": {"spec": {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]}}}),
+            r#"spec.template.spec.volumes[1].name: Duplicate value: "a""#,
+        ),
+        (json!({"template": {"spec": {"containers": 1}}}), "server must keep its port"),
+        (json!({"tolerations": [{"key": "a", "operator": "Exist"}]}), "spec.template.spec.tolerations[1].operator"),
+        (
+            json!({"env": [{"name": "A=B", "value": "1"}]}),
+            "spec.template.spec.containers[0].env[0].name: Invalid value",
+        ),
+        (json!({"resources": {"limits": {"cpu": "-1"}}}), "spec.template.spec.containers[0].resources.limits[cpu]"),
+        (json!({"engine": "vlm"}), "invalid engine: vlm (expected: vllm, sglang, llamacpp)"),
+    ] {
+        fixture.change("demo", change.clone()).await;
+        let began = std::time::Instant::now();
+        fixture.until_refused("demo", expected).await;
+        println!("{:.1} s: {change}", began.elapsed().as_secs_f64());
+        let mut back = change;
+        back.as_object_mut().expect("an object").values_mut().for_each(|value| *value = json!(null));
+        fixture.create("other", 1).await;
+        fixture.until("other", Phase::Ready).await;
+        kubectl(&["-n", &fixture.namespace, "delete", "isvc/other"]);
+        fixture.change("demo", back).await;
+        fixture.until("demo", Phase::Ready).await;
+    }
+    assert!(operator.lines_with("unknown field") >= 1);
     fixture.clean_up().await;
 }
 

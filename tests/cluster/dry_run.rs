@@ -29,8 +29,8 @@ fn specs() -> impl Strategy<Value = InferenceServiceSpec> {
 async fn any_valid_spec_builds_children_that_the_api_server_accepts() {
     let fixture = Fixture::new("dryrun").await;
     let mut settings = Settings::default();
-    settings.catalog.add("T4=Tesla-T4").expect("added");
-    settings.server.runtime_class = Some("nvidia".into());
+    settings.catalog.add_gpu_type("T4=Tesla-T4").expect("added");
+    settings.pods.runtime_class = Some("nvidia".into());
     let uid = "11111111-2222-4333-8444-555555555555".parse().expect("a UUID");
     let strict = "&dryRun=All&fieldValidation=Strict";
     let mut runner = TestRunner::deterministic();
@@ -39,13 +39,13 @@ async fn any_valid_spec_builds_children_that_the_api_server_accepts() {
         let spec = specs().new_tree(&mut runner).expect("a spec").current();
         let name = format!("a{}", "b".repeat(sent % 63));
         let Ok(valid) = validate(&fixture.namespace, &name, uid, &spec, &settings.catalog) else { continue };
-        let built = deployment::build(&valid, &settings.server);
+        let built = deployment::build(&valid, &settings.pods).expect("built");
         let request = apply_request::<DeploymentView>(&fixture.namespace, &name, &built, strict).expect("a request");
         let answer =
             fixture.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
         let arguments = "/spec/template/spec/containers/0/args";
         assert_eq!(answer.pointer(arguments), built.pointer(arguments), "literally");
-        let built = service::build(&valid, &settings.server);
+        let built = service::build(&valid);
         let request = apply_request::<PartialService>(&fixture.namespace, &name, &built, strict).expect("a request");
         fixture.client.request::<Value>(request).await.unwrap_or_else(|error| panic!("{spec:?}: {error:?}"));
         sent += 1;

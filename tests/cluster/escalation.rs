@@ -33,7 +33,7 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
             r#""a\n  hostNetwork: true""#,
             r#""x\",\"image\":\"evil\"""#,
         ],
-        &["/spec/template/spec/containers/0/args/0"],
+        &["/spec/template/spec/containers/0/args/0", "/spec/template/spec/containers/0/args/6"],
     ),
     ("replicas", &["0", "3"], &["/spec/replicas"]),
     (
@@ -43,6 +43,75 @@ const FIELDS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("maxBatchSize", &["1", "4294967295"], &["/spec/template/spec/containers/0/args"]),
     ("imagePullPolicy", &[r#""Always""#, r#""Never""#], &["/spec/template/spec/containers/0/imagePullPolicy"]),
+    ("engine", &[r#""sglang""#, r#""llamacpp""#], SERVER),
+    ("gpuCount", &["2", "8"], &["/spec/template/spec/containers/0", "/spec/template/spec/volumes"]),
+    ("image", &[r#""example.com/evil""#], &["/spec/template/spec/containers/0/image"]),
+    ("imagePullSecrets", &[r#"[{"name": "any"}]"#], &["/spec/template/spec/imagePullSecrets"]),
+    ("args", &[r#"["--trust-remote-code", "\n  hostNetwork: true"]"#], &["/spec/template/spec/containers/0/args"]),
+    (
+        "env",
+        &[
+            r#"[{"name": "LD_PRELOAD", "value": "/evil.so"}]"#,
+            r#"[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "any", "key": "any"}}}]"#,
+        ],
+        &["/spec/template/spec/containers/0/env"],
+    ),
+    ("resources", &[r#"{"requests": {"cpu": "1000"}}"#], &["/spec/template/spec/containers/0/resources"]),
+    ("huggingFaceTokenSecret", &[r#"{"name": "any", "key": "any"}"#], &["/spec/template/spec/containers/0/env"]),
+    (
+        "cache",
+        &[r#"{"persistentVolumeClaim": {"claimName": "any"}}"#, r#"{"emptyDir": {"medium": "Memory"}}"#],
+        VOLUMES,
+    ),
+    ("modelVolume", &[r#"{"image": {"reference": "example.com/evil"}}"#], VOLUMES),
+    ("sharedMemory", &[r#""64Gi""#], VOLUMES),
+    ("nodeSelector", &[r#"{"node-role.kubernetes.io/control-plane": ""}"#], &["/spec/template/spec/nodeSelector"]),
+    ("tolerations", &[r#"[{"operator": "Exists"}]"#], &["/spec/template/spec/tolerations"]),
+    ("runtimeClassName", &[r#""any""#], &["/spec/template/spec/runtimeClassName"]),
+    ("serviceAccountName", &[r#""any""#], &["/spec/template/spec/serviceAccount"]),
+    ("priorityClassName", &[r#""system-node-critical""#], &["/spec/template/spec/priorityClassName"]),
+    ("nodeLossSeconds", &["0", "2592000"], &["/spec/template/spec/tolerations"]),
+    // What it may not reach is below, and in pod_security.rs.
+    (
+        "template",
+        &[r#"{"spec": {"initContainers": [{"name": "a", "image": "example.com/evil"}]}}"#],
+        &["/spec/template"],
+    ),
+];
+
+const SERVER: &[&str] = &["/spec/template/spec/containers/0"];
+
+const VOLUMES: &[&str] = &[
+    "/spec/template/spec/volumes",
+    "/spec/template/spec/containers/0/volumeMounts",
+    "/spec/template/spec/containers/0/env",
+];
+
+/// Fields with which a user would gain power over nodes or take the pod from the operator, and why each is refused.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("cache", r#"{"hostPath": {"path": "/"}}"#, "spec.volumes[cache].hostPath"),
+    ("modelVolume", r#"{"hostPath": {"path": "/etc"}}"#, "spec.volumes[models].hostPath"),
+    ("template", r#"{"spec": {"hostNetwork": true}}"#, "spec.hostNetwork is true"),
+    (
+        "template",
+        r#"{"spec": {"containers": [{"name": "server", "securityContext": {"privileged": true}}]}}"#,
+        "spec.containers[server].securityContext.privileged is true",
+    ),
+    (
+        "template",
+        r#"{"spec": {"initContainers": [{"name": "a", "image": "a", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]}}"#,
+        "spec.initContainers[a].securityContext.capabilities.add: SYS_ADMIN",
+    ),
+    (
+        "template",
+        r#"{"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}}"#,
+        "app.kubernetes.io/managed-by is the operator's own",
+    ),
+    (
+        "template",
+        r#"{"spec": {"containers": [{"name": "server", "ports": [{"containerPort": 8000, "name": "web"}]}]}}"#,
+        "must keep its port 8000 with the name http",
+    ),
 ];
 
 /// A user who may do everything with InferenceServices in one namespace, including their status, and nothing else.
@@ -146,10 +215,18 @@ async fn no_field_of_the_spec_reaches_more_of_a_pod_than_it_is_for() {
             assert!(strayed.is_empty(), "{field}: {value} reaches {strayed:?}");
         }
     }
+    for (number, (field, value, why)) in REFUSED.iter().enumerate() {
+        let name = format!("refused-{number}");
+        let mut spec = plain.clone();
+        spec[field] = serde_json::from_str(value).expect("JSON");
+        applies(&fixture, &user, &json!({"name": name}), &spec);
+        fixture.until_refused(&name, why).await;
+        assert!(fixture.deployments.get_opt(&name).await.expect("an answer").is_none(), "{value}");
+    }
     // A field that the schema does not know is not even stored.
     let mut spec = plain;
-    spec["image"] = json!("example.com/evil");
-    spec["template"] = json!({"spec": {"hostNetwork": true}});
+    spec["command"] = json!(["evil"]);
+    spec["hostNetwork"] = json!(true);
     let object = json!({"apiVersion": "ai.example.com/v1", "kind": "InferenceService",
                         "metadata": {"name": "unknown", "namespace": fixture.namespace}, "spec": spec});
     let file = Temporary::new(&object.to_string());
@@ -339,7 +416,7 @@ async fn a_forged_status_moves_no_child_and_is_put_right() {
     fixture.change("demo", json!({"replicas": 1, "maxBatchSize": 3})).await;
     until_right().await;
     let changed = shape(&fixture, "demo").await;
-    assert_eq!(changed.pointer("/spec/template/spec/containers/0/args/1"), Some(&json!("--max-num-seqs=3")));
+    assert_eq!(changed.pointer("/spec/template/spec/containers/0/args/3"), Some(&json!("--max-num-seqs=3")));
     fixture.clean_up().await;
 }
 

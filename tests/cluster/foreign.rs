@@ -130,11 +130,11 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
         Err(kube::Error::Api(status)) => status.code,
         other => panic!("{other:?}"),
     };
-    let desired: Value = deployment::build(&valid, &settings.server);
+    let desired: Value = deployment::build(&valid, &settings.pods).expect("built");
     let answer =
         apply::apply::<view::DeploymentView>(&fixture.client, &task, desired, Precondition::Absent).await.map(|_| ());
     assert_eq!(refused(answer), 409);
-    let desired = service::build(&valid, &settings.server);
+    let desired = service::build(&valid);
     let answer =
         apply::apply::<view::PartialService>(&fixture.client, &task, desired, Precondition::Absent).await.map(|_| ());
     assert_eq!(refused(answer), 409);

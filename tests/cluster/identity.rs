@@ -6,7 +6,7 @@ use inference_operator::model::uid::Uid;
 use inference_operator::model::view;
 use inference_operator::model::{Dirty, ObservedVersions, Task};
 use inference_operator::reconcile::apply::{self, Precondition};
-use inference_operator::reconcile::validate::Valid;
+use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -32,9 +32,8 @@ fn past(fixture: &Fixture, name: &str) -> Task {
 
 fn built(task: &Task, replicas: i32, settings: &Settings) -> (Value, Value) {
     let spec = InferenceServiceSpec { replicas, ..InferenceServiceSpec::new("demo/model", "L40S") };
-    let gpu = settings.catalog.get("L40S").expect("built in");
-    let valid = Valid { namespace: &task.namespace, name: &task.name, uid: task.uid, spec: &spec, gpu };
-    (deployment::build(&valid, &settings.server), service::build(&valid, &settings.server))
+    let valid = validate(&task.namespace, &task.name, task.uid, &spec, &settings.catalog).expect("valid");
+    (deployment::build(&valid, &settings.pods).expect("built"), service::build(&valid))
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod manifests;
 mod moving;
 mod namespaces;
 mod older_crd;
+mod pod_security;
 mod quiet;
 mod rights;
 mod support;

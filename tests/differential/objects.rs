@@ -4,9 +4,9 @@
 use inference_operator::api::InferenceServiceSpec;
 use inference_operator::catalog::Catalog;
 use inference_operator::model::uid::Uid;
-use inference_operator::reconcile::validate::Valid;
+use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{deployment, service};
-use inference_operator::settings::Settings;
+use inference_operator::settings::Pods;
 use serde_json::{Value, json};
 use simulation::api_server::{Key, Kind};
 
@@ -48,11 +48,13 @@ pub fn built(action: &Action) -> Value {
 }
 
 pub fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
-    let (catalog, server) = (Catalog::default(), Settings::default().server);
-    let gpu = catalog.get("L40S").expect("built in");
+    let catalog = Catalog::default();
     let spec = InferenceServiceSpec { replicas, max_batch_size: batch, ..InferenceServiceSpec::new("m", "L40S") };
-    let valid = Valid { namespace, name, uid, spec: &spec, gpu };
-    if kind == Kind::Deployment { deployment::build(&valid, &server) } else { service::build(&valid, &server) }
+    let valid = validate(namespace, name, uid, &spec, &catalog).expect("valid");
+    match kind {
+        Kind::Deployment => deployment::build(&valid, &Pods::default()).expect("built"),
+        _ => service::build(&valid),
+    }
 }
 
 pub fn strangers(kind: Kind, name: &str) -> Value {

@@ -10,8 +10,8 @@ use inference_operator::api::InferenceServiceSpec;
 use inference_operator::catalog::Catalog;
 use inference_operator::model::uid::Uid;
 use inference_operator::reconcile::deployment;
-use inference_operator::reconcile::validate::Valid;
-use inference_operator::settings::Settings;
+use inference_operator::reconcile::validate::validate;
+use inference_operator::settings::Pods;
 use kube::Client;
 use serde_json::{Value, json};
 use simulation::chance::Chance;
@@ -76,11 +76,9 @@ fn note(status: &Value, reasons: &mut BTreeSet<String>) {
 }
 
 fn built(namespace: &str) -> Value {
-    let (catalog, server) = (Catalog::default(), Settings::default().server);
-    let gpu = catalog.get("L40S").expect("built in");
-    let spec = InferenceServiceSpec::new("m", "L40S");
-    let valid = Valid { namespace, name: "one", uid: Uid::default(), spec: &spec, gpu };
-    let mut object = deployment::build(&valid, &server);
+    let (spec, catalog) = (InferenceServiceSpec::new("m", "L40S"), Catalog::default());
+    let valid = validate(namespace, "one", Uid::default(), &spec, &catalog).expect("valid");
+    let mut object = deployment::build(&valid, &Pods::default()).expect("built");
     // Without an owner: the garbage collector would delete it.
     object["metadata"] = json!({"name": "one", "namespace": namespace});
     object["spec"]["template"]["metadata"]["annotations"] = json!({"model": "a"});

@@ -6,7 +6,7 @@ use std::time::Duration;
 use inference_operator::model::view::RawSpec;
 use inference_operator::reconcile::validate::{decode, validate};
 use inference_operator::reconcile::{config_hash, deployment, service};
-use inference_operator::settings::{ModelServer, Settings};
+use inference_operator::settings::{Pods, Settings};
 use serde_json::Value;
 
 use crate::api_server::{Key, Kind};
@@ -16,7 +16,7 @@ pub const LOAD: Duration = Duration::from_secs(300);
 
 pub static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let settings = Settings::default();
-    Settings { server: ModelServer { load_time: LOAD, ..settings.server.clone() }, ..settings }
+    Settings { pods: Pods { load_time: LOAD, ..Pods::default() }, ..settings }
 });
 
 /// Computed once: the settings never change, and the computation takes longer than most simulated processes live.
@@ -27,7 +27,7 @@ pub fn desired(kind: Kind, key: &Key, uid: &str, spec: &Value) -> Option<Value> 
     let spec = decode(&RawSpec::from(spec)).ok()?;
     let valid = validate(&key.namespace, &key.name, uid.parse().ok()?, &spec, &SETTINGS.catalog).ok()?;
     Some(match kind {
-        Kind::Service => service::build(&valid, &SETTINGS.server),
-        _ => deployment::build(&valid, &SETTINGS.server),
+        Kind::Service => service::build(&valid),
+        _ => deployment::build(&valid, &SETTINGS.pods).ok()?,
     })
 }

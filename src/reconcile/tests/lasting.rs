@@ -149,7 +149,7 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
     };
     let impatient = |replies: Vec<Reply>| {
         let (mut context, asked) = context(replies);
-        context.settings.server.load_time = Duration::from_secs(10);
+        context.settings.pods.load_time = Duration::from_secs(10);
         (context, asked)
     };
     let (first, _) = impatient(vec![missing(), written()]);

@@ -43,7 +43,7 @@ pub fn service() -> Reply {
 /// The response to a GET, with the spec that the operator builds.
 fn whole_service(change: fn(&mut Value)) -> Reply {
     let task = task(Dirty::SPEC_AND_CHILDREN);
-    let mut object = service::desired("ns", "demo", task.uid, &Settings::default().server);
+    let mut object = service::desired("ns", "demo", task.uid);
     object["metadata"]["resourceVersion"] = json!("61");
     change(&mut object);
     Reply::object(&object)

@@ -23,7 +23,7 @@ fn held() -> Reply {
 #[tokio::test(start_paused = true)]
 async fn replicas_that_are_late_are_missed_also_where_a_policy_holds_a_label() {
     let (mut context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
-    context.settings.server.load_time = Duration::from_secs(100);
+    context.settings.pods.load_time = Duration::from_secs(100);
     let said = Summary { abnormal_since: Timestamp(10), was_ready: false, ..summary(Phase::Progressing) };
     reconcile(&context, Task { summary: Some(said), ..task(Dirty::DUE) }).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));

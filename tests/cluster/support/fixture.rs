@@ -134,6 +134,20 @@ impl Fixture {
         .await
     }
 
+    /// Waits until it is Failed with a message that contains `words`.
+    pub async fn until_refused(&self, name: &str, words: &str) -> InferenceService {
+        eventually(&format!("{name} is refused: {words}"), || async {
+            let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
+            let status = object.status.as_ref().filter(|status| !status.conditions.is_empty()).ok_or("no status")?;
+            let (_, said, message) = ready(&object);
+            if status.phase == Phase::Failed && message.contains(words) {
+                return Ok(object);
+            }
+            Err(format!("{:?} {said}: {message}", status.phase))
+        })
+        .await
+    }
+
     /// Waits until the Deployment satisfies `right`.
     pub async fn until_deployment(
         &self,

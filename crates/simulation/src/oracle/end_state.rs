@@ -41,8 +41,9 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     let Ok(Ok(valid)) = valid else {
         return if phase == "Failed" { Ok(()) } else { Err(format!("a spec that is refused is {phase}")) };
     };
-    child(store, key, Kind::Deployment, &valid, &deployment::build(&valid, &settings.server))?;
-    child(store, key, Kind::Service, &valid, &service::build(&valid, &settings.server))?;
+    let deployment = deployment::build(&valid, &settings.pods).map_err(|error| error.to_string())?;
+    child(store, key, Kind::Deployment, &valid, &deployment)?;
+    child(store, key, Kind::Service, &valid, &service::build(&valid))?;
     if is_deleting(object) {
         return Err("it is being deleted still".into());
     }
