@@ -1,7 +1,7 @@
 // The serving image of the tests on a real node: answers as a model server does, and asks one.
 //
-//	model-server --model NAME --port PORT    serves /health and /v1/models
-//	model-server get URL                     prints what is there; exit code 1 if it is not a 200
+//	model-server NAME --port PORT ...    serves /health and /v1/models; takes the options that vLLM is given
+//	model-server get URL                 prints what is there; exit code 1 if it is not a 200
 package main
 
 import (
@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -22,14 +24,20 @@ func main() {
 		get(os.Args[2])
 		return
 	}
-	model := flag.String("model", "", "its name")
-	port := flag.Int("port", 8000, "where it listens")
-	flag.Int("max-num-seqs", 0, "taken and not used")
-	flag.Parse()
-	serve(*model, *port)
+	if len(os.Args) < 2 {
+		log.Fatal("expected the name of a model")
+	}
+	options := flag.NewFlagSet("model-server", flag.ExitOnError)
+	host := options.String("host", "", "address on which it listens")
+	port := options.Int("port", 8000, "where it listens")
+	for _, unused := range []string{"max-num-seqs", "tensor-parallel-size", "shutdown-timeout", "served-model-name"} {
+		options.String(unused, "", "taken and not used")
+	}
+	_ = options.Parse(os.Args[2:])
+	serve(os.Args[1], net.JoinHostPort(*host, strconv.Itoa(*port)))
 }
 
-func serve(model string, port int) {
+func serve(model, address string) {
 	// As the first process of a container it is not ended by a signal that it does not handle.
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)
@@ -40,7 +48,7 @@ func serve(model string, port int) {
 		models := []map[string]string{{"id": model, "object": "model"}}
 		_ = json.NewEncoder(answer).Encode(map[string]any{"object": "list", "data": models})
 	})
-	log.Fatal(http.ListenAndServe(fmt.Sprintf(":%d", port), nil))
+	log.Fatal(http.ListenAndServe(address, nil))
 }
 
 func get(url string) {
