@@ -65,13 +65,25 @@ fn settled_predicate(bencher: Bencher) {
         .bench(|| index.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));
 }
 
-#[divan::bench]
-fn build_a_deployment(bencher: Bencher) {
+/// From the spec's JSON to the Deployment, all layers merged.
+fn build(bencher: Bencher, spec: &serde_json::Value) {
     let (catalog, pods) = (Catalog::default(), Pods::default());
-    let uid = objects::uid(1).parse().expect("a uid");
-    let spec = InferenceServiceSpec::new("org/model", "A100");
-    let valid = validate("models", "demo", uid, &spec, &catalog).expect("valid");
-    bencher.bench(|| deployment::build(black_box(&valid), &pods));
+    let (uid, text) = (objects::uid(1).parse().expect("a uid"), spec.to_string());
+    bencher.bench(|| {
+        let spec: InferenceServiceSpec = serde_json::from_str(black_box(&text)).expect("a spec");
+        let valid = validate("models", "demo", uid, &spec, &catalog).expect("valid");
+        deployment::build(&valid, &pods).expect("built")
+    });
+}
+
+#[divan::bench]
+fn build_a_plain_deployment(bencher: Bencher) {
+    build(bencher, &objects::plain_spec());
+}
+
+#[divan::bench]
+fn build_a_full_deployment(bencher: Bencher) {
+    build(bencher, &objects::full_spec());
 }
 
 #[divan::bench(args = [1_000, 100_000])]

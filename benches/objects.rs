@@ -5,7 +5,7 @@ use bytes::Bytes;
 use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Watched;
 use inference_operator::kubernetes::watch::line::{self, Line};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};
 
 pub const CONFIG_HASH: u64 = 7;
@@ -82,5 +82,27 @@ fn metadata(name: &str, number: usize, resource_version: u64, manager: &str) -> 
             "manager": manager, "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
             "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}, "f:b": {}, "f:c": {}}}, "f:spec": {"f:model": {}, "f:replicas": {}}}
         }]
+    })
+}
+
+/// The fields that every InferenceService had once.
+pub fn plain_spec() -> Value {
+    json!({"model": "org/model", "gpuType": "L40S", "replicas": 1, "maxBatchSize": 8})
+}
+
+/// Nearly all fields.
+pub fn full_spec() -> Value {
+    json!({
+        "model": "/models/a.gguf", "engine": "llamacpp", "gpuType": "A100", "gpuCount": 2, "maxBatchSize": 8,
+        "image": "example.com/llama:1", "args": ["--flash-attn", "on"], "env": [{"name": "A", "value": "1"}],
+        "resources": {"limits": {"memory": "16Gi"}}, "huggingFaceTokenSecret": {"name": "hub"},
+        "cache": {"persistentVolumeClaim": {"claimName": "cache"}},
+        "modelVolume": {"image": {"reference": "example.com/models:1"}, "subPath": "a"},
+        "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "edge", "operator": "Exists"}],
+        "runtimeClassName": "nvidia", "priorityClassName": "high", "nodeLossSeconds": 60,
+        "template": {
+            "metadata": {"annotations": {"team": "edge"}},
+            "spec": {"containers": [{"name": "server", "livenessProbe": null}, {"name": "proxy", "image": "proxy:1"}]}
+        }
     })
 }

@@ -1,5 +1,7 @@
 //! The command line of an engine: its arguments with the placeholders replaced. Pure.
 
+use std::borrow::Cow;
+
 use super::validate::Valid;
 
 /// The arguments of the InferenceService's engine, each as the container gets it literally.
@@ -30,6 +32,15 @@ fn is_placeholder(template: &str) -> bool {
     template.starts_with('{') && template.find('}') == Some(template.len() - 1)
 }
 
+/// What stands for a placeholder.
+enum Substitute<'a> {
+    Text(Cow<'a, str>),
+    /// It has no value here.
+    None,
+    /// There is no such placeholder.
+    Unknown,
+}
+
 /// Replaces the placeholders of one argument in a single pass, so that a model named "{port}" stays unchanged. None
 /// if a placeholder has no value.
 fn argument(template: &str, valid: &Valid) -> Option<String> {
@@ -39,13 +50,13 @@ fn argument(template: &str, valid: &Valid) -> Option<String> {
         text.push_str(&rest[..start]);
         rest = &rest[start..];
         let end = rest.find('}').map_or(rest.len(), |end| end + 1);
-        match value(&rest[..end], valid) {
-            Some(value) => {
-                text.push_str(&value?);
+        match substitute(&rest[..end], valid) {
+            Substitute::Text(value) => {
+                text.push_str(&value);
                 rest = &rest[end..];
             }
-            // Not a placeholder.
-            None => {
+            Substitute::None => return None,
+            Substitute::Unknown => {
                 text.push('{');
                 rest = &rest[1..];
             }
@@ -55,20 +66,19 @@ fn argument(template: &str, valid: &Valid) -> Option<String> {
     Some(text)
 }
 
-/// The value of a placeholder, if it has one; None: there is no such placeholder.
-fn value(placeholder: &str, valid: &Valid) -> Option<Option<String>> {
-    let spec = valid.spec;
-    let is_file = spec.model.starts_with('/');
-    Some(match placeholder {
-        "{model}" => Some(spec.model.clone()),
-        "{modelFile}" => is_file.then(|| spec.model.clone()),
-        "{modelName}" => (!is_file).then(|| spec.model.clone()),
-        "{maxBatchSize}" => spec.max_batch_size.map(|size| size.to_string()),
-        "{gpuCount}" => (valid.gpu_count > 0).then(|| valid.gpu_count.to_string()),
-        "{port}" => Some(valid.engine.port.to_string()),
-        "{name}" => Some(valid.name.to_owned()),
-        _ => return None,
-    })
+fn substitute<'a>(placeholder: &str, valid: &Valid<'a>) -> Substitute<'a> {
+    let model = &*valid.spec.model;
+    let value = match placeholder {
+        "{model}" => Some(model.into()),
+        "{modelFile}" => model.starts_with('/').then(|| model.into()),
+        "{modelName}" => (!model.starts_with('/')).then(|| model.into()),
+        "{maxBatchSize}" => valid.spec.max_batch_size.map(|size| size.to_string().into()),
+        "{gpuCount}" => (valid.gpu_count > 0).then(|| valid.gpu_count.to_string().into()),
+        "{port}" => Some(valid.engine.port.to_string().into()),
+        "{name}" => Some(valid.name.into()),
+        _ => return Substitute::Unknown,
+    };
+    value.map_or(Substitute::None, Substitute::Text)
 }
 
 #[cfg(test)]

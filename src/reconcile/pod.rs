@@ -128,13 +128,13 @@ fn protect(template: &mut Value, valid: &Valid) -> Result<(), Error> {
         return Err(spoiled(&format!("spec.containers: {SERVER} must keep its port {port} with the name {PORT}")));
     }
     if let Some(products) = products(valid) {
-        require_gpu(template, products).ok_or_else(|| spoiled("spec.affinity.nodeAffinity is not one"))?;
+        require_gpu(template, &products).ok_or_else(|| spoiled("spec.affinity.nodeAffinity is not one"))?;
     }
     Ok(())
 }
 
 /// Adds the GPU's products to each term for nodes: one of them has to match. None: the affinity cannot be read.
-fn require_gpu(template: &mut Value, products: Vec<String>) -> Option<()> {
+fn require_gpu(template: &mut Value, products: &[String]) -> Option<()> {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     let mut affinity = json!({"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{}]}}});
     let pod = template.get_mut("spec")?.as_object_mut()?;

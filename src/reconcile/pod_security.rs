@@ -55,12 +55,11 @@ pub fn check(template: &Value, spec: &InferenceServiceSpec, pods: &Pods) -> Resu
     if violations.is_empty() {
         return Ok(());
     }
-    let more = violations.len().saturating_sub(NAMED);
-    let mut named = violations.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
-    if more > 0 {
-        named.push_str(&format!("; and {more} more"));
+    let mut named: Vec<String> = violations.iter().take(NAMED).cloned().collect();
+    if violations.len() > NAMED {
+        named.push(format!("and {} more", violations.len() - NAMED));
     }
-    Err(Error::PodNotAllowed { policy: pods.policy.as_str(), violations: named })
+    Err(Error::PodNotAllowed { policy: pods.policy.as_str(), violations: named.join("; ") })
 }
 
 /// What an InferenceService may not set where it is handed to people who may not create pods.

@@ -87,7 +87,9 @@ fn templates() -> impl Strategy<Value = Value> {
     (subsequence(pod_parts(), 0..=2), container(), container(), annotation).prop_map(|(pod, main, init, annotation)| {
         let named = |name: &str, parts: &[Part]| {
             let mut container = json!({"name": name, "image": "example.com/server"});
-            parts.iter().for_each(|part| put(&mut container, part));
+            for part in parts {
+                put(&mut container, part);
+            }
             container
         };
         let mut init = named("init", &init);
@@ -95,7 +97,9 @@ fn templates() -> impl Strategy<Value = Value> {
             init.as_object_mut().expect("an object").remove(field);
         }
         let mut spec = json!({"containers": [named("main", &main)], "initContainers": [init]});
-        pod.iter().for_each(|part| put(&mut spec, part));
+        for part in &pod {
+            put(&mut spec, part);
+        }
         let mut template = json!({"metadata": {}, "spec": spec});
         if let Some(profile) = annotation {
             template["metadata"]["annotations"] =

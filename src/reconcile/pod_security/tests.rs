@@ -2,14 +2,14 @@ use serde_json::json;
 
 use super::*;
 
-fn found(spec: Value) -> Vec<String> {
+fn found(spec: &Value) -> Vec<String> {
     baseline(&json!({"spec": spec}), &["/var/lib/models".to_owned()])
 }
 
 fn of_container(container: Value) -> Vec<String> {
     let mut named = container;
     named["name"] = json!("a");
-    found(json!({"containers": [named]}))
+    found(&json!({"containers": [named]}))
 }
 
 /// tests/cluster/pod_security.rs holds the same against the API server's own admission.
@@ -28,7 +28,7 @@ fn each_violation_is_named_with_its_path() {
         ),
         (json!({"securityContext": {"seLinuxOptions": {"user": "root"}}}), "spec.securityContext.seLinuxOptions"),
     ] {
-        assert_eq!(found(spec), [expected]);
+        assert_eq!(found(&spec), [expected]);
     }
     for (container, expected) in [
         (json!({"securityContext": {"privileged": true}}), "spec.containers[a].securityContext.privileged is true"),
@@ -66,7 +66,7 @@ fn a_host_path_is_allowed_below_what_the_administrator_allows() {
         ("var/lib/models", false),
     ] {
         let volumes = json!([{"name": "v", "hostPath": {"path": path}}]);
-        assert_eq!(found(json!({"volumes": volumes})).is_empty(), is_allowed, "{path}");
+        assert_eq!(found(&json!({"volumes": volumes})).is_empty(), is_allowed, "{path}");
     }
 }
 
