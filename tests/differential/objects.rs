@@ -41,7 +41,7 @@ pub fn built(action: &Action) -> Value {
         Action::CreateService(_) => Kind::Service,
         _ => return Value::Null,
     };
-    let mut built = desired(kind, "", "", Uid::default(), 1, Some(1));
+    let mut built = desired(kind, "any", "any", Uid::default(), 1, Some(1));
     // Without the owner references: their uids differ.
     built["metadata"] = json!({"labels": built["metadata"]["labels"]});
     built

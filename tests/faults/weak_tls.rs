@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use crate::support::Operator;
+use crate::support::port::free_port;
 use crate::support::wait::within;
 
 const NEEDS: &str = "this operator needs TLS 1.3, and for the server and each CA above it a key of RSA (2048 to 8192 \
@@ -82,7 +83,7 @@ fn openssl(folder: &Path, arguments: &[&str]) {
 
 /// The log of an operator that has connected to this server, once it says what it waits for.
 async fn log_of(certificate: &Certificate<'_>) -> String {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let free = free_port();
     let server = Server::start(certificate, free);
     let ca = fs::read_to_string(server.folder.join("ca.crt")).expect("a CA");
     let operator = Operator::spawn_at(certificate.name, "secret", &free.to_string(), &ca, &[]);

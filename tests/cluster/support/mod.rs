@@ -4,6 +4,7 @@ pub mod audit;
 pub mod fixture;
 pub mod obstacle;
 pub mod operator;
+pub mod port;
 pub mod recorder;
 pub mod shell;
 pub mod stability_check;
