@@ -12,7 +12,7 @@ cd "$HERE/.."
 # its own; budgets is no test but the bench, which counts.
 ALL_LANES=(etcd quiet kine pages faults budgets)
 # These take a machine for themselves: they run after the others, one at a time, with --all or by name.
-LONG_LANES=(node dependencies reproducible qemu)
+LONG_LANES=(node engine dependencies reproducible qemu)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
@@ -36,6 +36,7 @@ usage: scripts/test.sh [--fast | --all | --with NAME | --lane NAME] [-- FILTER..
                   budgets scripts/bench.sh --check: requests, writes and binary size
                 and, long:
                   node    the image as it is installed, on a real node (scripts/node.sh; Linux, root)
+                  engine  a real engine on such a node: llama.cpp's server, built once from its sources
                   dependencies  licences, sources, duplicates and known vulnerabilities, by cargo-deny
                   reproducible  the same bytes from a build in another folder
                   qemu    the programs for arm64 and armv7 and their unit tests, under qemu
@@ -220,7 +221,7 @@ copy_test() {
 lane() {
   local cluster=test-$$-$1 options=() tests=cluster threads=1 filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
-    budgets | node | dependencies | reproducible | qemu)
+    budgets | node | engine | dependencies | reproducible | qemu)
       "$1_lane" "$cluster" || code=$?
       echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
       return "$code"
@@ -264,11 +265,16 @@ reproducible_lane() { "$HERE/test-reproducible.sh"; }
 
 qemu_lane() { "$HERE/test-qemu.sh"; }
 
-# node_lane NAME: a kubelet is not to be had everywhere, and then this says why.
-node_lane() {
-  local node=$1 problem architecture code=0
+node_lane() { on_node "$1" node --skip engine::; }
+
+engine_lane() { on_node "$1" engine engine::; }
+
+# on_node NAME LANE FILTER...: a kubelet is not to be had everywhere, and then this says why.
+on_node() {
+  local node=$1 lane=$2 problem architecture code=0
+  shift 2
   if ! problem=$("$HERE/node.sh" check); then
-    echo "node: skipped: $problem"
+    echo "$lane: skipped: $problem"
     return
   fi
   architecture=$(own_architecture)
@@ -278,7 +284,11 @@ node_lane() {
   # For the upgrade: the same, by another name.
   "$HERE/node.sh" exec --name "$node" ctr images tag "docker.io/library/inference-operator:$(project_version)" \
     docker.io/library/inference-operator:next
-  "$HERE/node.sh" exec --name "$node" "$WORK/node-tests" --test-threads 1 --show-output || code=$?
+  if [ "$lane" = engine ]; then
+    "$HERE/node.sh" import --name "$node" "$("$HERE/engine/build.sh" image)"
+    ENGINE_MODEL=$("$HERE/engine/build.sh" model) && export ENGINE_MODEL
+  fi
+  "$HERE/node.sh" exec --name "$node" "$WORK/node-tests" --test-threads 1 --show-output "$@" || code=$?
   "$HERE/node.sh" down --name "$node"
   return "$code"
 }
@@ -322,7 +332,7 @@ clean_up() {
   done
   for lane in "${!RUNNING[@]}"; do
     wait "${RUNNING[$lane]}" 2>/dev/null || true
-    if [ "$lane" = node ]; then "$HERE/node.sh" down --name "test-$$-$lane" || true; fi
+    if [[ $lane =~ ^(node|engine)$ ]]; then "$HERE/node.sh" down --name "test-$$-$lane" || true; fi
     "$HERE/cluster.sh" down --name "test-$$-$lane" || true
   done
   rm -rf "$WORK"

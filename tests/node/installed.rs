@@ -96,6 +96,15 @@ pub async fn memory() -> (u64, u64) {
 
 /// Asks from a pod of its own, as a client in the cluster would; what the answer says.
 pub async fn ask_from_a_pod(fixture: &Fixture, name: &str, url: &str) -> String {
+    from_a_pod(fixture, name, &["get", url]).await
+}
+
+/// The same with a POST of this JSON.
+pub async fn post_from_a_pod(fixture: &Fixture, name: &str, url: &str, body: &Value) -> String {
+    from_a_pod(fixture, name, &["post", url, &body.to_string()]).await
+}
+
+async fn from_a_pod(fixture: &Fixture, name: &str, arguments: &[&str]) -> String {
     let namespace = fixture.namespace.as_str();
     let object = json!({
         "apiVersion": "v1",
@@ -103,13 +112,13 @@ pub async fn ask_from_a_pod(fixture: &Fixture, name: &str, url: &str) -> String 
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "restartPolicy": "Never",
-            "containers": [{"name": "client", "image": "model-server:1", "args": ["get", url]}]
+            "containers": [{"name": "client", "image": "model-server:1", "args": arguments}]
         }
     });
     let pods = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(fixture.client.clone(), namespace);
     let object = serde_json::from_value(object).expect("a pod");
     pods.create(&kube::api::PostParams::default(), &object).await.expect("created");
-    eventually(&format!("{url} answers"), || async {
+    eventually(&format!("{arguments:?} succeeds"), || async {
         let phase = kubectl(&["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"]);
         match phase.as_str() {
             "Succeeded" => Ok(()),

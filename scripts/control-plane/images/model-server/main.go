@@ -1,13 +1,13 @@
 // The serving image of the tests on a real node: answers as a model server does, and asks one.
 //
 //	model-server NAME --port PORT ...    serves /health and /v1/models; takes the options that vLLM is given
+//	model-server post URL BODY           prints the answer to this JSON as it comes; the same exit code
 //	model-server get URL                 prints what is there; exit code 1 if it is not a 200
 package main
 
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -15,13 +15,18 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "get" {
-		get(os.Args[2])
+		tell(client.Get(os.Args[2]))
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == "post" {
+		tell(client.Post(os.Args[2], "application/json", strings.NewReader(os.Args[3])))
 		return
 	}
 	if len(os.Args) < 2 {
@@ -51,18 +56,16 @@ func serve(model, address string) {
 	log.Fatal(http.ListenAndServe(address, nil))
 }
 
-func get(url string) {
-	client := http.Client{Timeout: 10 * time.Second}
-	answer, err := client.Get(url)
+var client = http.Client{Timeout: 30 * time.Second}
+
+func tell(answer *http.Response, err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
-	if err != nil {
+	if _, err := io.Copy(os.Stdout, io.LimitReader(answer.Body, 1<<20)); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Print(string(body))
 	if answer.StatusCode != http.StatusOK {
 		log.Fatal(answer.Status)
 	}
