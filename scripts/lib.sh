@@ -215,6 +215,17 @@ run_buildah() {
   buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs "$@"
 }
 
+# scratch_archive STORE NAME PROGRAM PLACE ARCHIVE: the image NAME:1 as an archive, with nothing in it but the program, at
+# this place. Needs buildah.
+scratch_archive() {
+  local store=$1 image=docker.io/library/$2:1 program=$3 place=$4 archive=$5 folder=$1/$2
+  mkdir -p "$folder"
+  cp "$program" "$folder/program"
+  printf 'FROM scratch\nCOPY program %s\nENTRYPOINT ["%s"]\n' "$place" "$place" >"$folder/Dockerfile"
+  run_buildah "$store" build --isolation chroot --tag "$image" "$folder" &&
+    run_buildah "$store" push --quiet "$image" "docker-archive:$archive:$image"
+}
+
 # need_cargo_tool TOOL VERSION WHY: just this version, compiled once into $CACHE/TOOL.
 need_cargo_tool() {
   PATH=$CACHE/$1/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH

@@ -29,6 +29,11 @@ impl Catalog {
         self.gpu_types.iter()
     }
 
+    /// As an error message lists them: `A100, H100, L40S`.
+    pub fn gpu_type_names(&self) -> String {
+        listed(self.gpu_types.iter().map(|gpu| &*gpu.name))
+    }
+
     /// None: the default engine.
     pub fn engine(&self, name: Option<&str>) -> Option<&Engine> {
         self.engines.iter().find(|engine| name.is_none_or(|name| engine.name == name))
@@ -36,6 +41,10 @@ impl Catalog {
 
     pub fn engines(&self) -> impl Iterator<Item = &Engine> {
         self.engines.iter()
+    }
+
+    pub fn engine_names(&self) -> String {
+        listed(self.engines.iter().map(|engine| &*engine.name))
     }
 
     pub fn change_default_engine(&mut self, change: impl FnOnce(&mut Engine)) {
@@ -55,8 +64,7 @@ impl Catalog {
     }
 }
 
-/// Names as an error message lists them: `A100, H100, L40S`.
-pub fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -79,6 +87,6 @@ mod tests {
         assert_eq!(catalog.engine(None).expect("an engine").name, "vllm");
         assert_eq!(catalog.engine(Some("llamacpp")).expect("an engine").name, "llamacpp");
         assert_eq!(catalog.engine(Some("VLLM")), None);
-        assert_eq!(listed(catalog.engines().map(|engine| engine.name.as_str())), "vllm, sglang, llamacpp");
+        assert_eq!(catalog.engine_names(), "vllm, sglang, llamacpp");
     }
 }

@@ -10,7 +10,7 @@ use inference_operator::kubernetes::client;
 use inference_operator::settings::{self, Invocation, Settings};
 use inference_operator::telemetry::metrics::Metrics;
 use inference_operator::time::Timestamp;
-use inference_operator::{catalog, controller, reconcile, telemetry};
+use inference_operator::{controller, reconcile, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower::BoxError;
@@ -80,7 +80,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = settings.namespace.as_deref().unwrap_or("all"),
-        gpu_types = catalog::listed(settings.catalog.gpu_types().map(|gpu| gpu.name.as_str())),
+        gpu_types = settings.catalog.gpu_type_names(),
         "starting"
     );
     let context = reconcile::Context::new(client, settings, Timestamp::now);

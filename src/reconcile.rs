@@ -132,10 +132,10 @@ async fn apply_unread(
     let raw = spec(context, task, false).await?;
     let Settings { catalog, pods, .. } = &context.settings;
     let spec = validate::decode(&raw);
-    let valid = spec.as_ref().ok().and_then(|spec| {
+    // What can be refused for a mistake of the user is better applied where that is looked into.
+    let valid = spec.as_ref().ok().filter(|spec| !spec.passes_on()).and_then(|spec| {
         let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
-        // What can be refused for a mistake of the user is better applied where that is looked into.
-        Some((deployment::build(&valid, pods).ok()?, spec.replicas)).filter(|_| !spec.passes_on())
+        Some((deployment::build(&valid, pods).ok()?, spec.replicas))
     });
     let Some((desired, replicas)) = valid else {
         task.spec = Some(raw);

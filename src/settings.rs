@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use self::environment::is_service_link;
-pub use self::pods::{PodPolicy, Pods};
+pub use self::pods::{PodPolicy, Pods, is_plain};
 use crate::catalog::Catalog;
 use crate::telemetry::log::{self, LogFormat};
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the engine of the tests on a real node (llama-server) into the cache, makes the model that it serves, or an
-# image of the engine, and prints the file's path. Does nothing when the cache has it. Must never leave half a build under the final name.
+# image of the engine, and prints the file's path. Does nothing when the cache has it. Must never leave half a build
+# under the final name.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
@@ -46,7 +47,7 @@ key() {
   case $1 in
     llama-server) declare -f compile_llama-server && uname -sm && echo "$LLAMA_CPP_SHA256 ${CMAKE_FLAGS[*]}" ;;
     model) echo "$GGUF $MODEL_SHA256" && cat "$HERE/model.py" ;;
-    image) declare -f build_image && key llama-server ;;
+    image) declare -f build_image scratch_archive && key llama-server ;;
   esac | sha256 | cut -c 1-16
 }
 
@@ -84,20 +85,14 @@ build_model() {
   rm -rf "$BUILDING/work"
 }
 
-# An archive as `docker save` writes it: one layer, with the program where the image that people pull has it.
+# The program stands where it does in the image that people pull.
 build_image() {
-  local program work=$BUILDING/work layer config
+  local program log=$CACHE/engine/image.log
+  need buildah "to make an image of the engine"
   program=$("$HERE/build.sh" llama-server)
-  mkdir -p "$work/root/app" "$work/image"
-  cp "$program" "$work/root/app/llama-server"
-  tar -cf "$work/image/layer.tar" -C "$work/root" --sort=name --owner=0 --group=0 --mtime=@0 app
-  layer=$(sha256 <"$work/image/layer.tar" | cut -d ' ' -f 1)
-  config='{"architecture":"%s","os":"linux","config":{"Entrypoint":["/app/llama-server"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}'
-  # shellcheck disable=SC2059 # it is the format
-  printf "$config" "$(own_architecture)" "$layer" >"$work/image/config.json"
-  printf '[{"Config":"config.json","RepoTags":["docker.io/library/llama-server:1"],"Layers":["layer.tar"]}]' >"$work/image/manifest.json"
-  tar -cf "$BUILDING/image.tar" -C "$work/image" manifest.json config.json layer.tar
-  rm -rf "$work"
+  scratch_archive "$BUILDING/store" llama-server "$program" /app/llama-server "$BUILDING/image.tar" >"$log" 2>&1 ||
+    die "no image of llama-server: $(tail -n 1 "$log")"
+  rm -rf "$BUILDING/store"
 }
 
 # python_with WHY PACKAGE...: a virtual environment in the build's folder, removed when the build is done.

@@ -13,14 +13,9 @@ make_images() {
 
 # scratch_image NAME PROGRAM
 scratch_image() {
-  local name=$1 folder=$DIR/image-store/$1
-  mkdir -p "$folder"
-  cp "$2" "$folder/$name"
-  printf 'FROM scratch\nCOPY %s /\nENTRYPOINT ["/%s"]\n' "$name" "$name" >"$folder/Dockerfile"
-  {
-    run_buildah "$DIR/image-store" build --isolation chroot --tag "docker.io/library/$name:1" "$folder" &&
-      run_buildah "$DIR/image-store" push --quiet "docker.io/library/$name:1" "docker-archive:$DIR/images/$name.tar:docker.io/library/$name:1"
-  } >"$DIR/logs/image-$name.log" 2>&1 || die "no image $name: $(tail -n 1 "$DIR/logs/image-$name.log")"
+  local name=$1
+  scratch_archive "$DIR/image-store" "$name" "$2" "/$name" "$DIR/images/$name.tar" >"$DIR/logs/image-$name.log" 2>&1 ||
+    die "no image $name: $(tail -n 1 "$DIR/logs/image-$name.log")"
 }
 
 # From standard input.

@@ -22,7 +22,7 @@ use crate::kubernetes::token::Token;
 use crate::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
-/// The smallest buffer that hyper accepts; data is read as soon as it arrives. Longer response heads are rejected, as
+/// Enough, because data is read as soon as it arrives. Longer response heads are rejected, as
 /// are those with more than 100 headers, which is hyper's own limit. An API server sends at most 4,096 characters of
 /// warnings.
 const READ_BUFFER: usize = 8192;

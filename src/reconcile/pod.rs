@@ -172,16 +172,15 @@ fn fill_requests(template: &mut Value) {
     let Some(server) = server_mut(template) else { return };
     let resources = server.as_object_mut().map(|server| server.entry("resources").or_insert_with(|| json!({})));
     let Some(resources) = resources.and_then(Value::as_object_mut) else { return };
-    for (name, quantity) in REQUESTS {
-        let is_said =
-            ["limits", "requests"].iter().any(|&kind| resources.get(kind).is_some_and(|said| said.get(name).is_some()));
-        let requests = resources.entry("requests").or_insert_with(|| json!({})).as_object_mut();
-        if let Some(requests) = requests.filter(|_| !is_said) {
-            requests.insert(name.to_owned(), json!(quantity));
-        }
+    let is_said = |name: &str| {
+        ["limits", "requests"].iter().any(|&kind| resources.get(kind).is_some_and(|said| said.get(name).is_some()))
+    };
+    let missing: Vec<_> = REQUESTS.into_iter().filter(|(name, _)| !is_said(name)).collect();
+    if missing.is_empty() {
+        return;
     }
-    if resources.get("requests").is_some_and(|requests| *requests == json!({})) {
-        resources.remove("requests");
+    if let Some(requests) = resources.entry("requests").or_insert_with(|| json!({})).as_object_mut() {
+        requests.extend(missing.into_iter().map(|(name, quantity)| (name.to_owned(), json!(quantity))));
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::api::InferenceServiceSpec;
 use crate::error::Error;
-use crate::settings::{PodPolicy, Pods};
+use crate::settings::{PodPolicy, Pods, is_plain};
 
 const CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
@@ -179,11 +179,10 @@ fn text(value: &Value) -> &str {
 
 /// Is this path one of these folders, or below one? Names alone are compared: no link can be resolved here.
 fn is_below(path: &str, folders: &[String]) -> bool {
-    let is_plain = path.starts_with('/') && !path.split('/').any(|part| part == "..");
     let below = |folder: &String| {
         path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    is_plain && folders.iter().any(below)
+    is_plain(path) && folders.iter().any(below)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::pod::GPU;
 use crate::api::InferenceServiceSpec;
-use crate::catalog::{Catalog, Engine, GpuType, listed};
+use crate::catalog::{Catalog, Engine, GpuType};
 use crate::error::Error;
 use crate::kubernetes::prune::LONGEST_VALUE;
 use crate::model::uid::Uid;
@@ -30,10 +30,14 @@ impl Valid<'_> {
     /// Does a replica use a device of its node? One that is asked for as another resource, such as a shared GPU, has a
     /// domain in its name.
     pub fn has_device(&self) -> bool {
-        let limits = self.spec.resources.as_ref().and_then(|resources| resources.get("limits"));
-        let mut names = limits.and_then(serde_json::Value::as_object).into_iter().flat_map(|limits| limits.keys());
-        self.gpu_count > 0 || names.any(|name| name.contains('/'))
+        self.gpu_count > 0 || limited(self.spec).any(|name| name.contains('/'))
     }
+}
+
+/// The names of the resources that the spec limits.
+fn limited(spec: &InferenceServiceSpec) -> impl Iterator<Item = &String> {
+    let limits = spec.resources.as_ref().and_then(|resources| resources.get("limits")?.as_object());
+    limits.into_iter().flat_map(|limits| limits.keys())
 }
 
 /// The CRD's schema has checked this already, but objects may be stored under another schema.
@@ -82,21 +86,19 @@ pub fn validate<'a>(
         return Err(Error::InvalidSpec("maxBatchSize is 0 (expected: 1 or more)".into()));
     }
     let gpu_count = spec.gpu_count.unwrap_or(1);
-    let limits = spec.resources.as_ref().and_then(|resources| resources.get("limits"));
-    if limits.is_some_and(|limits| limits.get(GPU).is_some()) {
+    if limited(spec).any(|name| name == GPU) {
         return Err(Error::InvalidSpec(format!("resources.limits has {GPU} (expected: gpuCount)")));
     }
     if gpu_count == 0 && spec.gpu_type.is_some() {
         return Err(Error::InvalidSpec("gpuType is set and gpuCount is 0 (expected: 1 or more)".into()));
     }
     let gpu_type = spec.gpu_type.as_deref().map(|name| {
-        let expected = || listed(catalog.gpu_types().map(|gpu| gpu.name.as_str()));
-        catalog.gpu_type(name).ok_or_else(|| Error::InvalidGpuType { found: cut(name), expected: expected() })
+        let refused = || Error::InvalidGpuType { found: cut(name), expected: catalog.gpu_type_names() };
+        catalog.gpu_type(name).ok_or_else(refused)
     });
-    let expected = || listed(catalog.engines().map(|engine| engine.name.as_str()));
     let engine = catalog.engine(spec.engine.as_deref()).ok_or_else(|| Error::InvalidEngine {
         found: cut(spec.engine.as_deref().unwrap_or_default()),
-        expected: expected(),
+        expected: catalog.engine_names(),
     })?;
     Ok(Valid { namespace, name, uid, spec, engine, gpu_type: gpu_type.transpose()?, gpu_count })
 }

@@ -59,10 +59,15 @@ impl Default for Pods {
 
 impl Pods {
     pub fn allow_host_path(&mut self, path: &str) -> Result<(), String> {
-        if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        if !is_plain(path) {
             return Err("expected an absolute path without '..', such as /var/lib/models".into());
         }
         self.host_paths.push(path.to_owned());
         Ok(())
     }
+}
+
+/// Is this an absolute path that leads nowhere but down?
+pub fn is_plain(path: &str) -> bool {
+    path.starts_with('/') && !path.split('/').any(|part| part == "..")
 }

@@ -119,28 +119,26 @@ impl Fixture {
 
     /// Waits until the condition Ready has this reason, and a message that contains `words`.
     pub async fn until_said(&self, name: &str, phase: Phase, reason: &str, words: &str) -> InferenceService {
-        eventually(&format!("{name} says {reason}: {words}"), || async {
-            let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
-            let Some(status) = &object.status else { return Err("no status".into()) };
-            if status.conditions.is_empty() {
-                return Err("no condition".into());
-            }
-            let (_, said, message) = ready(&object);
-            if status.phase == phase && said == reason && message.contains(words) {
-                return Ok(object);
-            }
-            Err(format!("{:?} {said}: {message}", status.phase))
-        })
-        .await
+        self.until_ready_condition(name, phase, words, |said| said == reason).await
     }
 
     /// Waits until it is Failed with a message that contains `words`.
     pub async fn until_refused(&self, name: &str, words: &str) -> InferenceService {
-        eventually(&format!("{name} is refused: {words}"), || async {
+        self.until_ready_condition(name, Phase::Failed, words, |_| true).await
+    }
+
+    async fn until_ready_condition(
+        &self,
+        name: &str,
+        phase: Phase,
+        words: &str,
+        is_reason: impl Fn(&str) -> bool,
+    ) -> InferenceService {
+        eventually(&format!("{name} is {phase:?} and says: {words}"), || async {
             let object = self.inference_services.get(name).await.map_err(|error| error.to_string())?;
-            let status = object.status.as_ref().filter(|status| !status.conditions.is_empty()).ok_or("no status")?;
+            let status = object.status.as_ref().filter(|status| !status.conditions.is_empty()).ok_or("no condition")?;
             let (_, said, message) = ready(&object);
-            if status.phase == Phase::Failed && message.contains(words) {
+            if status.phase == phase && is_reason(&said) && message.contains(words) {
                 return Ok(object);
             }
             Err(format!("{:?} {said}: {message}", status.phase))
