@@ -26,14 +26,11 @@ pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::reconcile::status::{Assessment, Subject, compose};
     use inference_operator::time::Timestamp;
     let name = format!("inference-{number:05}");
-    let subject =
-        Subject { namespace: "models", name: &name, endpoint: "http://demo", generation: 1, config_hash: CONFIG_HASH };
-    let assessment = Assessment {
-        phase: Phase::Ready,
-        abnormal: Abnormal::None,
-        reason: "ReplicasReady".into(),
-        message: "1 of 1 replicas ready".into(),
-    };
+    let endpoint = "http://demo";
+    let (generation, service_port, config_hash) = (1, None, CONFIG_HASH);
+    let subject = Subject { namespace: "models", name: &name, endpoint, generation, service_port, config_hash };
+    let message = "1 of 1 replicas ready".into();
+    let assessment = Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", message);
     let deployment_revision = revision(number, 1);
     let versions = ObservedVersions {
         deployment: NonZeroU64::new(1000),

@@ -2,6 +2,7 @@
 //! Used by everything that reads or writes one; must never know how a Deployment looks.
 
 use std::borrow::Cow;
+use std::num::NonZeroU16;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use schemars::JsonSchema;
@@ -12,7 +13,7 @@ use crate::time::{Timestamp, Utc};
 pub mod schema;
 pub mod spec;
 
-pub use spec::{InferenceService, InferenceServiceSpec};
+pub use spec::{InferenceService, InferenceServiceSpec, ServiceSettings};
 
 pub const GROUP: &str = "ai.example.com";
 pub const VERSION: &str = "v1";
@@ -28,7 +29,7 @@ pub const PLURAL: &str = "inferenceservices";
 pub struct InferenceServiceStatus {
     /// A summary of the conditions: Pending (nothing runs yet), Progressing (replicas are
     /// starting), Ready, Degraded (fewer ready replicas than requested, or no progress), Failed (the
-    /// user must fix something; the condition Ready says what).
+    /// user must fix something; the condition Ready says what), Paused (by spec.paused).
     pub phase: Phase,
 
     /// Number of ready replicas.
@@ -43,8 +44,9 @@ pub struct InferenceServiceStatus {
     /// The metadata.generation that this status describes.
     pub observed_generation: i64,
 
-    /// Ready is always present. Reconciling and Stalled are present only while true, as expected by
-    /// kstatus (Flux, Helm 4). For kubectl wait, use Ready.
+    /// Ready is always present, except while Paused if not all replicas are ready. Reconciling, Stalled
+    /// and Paused are present only while true, as expected by kstatus (Flux, Helm 4). For kubectl wait,
+    /// use Ready.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
 
@@ -96,6 +98,11 @@ pub struct Observed {
     /// The resourceVersion of the Service.
     pub service_resource_version: Option<String>,
 
+    /// The port of the Service, if spec.service was set when it was last written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535), extend("format" = "int32"))]
+    pub service_port: Option<NonZeroU16>,
+
     /// A hash over the rest of this status and the operator's configuration. A status that does not
     /// match its checksum is recomputed.
     pub checksum: String,
@@ -110,10 +117,12 @@ pub enum Phase {
     Ready,
     Degraded,
     Failed,
+    Paused,
 }
 
 impl Phase {
-    pub const ALL: [Phase; 5] = [Phase::Pending, Phase::Progressing, Phase::Ready, Phase::Degraded, Phase::Failed];
+    pub const ALL: [Phase; 6] =
+        [Phase::Pending, Phase::Progressing, Phase::Ready, Phase::Degraded, Phase::Failed, Phase::Paused];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,6 +131,7 @@ impl Phase {
             Phase::Ready => "Ready",
             Phase::Degraded => "Degraded",
             Phase::Failed => "Failed",
+            Phase::Paused => "Paused",
         }
     }
 }

@@ -250,7 +250,8 @@ impl Controller {
         if record.dirty.contains(Dirty::COUNT) {
             return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
         }
-        record.load_left(self.context.settings.pods.load_time, (self.context.now)())
+        // Over, or not known: what is not over is looked at again, and not more often than a status may be late.
+        record.load_left((self.context.now)()).unwrap_or(Duration::from_secs(u64::from(READY_COUNT_INTERVAL)))
     }
 
     /// A safety net under all of the above: queues every InferenceService that is neither settled nor queued.

@@ -14,6 +14,7 @@ pub mod pod;
 pub mod pod_security;
 pub mod service;
 pub mod status;
+mod update_status;
 pub mod validate;
 
 use std::num::NonZeroU64;
@@ -21,18 +22,19 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::api::{InferenceServiceSpec, Phase};
-use crate::error::{Error, Remedy};
+use crate::api::{InferenceServiceSpec, ServiceSettings};
+use crate::error::Error;
 use crate::kubernetes::refusal::{describe, is_of_fields};
 use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
-use crate::model::{Action, ChildKind, Dirty, Outcome, Summary, Task};
+use crate::model::{ChildKind, Dirty, Outcome, Summary, Task};
 use crate::settings::Settings;
 use crate::time::Timestamp;
 use apply::Precondition;
 use children::{Child, Children};
 pub use config_hash::config_hash;
-use plan::{Plan, Reads, StatusStep, Step};
-use status::{Assessment, LoadWait, Subject};
+use plan::{Plan, Reads, Step};
+use service::Desired;
+use update_status::{pause, refuse, report, update_status};
 
 /// The dependencies of every reconcile.
 pub struct Context {
@@ -80,15 +82,11 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     {
         return update_status(context, task, children).await;
     }
-    let desired = if task.dirty.contains(Dirty::SERVICE) {
-        service::desired(&task.namespace, &task.name, task.uid)
-    } else {
-        Value::Null
-    };
+    let by_name = if task.dirty.contains(Dirty::SERVICE) { desired_service(task, None) } else { Desired::default() };
     let mut service = None;
     if reads == Reads::ServiceFirst {
         service = read_service(context, task, children).await?;
-        if matches!(plan::service_step(task, service.as_ref(), &desired), Ok(Step::Leave)) {
+        if matches!(plan::service_step(task, service.as_ref(), &by_name), Ok(Step::Leave)) {
             return Ok(Outcome { versions: children.versions(task, false), ..Outcome::unchanged(task) });
         }
     }
@@ -97,22 +95,53 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     if reads == Reads::Both {
         service = read_service(context, task, children).await?;
     }
-    let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
-    if !plan.is_idle() {
-        let spec = spec(context, task, plan.reads_spec).await?;
+    let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &by_name);
+    if !plan.is_idle() || plan::service_needs_spec(task) {
+        let raw = spec(context, task, plan.reads_spec).await?;
+        let spec = validate::decode(&raw)?;
+        if spec.paused {
+            return pause(context, task, children).await;
+        }
+        let desired = reshape(context, task, children, &spec, by_name, &mut service).await?;
         // The spec may differ from the one in the index, so plan again.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
         let Settings { catalog, pods, .. } = &context.settings;
-        let spec = validate::decode(&spec)?;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalog)?;
         let deployment = deployment::build(&valid, pods)?;
         // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
+        if task.dirty.contains(Dirty::SERVICE) {
+            task.service_port = desired.port;
+        }
         apply_deployment(context, task, children, deployment_step, deployment, &spec).await?;
         require_replicas(task, children, spec.replicas)?;
     }
     update_status(context, task, children).await
+}
+
+fn desired_service(task: &Task, settings: Option<&ServiceSettings>) -> Desired {
+    Desired::new(&task.namespace, &task.name, task.uid, settings)
+}
+
+/// The Service that this spec asks for. Where `spec.service` shapes it, or did, it is read if that was not done yet.
+async fn reshape(
+    context: &Context,
+    task: &mut Task,
+    children: &mut Children,
+    spec: &InferenceServiceSpec,
+    by_name: Desired,
+    service: &mut Option<ServiceView>,
+) -> Result<Desired, Error> {
+    let is_looked_at = task.dirty.intersects(Dirty::SPEC | Dirty::SERVICE);
+    if !is_looked_at || spec.service.is_none() && task.service_port.is_none() {
+        return Ok(by_name);
+    }
+    task.dirty |= Dirty::SERVICE;
+    if matches!(children.service, Child::Unread) {
+        *service = read_service(context, task, children).await?;
+    }
+    Ok(desired_service(task, spec.service.as_ref()))
 }
 
 async fn read_service(context: &Context, task: &Task, children: &mut Children) -> Result<Option<ServiceView>, Error> {
@@ -185,12 +214,12 @@ async fn apply_service(
     task: &Task,
     children: &mut Children,
     mut step: Step,
-    desired: &Value,
+    desired: &Desired,
     mut found: Option<ServiceView>,
 ) -> Result<(), Error> {
     let client = &context.client;
     if step == Step::Create {
-        match apply::create::<PartialService>(client, task, desired).await {
+        match apply::create::<PartialService>(client, task, &desired.object).await {
             Ok(created) => {
                 children.service = Child::Found(created.meta);
                 children.wrote = true;
@@ -208,8 +237,13 @@ async fn apply_service(
             Err(error) => return Err(error.into()),
         }
     }
-    let (Step::Apply(known) | Step::Adopt(known)) = step else { return Ok(()) };
-    let applied: PartialService = apply::apply(client, task, desired.clone(), known).await?;
+    let (Step::Apply(mut known) | Step::Adopt(mut known)) = step else { return Ok(()) };
+    let others = found.as_ref().map_or_else(Vec::new, |child| service::other_ports(&child.spec, &desired.object));
+    if let (false, Precondition::ResourceVersion(version)) = (others.is_empty(), known) {
+        let moved: PartialService = apply::replace_ports(client, task, version, &others, &desired.object).await?;
+        known = Precondition::ResourceVersion(moved.meta.resource_version);
+    }
+    let applied: PartialService = apply::apply(client, task, desired.object.clone(), known).await?;
     plan::require_controlled(ChildKind::Service, task, &applied.meta)?;
     children.note(ChildKind::Service, task, step, &applied.meta, found.map(|child| child.managers));
     children.service = Child::Found(applied.meta);
@@ -258,134 +292,6 @@ fn require_replicas(task: &Task, children: &Children, asked: i32) -> Result<(), 
     }
     let (namespace, name) = (task.namespace.clone(), task.name.clone());
     Err(Error::ReplicasOverridden { namespace, name, asked, found })
-}
-
-/// Computes the status, and writes it if it differs from the current one.
-async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
-    // It may have lost its owner reference between the apply and now.
-    let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
-    let deployment = owned.ok_or(Error::Gone)?;
-    let (wrote, repaired, now) = (children.wrote, children.repair.is_some(), (context.now)());
-    let outcome = Outcome { versions: children.versions(task, true), repaired, ..Outcome::unchanged(task) };
-    if let Some(action) = plan::status_waits(task, deployment, wrote, repaired, now) {
-        return Ok(Outcome { action, ..outcome });
-    }
-    let before = plan::before(task, deployment);
-    let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
-    let subject = subject(context, task, &endpoint);
-    let assessment = match &children.repair {
-        Some(repair) if plan::is_contested(task, repaired) => {
-            let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
-            status::contested(repair.kind, who, &subject)
-        }
-        _ => {
-            let load_wait = LoadWait::new(before.as_ref(), context.settings.pods.load_time, now);
-            status::assess(deployment, load_wait, &subject)
-        }
-    };
-    let action = plan::follow_up(task, deployment, repaired, assessment.phase);
-    let ready_replicas = deployment.status.ready_replicas;
-    let must_write = wrote || task.dirty.contains(Dirty::STATUS);
-    let news = News { subject, assessment, ready_replicas, before, must_write };
-    write_status(context, task, children, news, Outcome { action, ..outcome }).await
-}
-
-/// Reports an error in the status.
-async fn refuse(context: &Context, task: &Task, children: &mut Children, error: Error) -> Result<Outcome, Error> {
-    let mut versions = children.versions(task, false);
-    if error.remedy() == Remedy::User {
-        versions = versions.of_no_spec();
-    }
-    let ready_replicas = match &children.deployment {
-        Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
-        Child::Found(_) | Child::Absent => 0,
-        // The Deployment was not read, so the count in the status stays.
-        Child::Unread => match apply::get::<InferenceServiceView>(&context.client, task).await {
-            Ok(Some(object)) => object.status().map_or(0, |status| status.ready_replicas),
-            Ok(None) => return Err(Error::Gone),
-            Err(_) => return Err(error),
-        },
-    };
-    let endpoint = service::endpoint(&task.namespace, &task.name, &context.settings);
-    let subject = subject(context, task, &endpoint);
-    let assessment = status::refuse(&error, ready_replicas > 0);
-    let before = task.summary.map(|before| if before.is_current { before } else { before.of_others() });
-    let news = News { subject, assessment, ready_replicas, before, must_write: false };
-    let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
-    write_status(context, task, children, news, outcome).await
-}
-
-fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
-    Subject {
-        namespace: &task.namespace,
-        name: &task.name,
-        endpoint,
-        generation: task.generation,
-        config_hash: context.config_hash,
-    }
-}
-
-/// The status to write.
-struct News<'a> {
-    subject: Subject<'a>,
-    assessment: Assessment,
-    ready_replicas: i32,
-    /// The previous status, as far as it is still valid.
-    before: Option<Summary>,
-    /// See `plan::status_step`.
-    must_write: bool,
-}
-
-/// Writes the status, unless it is unchanged or the write can wait.
-async fn write_status(
-    context: &Context,
-    task: &Task,
-    children: &mut Children,
-    news: News<'_>,
-    mut outcome: Outcome,
-) -> Result<Outcome, Error> {
-    let News { subject, assessment, ready_replicas, before, must_write } = news;
-    let (before, reported) = (before.as_ref(), assessment.clone());
-    let (status, summary) =
-        status::compose(assessment, ready_replicas, outcome.versions, &subject, before, (context.now)());
-    match plan::status_step(task, before, &summary, must_write) {
-        StatusStep::Keep => {}
-        StatusStep::Later => {
-            // An error that is retried anyway is reported by the retry.
-            if !matches!(&outcome.action, Action::Rejected(error) if error.remedy() != Remedy::User) {
-                outcome.action = Action::Recheck(Dirty::COUNT);
-            }
-            return Ok(outcome);
-        }
-        StatusStep::Write => {
-            let written = match apply::write_status(&context.client, task, &status).await {
-                Err(error) if error.is_unprocessable() => {
-                    // Did the test of the uid fail? The status of another object of this name must not be written.
-                    read_owner(context, task).await?;
-                    return Err(error);
-                }
-                written => written?,
-            };
-            children.reported = Some(reported).filter(|_| !plan::says(before, &summary));
-            outcome.written = Some(Box::new(written));
-        }
-    }
-    outcome.summary = Some(summary);
-    Ok(outcome)
-}
-
-/// Logs what a person should look at, and posts it as an Event. Called only after the status was written, so that it
-/// is reported once.
-async fn report(context: &Context, task: &Task, assessment: &Assessment) {
-    let Assessment { phase, reason, message, .. } = assessment;
-    let is_alarm = matches!(phase, Phase::Failed | Phase::Degraded | Phase::Pending);
-    // The limit for Events applies to the log too: a flapping object must not fill it.
-    if is_alarm && context.events.allow(task.uid, (context.now)()) {
-        tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
-        event::warn(context, task, assessment).await;
-    } else {
-        tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
-    }
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ async fn an_operator_whose_watches_hear_nothing_is_alive_and_not_ready() {
     let address = start_with(metrics.clone()).await;
     let ready = || async { read(send(address, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await).await };
     assert!(ready().await.ends_with("not all watches are in sync yet\n"));
-    metrics.loop_ticked(true, 0, &[0; 5]);
+    metrics.loop_ticked(true, 0, &[0; 6]);
     assert!(ready().await.starts_with("HTTP/1.1 200 OK\r\n"));
     tokio::time::advance(Duration::from_secs(301)).await;
     metrics.heard(0);

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 /// Source: `resource.Quantity` in Kubernetes' apimachinery, as its OpenAPI generator writes it for CRDs.
 const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
+/// The types that a Service of an InferenceService can have.
+pub const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
+
 fn of_quantity() -> Value {
     json!({"x-kubernetes-int-or-string": true, "pattern": QUANTITY})
 }
@@ -127,6 +130,23 @@ pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
             "effect": {"type": "string", "enum": ["", "NoSchedule", "PreferNoSchedule", "NoExecute"], "description": "Effect of the taint. If unset, every effect."},
             "tolerationSeconds": {"type": "integer", "format": "int64", "description": "How long a NoExecute taint is tolerated. If unset, forever."}
         }}
+    })
+}
+
+pub fn service(_: &mut SchemaGenerator) -> Schema {
+    let port = |description: &str| json!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535, "description": description});
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "enum": SERVICE_TYPES, "description": "From where it can be reached: ClusterIP (the default) from the cluster, NodePort from outside through every node, LoadBalancer at an address of its own."},
+            "port": port("Port of the Service. Defaults to 80."),
+            "nodePort": port("Port of every node. If unset, Kubernetes chooses one."),
+            "annotations": {"type": "object", "maxProperties": 64, "additionalProperties": {"type": "string", "maxLength": 4096}, "description": "Annotations of the Service, such as those that a load balancer reads."}
+        },
+        "x-kubernetes-validations": [{
+            "rule": "!has(self.nodePort) || has(self.type) && self.type != 'ClusterIP'",
+            "message": "nodePort needs the type NodePort or LoadBalancer"
+        }]
     })
 }
 

@@ -2,6 +2,7 @@
 //! `Value`: what it may hold says its schema.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,12 @@ pub struct InferenceServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 64), extend("format" = "int32"))]
     pub gpu_count: Option<u32>,
+
+    /// How long a replica may take to load its model, from the start of its container; one that takes longer
+    /// is restarted. If unset, the administrator decides (30 minutes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86_400), extend("format" = "int32"))]
+    pub load_seconds: Option<u32>,
 
     /// Maximum number of requests that one replica processes at the same time. If unset, the engine
     /// decides.
@@ -163,12 +170,36 @@ pub struct InferenceServiceSpec {
     #[schemars(range(min = 0, max = 2_592_000), extend("format" = "int32"))]
     pub node_loss_seconds: Option<u32>,
 
+    /// The Service that clients use. If unset, it is of type ClusterIP and listens on port 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::service")]
+    pub service: Option<ServiceSettings>,
+
+    /// While true, the Deployment and the Service are left as they are, whatever the spec says. Changes
+    /// of the spec take effect when it is false again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+
     /// Anything else that a pod can have: a part of a PodTemplateSpec, laid over what the operator
     /// builds. The engine's container is called server. Lists are merged by the names of their items, as
     /// Kubernetes does it; null removes a field. The operator's own labels and the port http must stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::template")]
     pub template: Option<Value>,
+}
+
+/// See `InferenceServiceSpec::service`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSettings {
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<NonZeroU16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_port: Option<NonZeroU16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 impl InferenceServiceSpec {
@@ -187,9 +218,17 @@ impl InferenceServiceSpec {
     /// Does it have fields that only the API server can check, because they are passed on to the pod?
     pub fn passes_on(&self) -> bool {
         let (model, replicas) = (String::new(), 0);
-        let (engine, gpu_type, gpu_count, max_batch_size) = (None, None, None, None);
-        let checked =
-            InferenceServiceSpec { model, replicas, engine, gpu_type, gpu_count, max_batch_size, ..self.clone() };
+        let (engine, gpu_type, gpu_count, load_seconds, max_batch_size) = (None, None, None, None, None);
+        let checked = InferenceServiceSpec {
+            model,
+            replicas,
+            engine,
+            gpu_type,
+            gpu_count,
+            load_seconds,
+            max_batch_size,
+            ..self.clone()
+        };
         checked != InferenceServiceSpec::default()
     }
 }

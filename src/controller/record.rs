@@ -1,7 +1,7 @@
 //! The state kept for one InferenceService, and how each observation changes it. Owned by the index; pure; must stay
 //! small, because there is one for every InferenceService of the cluster.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use crate::api::Phase;
@@ -19,6 +19,8 @@ use crate::time::Timestamp;
 
 /// Cap on the repair count; otherwise a conflict of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
+
+const SECONDS_A_MINUTE: u64 = 60;
 
 /// How an object was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Record {
     pub quiet_reads: u8,
     /// Recent repairs: many if another client wants another state.
     pub repairs: u8,
+    /// The load time that replicas are waited for, rounded up; 0: not known. The longest is taken for 255.
+    pub load_minutes: u8,
     pub flags: Flags,
     pub dirty: Dirty,
     pub uid: Uid,
@@ -56,6 +60,8 @@ pub struct Record {
     pub generation: u32,
     /// The children as last read; a resourceVersion here that was only observed and not read has its dirty bit set.
     pub versions: ObservedVersions,
+    /// See `Task::service_port`.
+    pub service_port: Option<NonZeroU16>,
     pub summary: Option<Summary>,
 }
 
@@ -68,12 +74,14 @@ impl Record {
             failures: 0,
             quiet_reads: 0,
             repairs: 0,
+            load_minutes: 0,
             flags: Flags::ALL_LISTED,
             dirty: Dirty::empty(),
             uid: object.meta.uid,
             resource_version: None,
             generation: 0,
             versions: ObservedVersions::default(),
+            service_port: None,
             summary: None,
         };
         record.observe(object, config_hash);
@@ -111,6 +119,7 @@ impl Record {
             parsed.summary.is_current = parsed.observed_generation == meta.generation;
             if first {
                 self.versions = parsed.versions;
+                self.service_port = parsed.service_port;
             }
         }
         match &parsed {
@@ -239,6 +248,7 @@ impl Record {
             failures: self.failures,
             repairs: self.repairs,
             versions: self.versions,
+            service_port: self.service_port,
             summary: self.summary,
             spec,
         }
@@ -249,6 +259,7 @@ impl Record {
     pub fn finish(&mut self, start: &TaskStart, outcome: &Outcome, config_hash: u64) -> bool {
         let looked_only = start.dirty == Dirty::ROLLOUT;
         self.finish_children(start, outcome);
+        self.service_port = outcome.service_port;
         if self.flags.contains(Flags::MISSED) {
             self.dirty |= Dirty::SERVICE;
         }
@@ -275,6 +286,9 @@ impl Record {
             action => {
                 self.end_failures();
                 self.dirty |= action.dirty();
+                if let Action::AwaitLoad(time) = action {
+                    self.load_minutes = u8::try_from(time.as_secs().div_ceil(SECONDS_A_MINUTE)).unwrap_or(u8::MAX);
+                }
             }
         }
         is_kept
@@ -359,11 +373,13 @@ impl Record {
         self.flags.remove(Flags::LOGGED);
     }
 
-    /// What is left of the load time of its replicas.
-    pub fn load_left(&self, load_time: Duration, now: Timestamp) -> Duration {
+    /// What is left of the load time of its replicas. None: nothing, or it is not known.
+    pub fn load_left(&self, now: Timestamp) -> Option<Duration> {
         let since = self.summary.map(|summary| summary.abnormal_since).filter(|since| since.is_known()).unwrap_or(now);
+        let load_time = Duration::from_secs(u64::from(self.load_minutes) * SECONDS_A_MINUTE);
         // One second more, because both times are whole seconds.
-        (load_time + Duration::from_secs(1)).saturating_sub(now.since(since))
+        let left = (load_time + Duration::from_secs(1)).saturating_sub(now.since(since));
+        Some(left).filter(|left| self.load_minutes > 0 && !left.is_zero())
     }
 
     pub fn phase(&self) -> Option<Phase> {

@@ -73,7 +73,7 @@ fn in_sync_or_due(object: InferenceServiceView) -> (Controller, Slot) {
 /// The same for a rollout in progress, after the check of its load time.
 fn started(object: InferenceServiceView) -> (Controller, Slot) {
     let (mut controller, slot) = in_sync_or_due(object);
-    assert_eq!(wait(&controller), Some(Duration::from_secs(1801)), "it has the time of a load");
+    assert_eq!(wait(&controller), Some(Duration::from_secs(30)), "its load time is not known");
     work(&mut controller, slot, STAMPS, Action::AwaitChange);
     assert!(controller.queue.is_empty());
     (controller, slot)
@@ -98,8 +98,7 @@ fn work(controller: &mut Controller, slot: Slot, versions: ObservedVersions, act
     assert_eq!(controller.queue.pop(Instant::now() + Duration::from_secs(3600)), Some(slot));
     let task = controller.index.start(slot).expect("work");
     let start = TaskStart::from(&task);
-    let (generation, summary) = (task.generation, task.summary);
-    let outcome = Outcome { generation, versions, summary, written: None, repaired: false, action };
+    let outcome = Outcome { versions, action, ..Outcome::unchanged(&task) };
     controller.finish((slot, start, Duration::ZERO, Ok(outcome)));
 }
 
@@ -164,11 +163,13 @@ async fn looks_that_have_nothing_to_say_wait_longer_each_time() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_to_do_is_done_in_its_own_time() {
     let moving = || object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
-    let load = Settings::default().pods.load_time.as_secs() + 1;
     for (next, expected) in [
         (Action::Recheck(Dirty::STATUS), 500),
         (Action::Recheck(Dirty::COUNT), 30_000),
-        (Action::Recheck(Dirty::DUE), load * 1000),
+        (Action::AwaitLoad(Duration::from_secs(600)), 601_000),
+        (Action::AwaitLoad(Duration::from_secs(1)), 61_000),
+        // Longer than what is remembered.
+        (Action::AwaitLoad(Duration::from_secs(86_400)), (255 * 60 + 1) * 1000),
     ] {
         let (mut controller, slot) = in_sync(ready(100, 1));
         see_deployment(&mut controller, 51, 2);
@@ -258,10 +259,7 @@ async fn repairs_fade_by_time_and_not_by_the_pace_of_the_sweep() {
     see_deployment(&mut controller, 51, 2);
     controller.queue.pop(Instant::now() + SETTLE_DELAY).expect("queued");
     let task = controller.index.start(slot).expect("work");
-    let repaired = || {
-        let (generation, summary) = (task.generation, task.summary);
-        Outcome { generation, versions: STAMPS, summary, written: None, repaired: true, action: Action::AwaitChange }
-    };
+    let repaired = || Outcome { versions: STAMPS, repaired: true, ..Outcome::unchanged(&task) };
     for _ in 0..3 {
         controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(repaired())));
     }
@@ -334,15 +332,8 @@ async fn a_crd_that_is_older_is_said_once() {
         let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
         cut.as_object_mut().expect("a status").remove("observed");
         let written = Some(Box::new(object(UID, version + 100, 1, cut)));
-        let (generation, versions) = (1, ObservedVersions { deployment: NonZeroU64::new(version), ..STAMPS });
-        let outcome = Outcome {
-            generation,
-            versions,
-            summary: task.summary,
-            written,
-            repaired: false,
-            action: Action::AwaitChange,
-        };
+        let versions = ObservedVersions { deployment: NonZeroU64::new(version), ..STAMPS };
+        let outcome = Outcome { versions, written, ..Outcome::unchanged(&task) };
         controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(outcome)));
         said.push(heard.take().iter().filter(|entry| entry.contains("the CRD is older")).count());
     }

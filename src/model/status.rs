@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 /// What is kept of a status after the write: enough to tell whether another one would differ, and since when its
 /// conditions hold. 24 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, a byte each
 pub struct Summary {
     /// Over the whole status except times and versions, and over the operator's configuration.
     pub checksum: u64,
@@ -16,6 +17,8 @@ pub struct Summary {
     pub abnormal: Abnormal,
     /// The status is about the latest known generation of the spec.
     pub is_current: bool,
+    /// The status says that the condition Ready is true.
+    pub is_ready: bool,
     /// The status says that another client keeps changing a child.
     pub is_contested: bool,
     /// The children of this spec have been Ready, or should have been long ago: missing replicas were lost.
@@ -24,7 +27,7 @@ pub struct Summary {
     pub written: u16,
     /// Last transition of Ready.
     pub ready_since: Timestamp,
-    /// When Reconciling or Stalled became true for this spec and these children.
+    /// When Reconciling, Stalled or Paused became true for this spec and these children.
     pub abnormal_since: Timestamp,
 }
 
@@ -49,6 +52,8 @@ pub enum Abnormal {
     None,
     Reconciling,
     Stalled,
+    /// To kstatus nothing is abnormal then.
+    Paused,
 }
 
 impl Abnormal {
@@ -57,6 +62,7 @@ impl Abnormal {
             Abnormal::None => None,
             Abnormal::Reconciling => Some("Reconciling"),
             Abnormal::Stalled => Some("Stalled"),
+            Abnormal::Paused => Some("Paused"),
         }
     }
 }

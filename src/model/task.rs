@@ -1,5 +1,8 @@
 //! The input that the controller passes to reconcile, and the outcome that it records.
 
+use std::num::NonZeroU16;
+use std::time::Duration;
+
 use crate::error::{Error, Remedy};
 use crate::model::Dirty;
 use crate::model::uid::Uid;
@@ -20,6 +23,8 @@ pub struct Task {
     /// Recent repairs.
     pub repairs: u8,
     pub versions: ObservedVersions,
+    /// The port of the Service, if it was last built from `spec.service`.
+    pub service_port: Option<NonZeroU16>,
     /// What the status says; None: nothing that can be trusted.
     pub summary: Option<Summary>,
     /// The spec, if the index still has it.
@@ -32,6 +37,7 @@ pub struct Outcome {
     /// The generation of the spec that was acted on.
     pub generation: u32,
     pub versions: ObservedVersions,
+    pub service_port: Option<NonZeroU16>,
     pub summary: Option<Summary>,
     /// The response to the status write, if there was one.
     pub written: Option<Box<InferenceServiceView>>,
@@ -47,8 +53,9 @@ pub enum Action {
     AwaitChange,
     /// Requeue for these bits alone. STATUS: the Deployment controller is about to change the Deployment, and the
     /// status is written once instead of twice. COUNT: the number of ready replicas in the status may lag for a while.
-    /// DUE: no watch event marks the end of a model's load time.
     Recheck(Dirty),
+    /// Requeue when replicas have been starting for so long: no watch event marks the end of a model's load time.
+    AwaitLoad(Duration),
     /// The error is in the status; retry as its remedy says.
     Rejected(Error),
 }
@@ -58,6 +65,7 @@ impl Action {
     pub fn dirty(&self) -> Dirty {
         match self {
             Action::Recheck(dirty) => *dirty,
+            Action::AwaitLoad(_) => Dirty::DUE,
             Action::AwaitChange | Action::Rejected(_) => Dirty::empty(),
         }
     }
@@ -69,6 +77,7 @@ impl Outcome {
         Outcome {
             generation: task.generation,
             versions: task.versions,
+            service_port: task.service_port,
             summary: task.summary,
             written: None,
             repaired: false,
@@ -81,7 +90,7 @@ impl Outcome {
 pub fn counted(result: &Result<Outcome, Error>) -> ReconcileResult {
     match result {
         Ok(Outcome { action: Action::AwaitChange, .. }) => ReconcileResult::Success,
-        Ok(Outcome { action: Action::Recheck(_), .. }) => ReconcileResult::RequeueAfter,
+        Ok(Outcome { action: Action::Recheck(_) | Action::AwaitLoad(_), .. }) => ReconcileResult::RequeueAfter,
         Ok(Outcome { action: Action::Rejected(error), .. }) if error.remedy() == Remedy::User => {
             ReconcileResult::Success
         }

@@ -168,6 +168,8 @@ pub struct DeploymentView {
     pub spec_replicas: i32,
     /// `kubectl rollout pause`.
     pub paused: bool,
+    /// Seconds; 0: none.
+    pub progress_deadline: u32,
     pub status: DeploymentStatus,
 }
 
@@ -177,7 +179,14 @@ impl Resource for DeploymentView {
     const PLURAL: &'static str = "deployments";
     const FIELDS: Fields = &[
         ("metadata", OWNED_METADATA),
-        ("spec", Keep::Fields(&[("replicas", Keep::Whole), ("paused", Keep::Whole)])),
+        (
+            "spec",
+            Keep::Fields(&[
+                ("replicas", Keep::Whole),
+                ("paused", Keep::Whole),
+                ("progressDeadlineSeconds", Keep::Whole),
+            ]),
+        ),
         (
             "status",
             Keep::Fields(&[

@@ -68,6 +68,24 @@ pub async fn create<K: Resource>(client: &kube::Client, task: &Task, desired: &V
     request::object(client, build_request(builder, encode(desired)?)?).await
 }
 
+/// Replaces ports of a Service by the desired one, with this resourceVersion as precondition. An apply would leave those
+/// that a POST has set, beside a new one of the same name, which is refused. A strategic merge patch knows ports by their
+/// number.
+pub async fn replace_ports<K: Resource>(
+    client: &kube::Client,
+    task: &Task,
+    version: u64,
+    numbers: &[Value],
+    desired: &Value,
+) -> Result<K, kube::Error> {
+    let mut ports: Vec<Value> = numbers.iter().map(|port| json!({"$patch": "delete", "port": port})).collect();
+    ports.push(desired["spec"]["ports"][0].clone());
+    let body = json!({"metadata": {"resourceVersion": version.to_string()}, "spec": {"ports": ports}});
+    let path = format!("{}/{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)), task.name);
+    let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/strategic-merge-patch+json");
+    request::object(client, build_request(builder, encode(&body)?)?).await
+}
+
 /// Why the API server would not create this child, if it is the child's own fault: what is mistyped, named twice or out
 /// of bounds. To an apply it answers such a mistake like a fault of its own, with 500.
 pub async fn fault<K: Resource>(client: &kube::Client, task: &Task, desired: &Value) -> Option<String> {

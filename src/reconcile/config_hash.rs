@@ -17,8 +17,8 @@ use crate::settings::Settings;
 pub fn config_hash(settings: &Settings) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
     let service = json!([
-        service::desired("namespace", "name", Uid::default()),
-        service::endpoint("namespace", "name", settings),
+        service::Desired::new("namespace", "name", Uid::default(), None).object,
+        service::endpoint("namespace", "name", None, settings),
         deployment::selector("name"),
     ]);
     hasher.write(service.to_string().as_bytes());

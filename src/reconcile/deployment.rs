@@ -1,5 +1,7 @@
 //! Second step of reconcile: builds the desired Deployment. Pure.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::pod;
@@ -8,6 +10,7 @@ use crate::api;
 use crate::error::Error;
 use crate::model::labels::labels;
 use crate::model::uid::Uid;
+use crate::model::view::DeploymentView;
 use crate::settings::Pods;
 
 pub use crate::model::labels::{MANAGED_BY, SELECTOR_LABEL};
@@ -25,7 +28,7 @@ pub fn build(valid: &Valid, pods: &Pods) -> Result<Value, Error> {
             "replicas": valid.spec.replicas,
             // A surge pod would wait forever on a node with one GPU.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-            "progressDeadlineSeconds": pods.load_time.as_secs() + PULL_SECONDS,
+            "progressDeadlineSeconds": valid.load_time(pods).as_secs() + PULL_SECONDS,
             "selector": {"matchLabels": {SELECTOR_LABEL: valid.name}}
         }
     });
@@ -33,6 +36,13 @@ pub fn build(valid: &Valid, pods: &Pods) -> Result<Value, Error> {
     deployment["metadata"] = metadata(valid.namespace, valid.name, valid.uid);
     deployment["spec"]["template"] = pod::template(valid, pods)?;
     Ok(deployment)
+}
+
+/// How long a replica of this Deployment may load its model. A deadline without the time to pull was set by an admission
+/// policy or webhook.
+pub fn load_time(deployment: &DeploymentView) -> Duration {
+    let deadline = u64::from(deployment.progress_deadline);
+    Duration::from_secs(deadline.checked_sub(PULL_SECONDS).unwrap_or(deadline))
 }
 
 /// The metadata of both children: name, labels, and the InferenceService as controller.

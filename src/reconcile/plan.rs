@@ -6,6 +6,8 @@ use std::num::NonZeroU64;
 use serde_json::Value;
 
 use super::apply::Precondition;
+use super::deployment;
+use super::service::Desired;
 use super::status::{self, READY_COUNT_INTERVAL};
 use crate::api::Phase;
 use crate::error::Error;
@@ -56,6 +58,7 @@ fn known_from_watch(task: &Task) -> Option<NonZeroU64> {
     let quiet_reads = Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE;
     let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
     let is_due = task.dirty.contains(Dirty::SPEC) && others.is_empty() && task.versions.service.is_some();
+    let is_due = is_due && task.service_port.is_none();
     task.versions.deployment.filter(|_| is_due)
 }
 
@@ -63,7 +66,12 @@ fn known_from_watch(task: &Task) -> Option<NonZeroU64> {
 /// reports a rejection, which is over by then.
 fn is_of_service_alone(task: &Task) -> bool {
     let is_well = task.summary.is_some_and(|before| matches!(before.phase, Phase::Ready | Phase::Progressing));
-    task.dirty == Dirty::SERVICE && is_well
+    task.dirty == Dirty::SERVICE && is_well && task.service_port.is_none()
+}
+
+/// Can the Service be judged by the name alone?
+pub fn service_needs_spec(task: &Task) -> bool {
+    task.service_port.is_some() && task.dirty.contains(Dirty::SERVICE)
 }
 
 /// True if this InferenceService was never reconciled. Its Service is created without a read, because a POST never
@@ -103,7 +111,7 @@ impl Plan {
         task: &Task,
         deployment: Option<&DeploymentView>,
         service: Option<&ServiceView>,
-        desired_service: &Value,
+        desired_service: &Desired,
     ) -> Plan {
         let deployment_step = deployment_step(task, deployment);
         let service_step = service_step(task, service, desired_service);
@@ -113,6 +121,7 @@ impl Plan {
         Plan { deployment: deployment_step, service: service_step, reads_spec: adopts || is_strange }
     }
 
+    /// Is there nothing to do to the children, whatever the spec says?
     pub fn is_idle(&self) -> bool {
         matches!((&self.deployment, &self.service), (Ok(Step::Leave), Ok(Step::Leave)))
     }
@@ -125,16 +134,20 @@ fn deployment_step(task: &Task, found: Option<&DeploymentView>) -> Result<Step, 
     Ok(if is_wanted { step } else { Step::Leave })
 }
 
-/// Needs no spec: the Service's fields depend on the name alone.
-pub fn service_step(task: &Task, found: Option<&ServiceView>, desired: &Value) -> Result<Step, Error> {
+/// Needs no spec where neither this one nor the one before sets `spec.service`: the Service's fields depend on the name
+/// alone.
+pub fn service_step(task: &Task, found: Option<&ServiceView>, desired: &Desired) -> Result<Step, Error> {
     if !task.dirty.contains(Dirty::SERVICE) {
         return Ok(Step::Leave);
     }
-    if is_new(task) && found.is_none() {
+    if is_new(task) && found.is_none() && desired.port.is_none() {
         return Ok(Step::Create);
     }
     let step = require_owned(ChildKind::Service, task, found.map(|child| &child.meta))?;
-    let is_right = found.is_some_and(|child| child.meta.labels.complete && is_built(&child.spec, &desired["spec"]));
+    // What the spec has set is applied, so that what it no longer sets goes away.
+    let is_plain = task.service_port.is_none() && desired.port.is_none();
+    let is_right = is_plain
+        && found.is_some_and(|child| child.meta.labels.complete && is_built(&child.spec, &desired.object["spec"]));
     Ok(if is_right && matches!(step, Step::Apply(_)) { Step::Leave } else { step })
 }
 
@@ -259,7 +272,7 @@ pub fn follow_up(task: &Task, deployment: &DeploymentView, repaired: bool, phase
     if is_contested(task, repaired) {
         Action::Recheck(Dirty::COUNT)
     } else if phase == Phase::Progressing && status::misses_replicas(deployment) {
-        Action::Recheck(Dirty::DUE)
+        Action::AwaitLoad(deployment::load_time(deployment))
     } else {
         Action::AwaitChange
     }

@@ -77,7 +77,7 @@ fn base(valid: &Valid, pods: &Pods) -> Value {
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
     });
     // Set one by one, because the `json!` literal copies each value that is part of it.
-    server["startupProbe"] = probe(PROBE_PERIOD, PROBE_PERIOD, pods.load_time.as_secs().div_ceil(PROBE_PERIOD));
+    server["startupProbe"] = probe(PROBE_PERIOD, PROBE_PERIOD, valid.load_time(pods).as_secs().div_ceil(PROBE_PERIOD));
     server["readinessProbe"] = probe(PROBE_PERIOD, PROBE_TIMEOUT, 3);
     server["livenessProbe"] = probe(HANG_PERIOD, PROBE_TIMEOUT, HANG_FAILURES);
     let mut args: Vec<Value> = arguments(valid).into_iter().map(Value::from).collect();

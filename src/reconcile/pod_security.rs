@@ -66,11 +66,15 @@ pub fn check(template: &Value, spec: &InferenceServiceSpec, pods: &Pods) -> Resu
 fn closed(spec: &InferenceServiceSpec) -> Vec<String> {
     let is_secret = |variable: &Value| variable.pointer("/valueFrom/secretKeyRef").is_some();
     let secrets = spec.env.as_ref().and_then(Value::as_array).is_some_and(|env| env.iter().any(is_secret));
+    let service = spec.service.as_ref();
+    let is_opened = service.is_some_and(|service| service.type_.as_deref().is_some_and(|type_| type_ != "ClusterIP"));
     [
         ("template", spec.template.is_some()),
         ("serviceAccountName", spec.service_account_name.is_some()),
         ("imagePullSecrets", spec.image_pull_secrets.is_some()),
         ("env: valueFrom.secretKeyRef", secrets),
+        ("service.type", is_opened),
+        ("service.annotations", service.is_some_and(|service| service.annotations.is_some())),
     ]
     .into_iter()
     .filter(|(_, is_set)| *is_set)

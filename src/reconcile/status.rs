@@ -2,7 +2,7 @@
 //! returns the new status; the clock is passed in.
 
 use std::hash::Hasher;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use fnv::FnvHasher;
@@ -23,18 +23,23 @@ const LONGEST_PHRASE: usize = 1024;
 /// The reason for replicas that were lost, or never became ready.
 const REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
 
+/// The condition and its reason.
+const PAUSED: &str = "Paused";
+
 /// What to report about one InferenceService.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assessment {
     pub phase: Phase,
     pub abnormal: Abnormal,
+    /// The condition Ready.
+    pub is_ready: bool,
     pub reason: String,
     pub message: String,
 }
 
 impl Assessment {
-    fn new(phase: Phase, abnormal: Abnormal, reason: &str, message: String) -> Assessment {
-        Assessment { phase, abnormal, reason: reason.to_owned(), message }
+    pub fn new(phase: Phase, abnormal: Abnormal, reason: &str, message: String) -> Assessment {
+        Assessment { phase, abnormal, is_ready: phase == Phase::Ready, reason: reason.to_owned(), message }
     }
 }
 
@@ -46,6 +51,8 @@ pub struct Subject<'a> {
     pub endpoint: &'a str,
     /// The generation of the spec that was reconciled.
     pub generation: u32,
+    /// See `Task::service_port`.
+    pub service_port: Option<NonZeroU16>,
     /// A hash over all settings that affect children or status.
     pub config_hash: u64,
 }
@@ -75,7 +82,6 @@ impl LoadWait {
 pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
-    let observed = status.observed_generation >= deployment.meta.generation;
     let say = Assessment::new;
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
@@ -83,12 +89,11 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
     if desired == 0 && status.replicas == 0 {
         return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
-    if !observed {
+    if !is_observed(deployment) {
         let message = "waiting for the Deployment controller to observe the change".into();
         return say(Phase::Progressing, Abnormal::Reconciling, "DeploymentPending", message);
     }
-    // The Deployment controller's own definition of complete (DeploymentComplete in its util package).
-    if status.updated_replicas == desired && status.replicas == desired && status.available_replicas >= desired {
+    if is_complete(deployment) {
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);
     }
     if deployment.paused {
@@ -117,6 +122,30 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
         }
     }
     say(Phase::Progressing, Abnormal::Reconciling, "RollingOut", count)
+}
+
+/// What is said while `spec.paused` is true. `deployment`: None: none belongs to the InferenceService.
+pub fn paused(deployment: Option<&DeploymentView>) -> Assessment {
+    let left = match deployment {
+        Some(deployment) => {
+            let (ready, desired) = (deployment.status.ready_replicas, deployment.spec_replicas);
+            format!("the Deployment and the Service are left as they are; {ready} of {desired} replicas ready")
+        }
+        None => "nothing is created".to_owned(),
+    };
+    let is_ready = deployment.is_some_and(|deployment| is_observed(deployment) && is_complete(deployment));
+    let said = Assessment::new(Phase::Paused, Abnormal::Paused, PAUSED, format!("spec.paused is true: {left}"));
+    Assessment { is_ready, ..said }
+}
+
+fn is_observed(deployment: &DeploymentView) -> bool {
+    deployment.status.observed_generation >= deployment.meta.generation
+}
+
+/// The Deployment controller's own definition (`DeploymentComplete` in its util package).
+fn is_complete(deployment: &DeploymentView) -> bool {
+    let (status, desired) = (&deployment.status, deployment.spec_replicas);
+    status.updated_replicas == desired && status.replicas == desired && status.available_replicas >= desired
 }
 
 fn condition<'a>(deployment: &'a DeploymentView, type_: &str) -> Option<&'a DeploymentCondition> {
@@ -180,17 +209,17 @@ pub fn compose(
     before: Option<&Summary>,
     now: Timestamp,
 ) -> (InferenceServiceStatus, Summary) {
-    let Assessment { phase, abnormal, reason, message } = assessment;
-    let ready = phase == Phase::Ready;
-    let ready_since = before.filter(|before| (before.phase == Phase::Ready) == ready).map(|before| before.ready_since);
+    let Assessment { phase, abnormal, is_ready, reason, message } = assessment;
+    let ready_since = before.filter(|before| before.is_ready == is_ready).map(|before| before.ready_since);
     let abnormal_since = before.filter(|before| before.abnormal == abnormal).map(|before| before.abnormal_since);
     let mut summary = Summary {
         checksum: 0,
         phase,
         abnormal,
         is_current: true,
+        is_ready,
         is_contested: reason == CONTESTED,
-        was_ready: ready || reason == REPLICAS_UNAVAILABLE || before.is_some_and(|before| before.was_ready),
+        was_ready: is_ready || reason == REPLICAS_UNAVAILABLE || before.is_some_and(|before| before.was_ready),
         written: half(now),
         ready_since: past(ready_since, now),
         abnormal_since: past(abnormal_since, now),
@@ -203,7 +232,11 @@ pub fn compose(
         observed_generation: Some(i64::from(subject.generation)),
         last_transition_time: since,
     };
-    let mut conditions = vec![condition("Ready", ready, summary.ready_since)];
+    let mut conditions = Vec::with_capacity(2);
+    // To kstatus a false Ready is something to wait for, and while paused there is nothing.
+    if is_ready || phase != Phase::Paused {
+        conditions.push(condition("Ready", is_ready, summary.ready_since));
+    }
     conditions.extend(abnormal.condition_type().map(|type_| condition(type_, true, summary.abnormal_since)));
     let text = |version: Option<NonZeroU64>| version.map(|version| version.to_string());
     let number = |number: Option<NonZeroU32>| number.map(|number| i64::from(number.get()));
@@ -216,13 +249,14 @@ pub fn compose(
         conditions,
         observed: None,
     };
-    summary.checksum = checksum(&status, subject.config_hash);
+    summary.checksum = checksum(&status, subject.service_port, subject.config_hash);
     status.observed = Some(Observed {
         deployment_resource_version: text(versions.deployment),
         deployment_revision: Some(number(versions.deployment_revision).unwrap_or(0))
             .filter(|_| versions.deployment.is_some()),
         deployment_fields: number(versions.deployment_fields),
         service_resource_version: text(versions.service),
+        service_port: subject.service_port,
         checksum: format!("{:016x}", summary.checksum),
     });
     (status, summary)
@@ -248,23 +282,25 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
         found.map_or(Timestamp::default(), |condition| condition.last_transition_time)
     };
     let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
+    let observed = status.observed.clone().unwrap_or_default();
     let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());
     let summary = Summary {
-        checksum: checksum(status, config_hash),
+        checksum: checksum(status, observed.service_port, config_hash),
         phase: status.phase,
         abnormal: match () {
             () if has("Stalled") => Abnormal::Stalled,
             () if has("Reconciling") => Abnormal::Reconciling,
+            () if has(PAUSED) => Abnormal::Paused,
             () => Abnormal::None,
         },
         is_current: false,
+        is_ready: status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         is_contested: reasons().any(|reason| reason == CONTESTED),
         was_ready: status.phase == Phase::Ready || reasons().any(|reason| reason == REPLICAS_UNAVAILABLE),
         written: 0,
         ready_since: since(&["Ready"]),
-        abnormal_since: since(&["Stalled", "Reconciling"]),
+        abnormal_since: since(&["Stalled", "Reconciling", PAUSED]),
     };
-    let observed = status.observed.clone().unwrap_or_default();
     let version = |text: Option<String>| text.and_then(|text| text.parse().ok());
     let number = |number: Option<i64>| number.and_then(|number| NonZeroU32::new(api::generation(number)));
     ParsedStatus {
@@ -278,6 +314,7 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
             deployment_fields: number(observed.deployment_fields),
             service: version(observed.service_resource_version),
         },
+        service_port: observed.service_port,
     }
 }
 
@@ -290,11 +327,12 @@ pub struct ParsedStatus {
     pub summary: Summary,
     pub observed_generation: u32,
     pub versions: ObservedVersions,
+    pub service_port: Option<NonZeroU16>,
 }
 
 /// FNV-1a over the fields one by one: the same on every machine and in every release, which the standard library's
 /// hashers do not promise.
-fn checksum(status: &InferenceServiceStatus, config_hash: u64) -> u64 {
+fn checksum(status: &InferenceServiceStatus, service_port: Option<NonZeroU16>, config_hash: u64) -> u64 {
     let mut hasher = FnvHasher::default();
     let mut text = |text: &str| {
         hasher.write(text.as_bytes());
@@ -306,6 +344,9 @@ fn checksum(status: &InferenceServiceStatus, config_hash: u64) -> u64 {
     text(status.selector.as_deref().unwrap_or_default());
     text(&status.observed_generation.to_string());
     text(&config_hash.to_string());
+    if let Some(port) = service_port {
+        text(&port.to_string());
+    }
     for condition in &status.conditions {
         for part in [&condition.type_, &condition.status, &condition.reason, &condition.message] {
             text(part);

@@ -5,16 +5,20 @@ mod healed;
 mod lasting;
 mod over;
 mod owner;
+mod paused;
 mod refused;
 mod requests;
+mod shaped;
 mod stripped;
 mod unknown;
 mod unposted;
 
 use serde_json::{Value, json};
 
+use super::status::{LoadWait, Subject};
 use super::*;
-use crate::model::Abnormal;
+use crate::api::Phase;
+use crate::model::{Abnormal, Action};
 use crate::settings::PodPolicy;
 use crate::testing::fixtures::{STAMPS, UID};
 
@@ -30,6 +34,7 @@ pub fn task(dirty: Dirty) -> Task {
         failures: 0,
         repairs: 0,
         versions: STAMPS,
+        service_port: None,
         summary: Some(summary(Phase::Ready)),
         spec: Some(RawSpec::from(&spec)),
     }
@@ -38,7 +43,8 @@ pub fn task(dirty: Dirty) -> Task {
 pub fn summary(phase: Phase) -> Summary {
     let was_ready = matches!(phase, Phase::Ready | Phase::Degraded);
     let abnormal = Abnormal::Reconciling;
-    Summary { checksum: 1, phase, abnormal, is_current: true, was_ready, written: 990, ..Summary::default() }
+    let is_ready = phase == Phase::Ready;
+    Summary { checksum: 1, phase, abnormal, is_current: true, is_ready, was_ready, written: 990, ..Summary::default() }
 }
 
 /// As the API server sends it: observed by its controller, ready, owned by this InferenceService, unchanged since the
@@ -50,7 +56,7 @@ pub fn deployment_json() -> Value {
             "generation": 1, "labels": crate::model::labels::labels("demo"),
             "ownerReferences": [{"apiVersion": "ai.example.com/v1", "kind": "InferenceService", "name": "demo", "uid": UID, "controller": true}]
         },
-        "spec": {"replicas": 1},
+        "spec": {"replicas": 1, "progressDeadlineSeconds": 2400},
         "status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
     })
 }

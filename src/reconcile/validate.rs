@@ -1,16 +1,24 @@
 //! First step of reconcile: can this spec be built? Everything that could fail later is rejected here, so that
 //! building cannot fail. Pure.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::pod::GPU;
 use crate::api::InferenceServiceSpec;
+use crate::api::schema::SERVICE_TYPES;
 use crate::catalog::{Catalog, Engine, GpuType};
 use crate::error::Error;
 use crate::kubernetes::prune::LONGEST_VALUE;
 use crate::model::uid::Uid;
 use crate::model::view::RawSpec;
+use crate::settings::Pods;
+
+/// As in the CRD's schema.
+const LOAD_SECONDS: RangeInclusive<u32> = 10..=86_400;
 
 /// An InferenceService that passed validation.
 #[derive(Clone, Debug)]
@@ -27,6 +35,11 @@ pub struct Valid<'a> {
 }
 
 impl Valid<'_> {
+    /// How long a replica may load its model.
+    pub fn load_time(&self, pods: &Pods) -> Duration {
+        self.spec.load_seconds.map_or(pods.load_time, |seconds| Duration::from_secs(seconds.into()))
+    }
+
     /// Does a replica use a device of its node? One that is asked for as another resource, such as a shared GPU, has a
     /// domain in its name.
     pub fn has_device(&self) -> bool {
@@ -84,6 +97,15 @@ pub fn validate<'a>(
     }
     if spec.max_batch_size == Some(0) {
         return Err(Error::InvalidSpec("maxBatchSize is 0 (expected: 1 or more)".into()));
+    }
+    if let Some(seconds) = spec.load_seconds.filter(|seconds| !LOAD_SECONDS.contains(seconds)) {
+        let (least, most) = (LOAD_SECONDS.start(), LOAD_SECONDS.end());
+        return Err(Error::InvalidSpec(format!("loadSeconds is {seconds} (expected: {least} to {most})")));
+    }
+    let type_ = spec.service.as_ref().and_then(|service| service.type_.as_deref());
+    if let Some(type_) = type_.filter(|type_| !SERVICE_TYPES.contains(type_)) {
+        let (found, expected) = (cut(type_), SERVICE_TYPES.join(", "));
+        return Err(Error::InvalidSpec(format!("service.type is {found} (expected: {expected})")));
     }
     let gpu_count = spec.gpu_count.unwrap_or(1);
     if limited(spec).any(|name| name == GPU) {
@@ -165,6 +187,10 @@ mod tests {
         assert_eq!(
             refusal("a", &spec("m", 1, "A100", Some(0))),
             "invalid spec: maxBatchSize is 0 (expected: 1 or more)"
+        );
+        assert_eq!(
+            refusal("a", &InferenceServiceSpec { load_seconds: Some(9), ..InferenceServiceSpec::of("m") }),
+            "invalid spec: loadSeconds is 9 (expected: 10 to 86400)"
         );
         assert!(refusal("a", &spec("m\0", 1, "A100", None)).contains("NUL"));
     }

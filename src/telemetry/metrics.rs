@@ -50,7 +50,7 @@ const NO_ANSWER: usize = CODES.len() + 1;
 const WATCHES: [&str; 3] = ["inferenceservices.ai.example.com", "deployments.apps", "services"];
 
 /// The phases of an InferenceService, in the order of `Metrics::loop_ticked`.
-const PHASES: [&str; 5] = ["Pending", "Progressing", "Ready", "Degraded", "Failed"];
+const PHASES: [&str; 6] = ["Pending", "Progressing", "Ready", "Degraded", "Failed", "Paused"];
 
 const HEARD: &str = "inference_operator_watch_last_heard_seconds";
 
@@ -256,7 +256,7 @@ mod tests {
         metrics.requested(&Method::GET, Some(StatusCode::OK));
         metrics.requested(&Method::GET, Some(StatusCode::IM_A_TEAPOT));
         metrics.requested(&Method::PATCH, None);
-        metrics.loop_ticked(true, 7, &[0, 1, 2, 3, 4]);
+        metrics.loop_ticked(true, 7, &[0, 1, 2, 3, 4, 5]);
         let text = metrics.text();
         for line in [
             "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1",
@@ -273,6 +273,7 @@ mod tests {
             "workqueue_depth{name=\"inferenceservice\"} 7",
             "inference_operator_watch_last_heard_seconds{resource=\"deployments.apps\"} 0",
             "inference_operator_inferenceservices{phase=\"Failed\"} 4",
+            "inference_operator_inferenceservices{phase=\"Paused\"} 5",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n---\n{text}");
         }

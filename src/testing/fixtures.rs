@@ -41,8 +41,9 @@ pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) 
 
 /// The status that an operator with this configuration writes when the spec of `generation` is in this phase.
 pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) -> Value {
-    let subject = Subject { namespace: "ns", name: "demo", endpoint: "http://demo", generation, config_hash };
-    let assessment = Assessment { phase, abnormal: Abnormal::None, reason: reason.into(), message: "said".into() };
+    let (endpoint, service_port) = ("http://demo", None);
+    let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, config_hash };
+    let assessment = Assessment::new(phase, Abnormal::None, reason, "said".into());
     let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, Timestamp(1000));
     serde_json::to_value(status).expect("JSON")
 }
@@ -74,6 +75,7 @@ pub fn outcome(generation: u32, versions: ObservedVersions, written: Option<Infe
     Outcome {
         generation,
         versions,
+        service_port: None,
         summary,
         written: written.map(Box::new),
         repaired: false,

@@ -281,10 +281,11 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
         name: "demo",
         endpoint: "http://evil.example.com",
         generation,
+        service_port: None,
         config_hash: config_hash(&Settings::default()),
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
-    let assessment = Assessment { phase, abnormal, reason: "ReplicasReady".into(), message: "99 of 99".into() };
+    let assessment = Assessment::new(phase, abnormal, "ReplicasReady", "99 of 99".into());
     status::compose(assessment, 99, versions, &subject, None, Timestamp(1_800_000_000)).0
 }
 

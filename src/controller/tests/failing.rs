@@ -23,8 +23,7 @@ async fn repairs_fade_where_the_sweep_comes_more_often_than_they_do() {
     see_deployment(&mut controller, 51, 2);
     controller.queue.pop(Instant::now() + SETTLE_DELAY).expect("queued");
     let task = controller.index.start(slot).expect("work");
-    let (generation, summary, action) = (task.generation, task.summary, Action::AwaitChange);
-    let repaired = Outcome { generation, versions: STAMPS, summary, written: None, repaired: true, action };
+    let repaired = Outcome { versions: STAMPS, repaired: true, ..Outcome::unchanged(&task) };
     controller.finish((slot, TaskStart::from(&task), Duration::ZERO, Ok(repaired)));
     for expected in [1, 1, 0] {
         assert_eq!(controller.index.get(slot).expect("a record").repairs, expected);

@@ -25,7 +25,7 @@ async fn what_is_remembered_is_what_there_is() {
     list_children(&mut controller, ChildKind::Service, []);
     controller.observe_inference_service(Event::Apply(named(ready(101, 1), "settled")));
     controller.start();
-    let phases = [2, 0, 1, 0, 0];
+    let phases = [2, 0, 1, 0, 0, 0];
     let expected = Memory { inference_services: 3, phases, name_bytes: 15, specs: 1, queued: 1, in_flight: 2 };
     assert_eq!(controller.memory(), expected);
     controller.observe_inference_service(Event::Delete(named(object(UID, 102, 1, Value::Null), "three")));
@@ -33,21 +33,20 @@ async fn what_is_remembered_is_what_there_is() {
     while let Some(flight) = controller.in_flight.next().await {
         controller.finish(flight);
     }
-    let phases = [1, 0, 0, 0, 0];
+    let phases = [1, 0, 0, 0, 0, 0];
     let left = controller.memory();
     assert_eq!(left, Memory { inference_services: 1, phases, name_bytes: 3, specs: 0, in_flight: 0, ..left.clone() });
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_reconcile_is_counted_by_its_outcome() {
-    let outcome =
-        |action| Ok(Outcome { generation: 1, versions: STAMPS, summary: None, written: None, repaired: false, action });
+    let outcome = |action| Ok(Outcome { action, ..crate::testing::fixtures::outcome(1, STAMPS, None) });
     let taken = Error::NameTaken { kind: "Service", namespace: "ns".into(), name: "demo".into(), owner: "x".into() };
     for (result, expected) in [
         (outcome(Action::AwaitChange), ReconcileResult::Success),
         (outcome(Action::Recheck(Dirty::STATUS)), ReconcileResult::RequeueAfter),
         (outcome(Action::Recheck(Dirty::COUNT)), ReconcileResult::RequeueAfter),
-        (outcome(Action::Recheck(Dirty::DUE)), ReconcileResult::RequeueAfter),
+        (outcome(Action::AwaitLoad(Duration::ZERO)), ReconcileResult::RequeueAfter),
         (outcome(Action::Rejected(Error::MissingField("model"))), ReconcileResult::Success),
         (outcome(Action::Rejected(taken)), ReconcileResult::Error),
         (Err(Error::Gone), ReconcileResult::Error),

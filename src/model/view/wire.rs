@@ -93,10 +93,12 @@ struct WireDeployment<'a> {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct WireDeploymentSpec {
     replicas: i32,
     paused: bool,
+    #[serde(deserialize_with = "generation")]
+    progress_deadline_seconds: u32,
 }
 
 #[derive(Deserialize)]
@@ -214,13 +216,14 @@ impl<'de> Deserialize<'de> for PartialDeployment {
 impl<'de> Deserialize<'de> for DeploymentView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = WireDeployment::deserialize(deserializer)?;
-        let WireDeploymentSpec { replicas, paused } = wire.spec;
+        let WireDeploymentSpec { replicas, paused, progress_deadline_seconds } = wire.spec;
         let managers = wire.metadata.managers();
         Ok(DeploymentView {
             meta: wire.metadata.into(),
             managers,
             spec_replicas: replicas,
             paused,
+            progress_deadline: progress_deadline_seconds,
             status: wire.status,
         })
     }

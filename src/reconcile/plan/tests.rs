@@ -1,7 +1,7 @@
 //! The decision table, one test per row.
 
 use serde_json::json;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use super::*;
 use crate::api::Phase;
@@ -107,7 +107,7 @@ fn a_deployment_is_applied_for_a_spec_and_where_it_is_not_as_it_was_left() {
 fn a_service_is_applied_where_one_of_our_fields_is_another() {
     let untouched: fn(&mut Value) = |_| {};
     let right = json!({"type": "ClusterIP", "selector": {"a": "b"}, "ports": [{"port": 80, "name": "http"}]});
-    let desired = json!({"spec": right});
+    let desired = Desired { object: json!({"spec": right}), port: None };
     for (what, change, expected) in [
         ("as it was", untouched, Step::Leave),
         (
@@ -144,6 +144,27 @@ fn a_service_is_applied_where_one_of_our_fields_is_another() {
     assert_eq!(service_step(&new, None, &desired).expect("new"), Step::Create);
     let gone = service_step(&task(Dirty::SERVICE), None, &desired).expect("gone");
     assert_eq!(gone, Step::Apply(Precondition::Absent));
+    // A field that a POST has set would stay when it is unset.
+    let shaped = Desired { port: NonZeroU16::new(80), ..desired.clone() };
+    assert_eq!(service_step(&new, None, &shaped).expect("new"), Step::Apply(Precondition::Absent));
+}
+
+/// Whatever else it may have: what the spec no longer sets goes away by an apply.
+#[test]
+fn a_service_that_the_spec_shapes_or_did_is_applied_whenever_it_is_looked_at() {
+    let found: ServiceView = serde_json::from_value(crate::reconcile::tests::deployment_json()).expect("a Service");
+    let desired = |port| Desired { object: json!({"spec": found.spec}), port: NonZeroU16::new(port) };
+    let step = |dirty, before, port| {
+        let task = Task { service_port: NonZeroU16::new(before), ..task(dirty) };
+        assert_eq!(service_needs_spec(&task), before > 0 && dirty.contains(Dirty::SERVICE));
+        assert!(before == 0 || known_from_watch(&task).is_none() && !is_of_service_alone(&task));
+        service_step(&task, Some(&found), &desired(port)).expect("ours")
+    };
+    let applied = Step::Apply(Precondition::ResourceVersion(51));
+    assert_eq!(step(Dirty::SERVICE, 0, 0), Step::Leave);
+    assert_eq!(step(Dirty::SERVICE, 0, 80), applied);
+    assert_eq!(step(Dirty::SERVICE, 80, 0), applied);
+    assert_eq!(step(Dirty::SPEC, 80, 80), Step::Leave);
 }
 
 #[test]
@@ -213,7 +234,7 @@ fn a_service_is_looked_at_alone_only_where_the_status_speaks_of_no_refusal() {
 /// A stale API server may have listed an older spec.
 #[test]
 fn a_spec_that_may_be_older_than_what_is_there_is_read_again() {
-    let desired = json!({"spec": {}});
+    let desired = Desired { object: json!({"spec": {}}), port: None };
     let reads =
         |change: fn(&mut Value)| Plan::new(&task(Dirty::SPEC), Some(&deployment(change)), None, &desired).reads_spec;
     assert!(!reads(|_| {}));

@@ -15,6 +15,7 @@ const SUBJECT: Subject = Subject {
     name: "demo",
     endpoint: "http://demo.ns.svc.cluster.local",
     generation: 3,
+    service_port: None,
     config_hash: 7,
 };
 
@@ -184,7 +185,7 @@ const STAMPS: ObservedVersions = ObservedVersions {
 };
 
 fn written(phase: Phase, abnormal: Abnormal, before: Option<&Summary>, now: u32) -> (InferenceServiceStatus, Summary) {
-    let assessment = Assessment { phase, abnormal, reason: "Reason".into(), message: format!("{phase:?}") };
+    let assessment = Assessment::new(phase, abnormal, "Reason", format!("{phase:?}"));
     compose(assessment, 1, STAMPS, &SUBJECT, before, Timestamp(now))
 }
 

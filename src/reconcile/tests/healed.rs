@@ -13,7 +13,7 @@ async fn a_refusal_of_the_service_is_taken_back_when_it_is_over() {
     let said = status::refuse(&Error::Kube(kube::Error::Api(kube::core::Status::default().into())), true);
     let refused = Summary { phase: said.phase, abnormal: said.abnormal, ..summary(Phase::Degraded) };
     let task = Task { summary: Some(refused), failures: 3, ..task(Dirty::SERVICE) };
-    let mut service = service::desired("ns", "demo", task.uid);
+    let mut service = Desired::new("ns", "demo", task.uid, None).object;
     service["metadata"]["resourceVersion"] = json!("61");
     let (context, asked) = context([as_it_was(), Reply::object(&service), written()]);
     let outcome = reconcile(&context, task).await.expect("done");

@@ -140,19 +140,14 @@ async fn one_that_is_fought_over_says_with_whom_until_that_is_over() {
 async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_due_before() {
     let missing = || {
         found(|it| {
-            it["spec"]["replicas"] = json!(1);
+            it["spec"] = json!({"replicas": 1, "progressDeadlineSeconds": 610});
             it["status"]["availableReplicas"] = json!(0);
             it["status"]["readyReplicas"] = json!(0);
             it["status"]["conditions"] =
                 json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
         })
     };
-    let impatient = |replies: Vec<Reply>| {
-        let (mut context, asked) = context(replies);
-        context.settings.pods.load_time = Duration::from_secs(10);
-        (context, asked)
-    };
-    let (first, _) = impatient(vec![missing(), written()]);
+    let (first, _) = context(vec![missing(), written()]);
     let said = reconcile(&first, task(Dirty::STATUS)).await.expect("done").summary.expect("a summary");
     assert_eq!((said.phase, said.abnormal_since), (Phase::Progressing, Timestamp(1000)));
     for (since, dirty, expected, is_due) in [
@@ -167,12 +162,16 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
             replies.push(missing());
         }
         replies.extend([written(), posted()]);
-        let (context, asked) = impatient(replies);
+        let (context, asked) = context(replies);
         let said = Summary { abnormal_since: Timestamp(since), ..said };
         let outcome = reconcile(&context, Task { summary: Some(said), ..task(dirty) }).await.expect("done");
         let asked = asked.take();
         assert_eq!(written_phase(&asked), expected, "{since} {dirty:?}: {asked:?}");
-        assert_eq!(matches!(outcome.action, Action::Recheck(Dirty::DUE)), is_due, "{since} {dirty:?}: {outcome:?}");
+        assert_eq!(
+            matches!(outcome.action, Action::AwaitLoad(time) if time == Duration::from_secs(10)),
+            is_due,
+            "{since} {dirty:?}: {outcome:?}"
+        );
     }
 }
 

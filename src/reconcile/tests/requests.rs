@@ -43,7 +43,7 @@ pub fn service() -> Reply {
 /// The response to a GET, with the spec that the operator builds.
 fn whole_service(change: fn(&mut Value)) -> Reply {
     let task = task(Dirty::SPEC_AND_CHILDREN);
-    let mut object = service::desired("ns", "demo", task.uid);
+    let mut object = Desired::new("ns", "demo", task.uid, None).object;
     object["metadata"]["resourceVersion"] = json!("61");
     change(&mut object);
     Reply::object(&object)
@@ -63,8 +63,11 @@ pub fn posted() -> Reply {
 
 /// The requests as method and path, without query and body.
 pub fn paths(asked: &Asked) -> Vec<String> {
-    let path = |line: &str| line.split(['?', '{', '[']).next().unwrap_or_default().trim_end().to_owned();
     asked.take().iter().map(|line| path(line)).collect()
+}
+
+pub fn path(line: &str) -> String {
+    line.split(['?', '{', '[']).next().unwrap_or_default().trim_end().to_owned()
 }
 
 pub fn written_phase(asked: &[String]) -> Option<&str> {
@@ -139,8 +142,9 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
 fn ready() -> Summary {
     let settings = Settings::default();
     let (config_hash, found) = (config_hash(&settings), deployment(|_| {}));
-    let endpoint = service::endpoint("ns", "demo", &settings);
-    let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, config_hash };
+    let endpoint = service::endpoint("ns", "demo", None, &settings);
+    let subject =
+        Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, service_port: None, config_hash };
     let said = status::assess(&found, LoadWait::new(None, Duration::from_secs(10), Timestamp(1000)), &subject);
     status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }

@@ -1,7 +1,5 @@
 //! A label that an admission webhook or policy removes or overwrites on each write.
 
-use std::time::Duration;
-
 use super::requests::{context, found, object, posted, written, written_phase};
 use serde_json::json;
 
@@ -12,6 +10,7 @@ use crate::time::Timestamp;
 /// Rolled out once, and without a replica; the response to an apply also has the label as the policy wants it.
 fn held() -> Reply {
     found(|it| {
+        it["spec"]["progressDeadlineSeconds"] = json!(700);
         it["status"]["availableReplicas"] = json!(0);
         it["status"]["readyReplicas"] = json!(0);
         it["metadata"]["labels"]["app.kubernetes.io/component"] = json!("ml");
@@ -22,8 +21,7 @@ fn held() -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn replicas_that_are_late_are_missed_also_where_a_policy_holds_a_label() {
-    let (mut context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
-    context.settings.pods.load_time = Duration::from_secs(100);
+    let (context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
     let said = Summary { abnormal_since: Timestamp(10), was_ready: false, ..summary(Phase::Progressing) };
     reconcile(&context, Task { summary: Some(said), ..task(Dirty::DUE) }).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));

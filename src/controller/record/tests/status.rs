@@ -26,9 +26,11 @@ fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
     let mut record = record(&moving(100));
     assert_eq!(record.dirty, Dirty::DUE);
     record.summary = record.summary.map(|summary| Summary { abnormal_since: Timestamp(1000), ..summary });
-    let left = |now| record.load_left(Duration::from_secs(10), Timestamp(now)).as_secs();
-    assert_eq!((left(1000), left(1004), left(1060)), (11, 7, 0));
-    assert_eq!(left(500), 11, "a clock that was set back");
+    assert_eq!(record.load_left(Timestamp(1000)), None, "not known");
+    record.load_minutes = 1;
+    let left = |now| record.load_left(Timestamp(now)).map(|left| left.as_secs());
+    assert_eq!((left(1000), left(1004), left(1060), left(1061)), (Some(61), Some(57), Some(1), None));
+    assert_eq!(left(500), Some(61), "a clock that was set back");
 }
 
 /// The status of an old operator tells whether this spec was Ready, and since when it is not.

@@ -1,0 +1,163 @@
+//! Last step of reconcile: computes the status, and writes it if it differs from the current one. Called with the
+//! children as they were read or written.
+
+use super::children::{Child, Children};
+use super::plan::{self, StatusStep};
+use super::status::{self, Assessment, LoadWait, Subject};
+use super::{Context, apply, deployment, event, read_owner, service};
+use crate::api::Phase;
+use crate::error::{Error, Remedy};
+use crate::model::view::InferenceServiceView;
+use crate::model::{Action, Dirty, Outcome, Summary, Task};
+
+/// Reports how far the Deployment is.
+pub async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
+    // It may have lost its owner reference between the apply and now.
+    let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
+    let deployment = owned.ok_or(Error::Gone)?;
+    let (wrote, repaired, now) = (children.wrote, children.repair.is_some(), (context.now)());
+    let outcome = Outcome { versions: children.versions(task, true), repaired, ..Outcome::unchanged(task) };
+    if let Some(action) = plan::status_waits(task, deployment, wrote, repaired, now) {
+        return Ok(Outcome { action, ..outcome });
+    }
+    let before = plan::before(task, deployment);
+    let endpoint = endpoint(context, task);
+    let subject = subject(context, task, &endpoint);
+    let assessment = match &children.repair {
+        Some(repair) if plan::is_contested(task, repaired) => {
+            let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
+            status::contested(repair.kind, who, &subject)
+        }
+        _ => {
+            let load_wait = LoadWait::new(before.as_ref(), deployment::load_time(deployment), now);
+            status::assess(deployment, load_wait, &subject)
+        }
+    };
+    let action = plan::follow_up(task, deployment, repaired, assessment.phase);
+    let ready_replicas = deployment.status.ready_replicas;
+    let must_write = wrote || task.dirty.contains(Dirty::STATUS);
+    let news = News { subject, assessment, ready_replicas, before, must_write };
+    write_status(context, task, children, news, Outcome { action, ..outcome }).await
+}
+
+/// Reports that the children are left as they are.
+pub async fn pause(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
+    let versions = children.versions(task, false).of_no_spec();
+    let endpoint = endpoint(context, task);
+    let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
+    let news = News {
+        subject: subject(context, task, &endpoint),
+        assessment: status::paused(owned),
+        ready_replicas: owned.map_or(0, |child| child.status.ready_replicas),
+        before: before(task),
+        must_write: false,
+    };
+    write_status(context, task, children, news, Outcome { versions, ..Outcome::unchanged(task) }).await
+}
+
+/// Reports an error in the status.
+pub async fn refuse(context: &Context, task: &Task, children: &mut Children, error: Error) -> Result<Outcome, Error> {
+    let mut versions = children.versions(task, false);
+    if error.remedy() == Remedy::User {
+        versions = versions.of_no_spec();
+    }
+    let ready_replicas = match &children.deployment {
+        Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
+        Child::Found(_) | Child::Absent => 0,
+        // The Deployment was not read, so the count in the status stays.
+        Child::Unread => match apply::get::<InferenceServiceView>(&context.client, task).await {
+            Ok(Some(object)) => object.status().map_or(0, |status| status.ready_replicas),
+            Ok(None) => return Err(Error::Gone),
+            Err(_) => return Err(error),
+        },
+    };
+    let endpoint = endpoint(context, task);
+    let subject = subject(context, task, &endpoint);
+    let assessment = status::refuse(&error, ready_replicas > 0);
+    let news = News { subject, assessment, ready_replicas, before: before(task), must_write: false };
+    let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
+    write_status(context, task, children, news, outcome).await
+}
+
+/// The previous status, as far as it is still valid where no child is written.
+fn before(task: &Task) -> Option<Summary> {
+    task.summary.map(|before| if before.is_current { before } else { before.of_others() })
+}
+
+fn endpoint(context: &Context, task: &Task) -> String {
+    service::endpoint(&task.namespace, &task.name, task.service_port, &context.settings)
+}
+
+fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
+    Subject {
+        namespace: &task.namespace,
+        name: &task.name,
+        endpoint,
+        generation: task.generation,
+        service_port: task.service_port,
+        config_hash: context.config_hash,
+    }
+}
+
+/// The status to write.
+struct News<'a> {
+    subject: Subject<'a>,
+    assessment: Assessment,
+    ready_replicas: i32,
+    /// The previous status, as far as it is still valid.
+    before: Option<Summary>,
+    /// See `plan::status_step`.
+    must_write: bool,
+}
+
+/// Writes the status, unless it is unchanged or the write can wait.
+async fn write_status(
+    context: &Context,
+    task: &Task,
+    children: &mut Children,
+    news: News<'_>,
+    mut outcome: Outcome,
+) -> Result<Outcome, Error> {
+    let News { subject, assessment, ready_replicas, before, must_write } = news;
+    let (before, reported) = (before.as_ref(), assessment.clone());
+    let (status, summary) =
+        status::compose(assessment, ready_replicas, outcome.versions, &subject, before, (context.now)());
+    match plan::status_step(task, before, &summary, must_write) {
+        StatusStep::Keep => {}
+        StatusStep::Later => {
+            // An error that is retried anyway is reported by the retry.
+            if !matches!(&outcome.action, Action::Rejected(error) if error.remedy() != Remedy::User) {
+                outcome.action = Action::Recheck(Dirty::COUNT);
+            }
+            return Ok(outcome);
+        }
+        StatusStep::Write => {
+            let written = match apply::write_status(&context.client, task, &status).await {
+                Err(error) if error.is_unprocessable() => {
+                    // Did the test of the uid fail? The status of another object of this name must not be written.
+                    read_owner(context, task).await?;
+                    return Err(error);
+                }
+                written => written?,
+            };
+            children.reported = Some(reported).filter(|_| !plan::says(before, &summary));
+            outcome.written = Some(Box::new(written));
+        }
+    }
+    outcome.summary = Some(summary);
+    Ok(outcome)
+}
+
+/// Logs what a person should look at, and posts it as an Event. Called only after the status was written, so that it
+/// is reported once.
+pub async fn report(context: &Context, task: &Task, assessment: &Assessment) {
+    let Assessment { phase, reason, message, .. } = assessment;
+    let is_alarm = matches!(phase, Phase::Failed | Phase::Degraded | Phase::Pending);
+    // The limit for Events applies to the log too: a flapping object must not fill it.
+    if is_alarm && context.events.allow(task.uid, (context.now)()) {
+        tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
+        event::warn(context, task, assessment).await;
+    } else {
+        tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
+    }
+}
