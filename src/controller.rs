@@ -9,6 +9,7 @@ pub mod queue;
 pub mod record;
 pub mod sources;
 pub mod spec_cache;
+pub mod task_start;
 
 use std::future::Future;
 use std::pin::pin;
@@ -33,8 +34,9 @@ use crate::telemetry::metrics::Metrics;
 use flags::Flags;
 use index::{Index, ListKind, Seen, Slot};
 use queue::Queue;
-use record::{Record, TaskStart};
+use record::Record;
 use sources::{Observation, Sources};
+use task_start::TaskStart;
 
 /// Delay between a change of a Deployment and the read of it: the Deployment controller changes it several times in
 /// a row.

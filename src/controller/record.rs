@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::api::Phase;
 use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::NameRef;
+use crate::controller::task_start::TaskStart;
 use crate::error::{REPORTED_AFTER_FAILURES, Remedy};
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
@@ -384,21 +385,6 @@ impl Record {
 
     pub fn phase(&self) -> Option<Phase> {
         self.summary.map(|summary| summary.phase)
-    }
-}
-
-/// The state of a task at its start, kept until it is finished.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskStart {
-    pub uid: Uid,
-    pub generation: u32,
-    pub dirty: Dirty,
-    pub versions: ObservedVersions,
-}
-
-impl From<&Task> for TaskStart {
-    fn from(task: &Task) -> Self {
-        TaskStart { uid: task.uid, generation: task.generation, dirty: task.dirty, versions: task.versions }
     }
 }
 

@@ -34,7 +34,7 @@ fn a_namespace_that_came_back_before_the_last_work_in_the_old_one_landed_is_serv
     assert!(index.namespace_terminates(slot));
     index.remove("ns", "demo");
     let new = index.observe(named(object(OTHER_UID, 200, 1, Value::Null), "another"), Seen::Event).expect("a name");
-    let start = crate::controller::record::TaskStart::from(&task);
+    let start = crate::controller::task_start::TaskStart::from(&task);
     index.finish(slot, &start, Err(Error::Gone));
     assert_eq!(index.len(), 1);
     assert!(index.start(new).is_some(), "{:?}", index.get(new));
@@ -57,7 +57,7 @@ fn what_is_not_tried_any_more_makes_nobody_else_wait() {
     see(&mut index, ready(101, 2));
     let task = index.start(slot).expect("work");
     assert!(index.namespace_terminates(slot));
-    index.finish(slot, &crate::controller::record::TaskStart::from(&task), Err(Error::Gone));
+    index.finish(slot, &crate::controller::task_start::TaskStart::from(&task), Err(Error::Gone));
     assert_eq!(index.counts().failing, 0);
 }
 
@@ -71,7 +71,7 @@ fn only_in_the_namespace_that_goes_failures_are_forgotten() {
     let other = index.observe(elsewhere(ready(101, 1)), Seen::Event).expect("a name");
     see_child_gone(&mut index, ChildKind::Deployment, &child(51, 1, UID));
     for slot in [slot, other] {
-        let start = crate::controller::record::TaskStart::from(&index.start(slot).expect("work"));
+        let start = crate::controller::task_start::TaskStart::from(&index.start(slot).expect("work"));
         index.finish(slot, &start, Err(Error::Timeout(std::time::Duration::ZERO)));
     }
     assert_eq!(index.counts().failing, 2);
