@@ -36,9 +36,11 @@ pub struct InferenceServiceStatus {
     pub ready_replicas: i32,
 
     /// URL of the Service inside the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 
     /// Label selector of the pods, for the scale subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
 
     /// The metadata.generation that this status describes.
@@ -52,6 +54,7 @@ pub struct InferenceServiceStatus {
 
     /// The versions that this status was computed from. After a restart, the operator compares them
     /// with its lists to see that nothing has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
 }
 
@@ -86,16 +89,20 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D:
 #[serde(rename_all = "camelCase", default)]
 pub struct Observed {
     /// The resourceVersion of the Deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment_resource_version: Option<String>,
 
     /// A hash over the Deployment's uid and generation when the operator last wrote or accepted it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment_revision: Option<i64>,
 
     /// A hash over the operator's entry in the Deployment's metadata.managedFields. It tells fields
     /// that another client added from fields that it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment_fields: Option<i64>,
 
     /// The resourceVersion of the Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service_resource_version: Option<String>,
 
     /// The port of the Service, if spec.service was set when it was last written.

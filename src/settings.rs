@@ -144,8 +144,8 @@ const FLAGS: &[Flag] = &[
         name: "pod-policy",
         value: "POLICY",
         help: "what the pods of InferenceServices may be: baseline (what Kubernetes' Pod Security Standard of that name \
-               allows), closed (the same, without spec.template, a ServiceAccount, and Secrets other than the token's) \
-               or privileged (anything) (default: baseline)",
+               allows), closed (the same, without spec.template, a ServiceAccount, Secrets other than the token's, and \
+               Services beyond the cluster) or privileged (anything) (default: baseline)",
         set: |settings, value| {
             settings.pods.policy = value.parse()?;
             Ok(())

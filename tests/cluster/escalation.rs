@@ -61,8 +61,19 @@ fn applies(fixture: &Fixture, user: &str, metadata: &Value, spec: &Value) {
     kubectl(&[user, "-n", &fixture.namespace, "apply", "--server-side", "-f", file.path()]);
 }
 
-/// The Deployment without the fields that always differ.
+/// The Deployment, and the Service in it, without the fields that always differ.
 async fn shape(fixture: &Fixture, name: &str) -> Value {
+    let service = fixture.services.get(name).await.expect("a Service");
+    let service = json!({
+        "metadata": {"labels": service.metadata.labels, "annotations": service.metadata.annotations},
+        "spec": {
+            "type": service.spec.as_ref().and_then(|spec| spec.type_.as_ref()),
+            "selector": service.spec.as_ref().and_then(|spec| spec.selector.as_ref()),
+            "ports": service.spec.as_ref().and_then(|spec| spec.ports.as_ref()),
+            "externalIPs": service.spec.as_ref().and_then(|spec| spec.external_ips.as_ref()),
+            "externalName": service.spec.as_ref().and_then(|spec| spec.external_name.as_ref())
+        }
+    });
     let mut object = fixture.deployments.get(name).await.expect("a Deployment");
     object.status = None;
     object.metadata.managed_fields = None;
@@ -71,7 +82,9 @@ async fn shape(fixture: &Fixture, name: &str) -> Value {
     object.metadata.resource_version = None;
     object.metadata.generation = None;
     object.metadata.creation_timestamp = None;
-    let text = serde_json::to_string(&object).expect("JSON").replace(&format!("\"{name}\""), "\"NAME\"");
+    let mut object = serde_json::to_value(&object).expect("JSON");
+    object["service"] = service;
+    let text = object.to_string().replace(&format!("\"{name}\""), "\"NAME\"");
     let mut value: Value = serde_json::from_str(&text).expect("JSON");
     value["metadata"]["ownerReferences"][0]["uid"] = json!("UID");
     value

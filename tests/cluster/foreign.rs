@@ -123,6 +123,7 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
         failures: 0,
         repairs: 0,
         versions: ObservedVersions::default(),
+        service_port: None,
         summary: None,
         spec: None,
     };

@@ -25,6 +25,7 @@ fn past(fixture: &Fixture, name: &str) -> Task {
         failures: 0,
         repairs: 0,
         versions: ObservedVersions::default(),
+        service_port: None,
         summary: None,
         spec: None,
     }

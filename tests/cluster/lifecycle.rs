@@ -122,6 +122,8 @@ const FIELDS: &[(&str, &str, &str, &str)] = &[
     ("serviceAccountName", r#""models""#, "/spec/template/spec/serviceAccountName", r#""models""#),
     ("priorityClassName", r#""high""#, "/spec/template/spec/priorityClassName", r#""high""#),
     ("imagePullSecrets", r#"[{"name": "r"}]"#, "/spec/template/spec/imagePullSecrets", r#"[{"name": "r"}]"#),
+    ("loadSeconds", "60", "/spec/progressDeadlineSeconds", "660"),
+    ("loadSeconds", "65", "/spec/template/spec/containers/0/startupProbe/failureThreshold", "7"),
     ("nodeLossSeconds", "60", "/spec/template/spec/tolerations/1/tolerationSeconds", "60"),
     (
         "template",

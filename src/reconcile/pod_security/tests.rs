@@ -85,6 +85,24 @@ fn each_policy_allows_what_it_says() {
     assert_eq!(refusal(PodPolicy::Closed), Err(expected));
 }
 
+/// Whoever may make no Services is not to open a port of the nodes, or to give orders to a load balancer.
+#[test]
+fn where_pods_are_closed_services_are_too() {
+    for (settings, expected) in [
+        (json!({"port": 8080, "type": "ClusterIP"}), None),
+        (json!({"type": "NodePort"}), Some("service.type is not allowed")),
+        (json!({"annotations": {"a": "b"}}), Some("service.annotations is not allowed")),
+    ] {
+        let service = serde_json::from_value(settings).expect("settings");
+        let spec = InferenceServiceSpec { service, ..InferenceServiceSpec::of("m") };
+        let refusal = |policy| check(&json!({}), &spec, &Pods { policy, ..Pods::default() }).err();
+        assert!(refusal(PodPolicy::Baseline).is_none());
+        let refusal = refusal(PodPolicy::Closed).map(|error| error.to_string());
+        assert_eq!(refusal.is_some(), expected.is_some(), "{refusal:?}");
+        assert!(refusal.unwrap_or_default().ends_with(expected.unwrap_or_default()));
+    }
+}
+
 #[test]
 fn a_message_names_so_many_violations_and_counts_the_others() {
     let volumes: Vec<Value> =

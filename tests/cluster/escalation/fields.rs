@@ -48,6 +48,18 @@ pub const FIELDS: &[(&str, &[&str], &[&str])] = &[
     ("runtimeClassName", &[r#""any""#], &["/spec/template/spec/runtimeClassName"]),
     ("serviceAccountName", &[r#""any""#], &["/spec/template/spec/serviceAccount"]),
     ("priorityClassName", &[r#""system-node-critical""#], &["/spec/template/spec/priorityClassName"]),
+    (
+        "loadSeconds",
+        &["10", "86400"],
+        &["/spec/progressDeadlineSeconds", "/spec/template/spec/containers/0/startupProbe"],
+    ),
+    // Leaves the children as they are: paused.rs.
+    ("paused", &[], &[]),
+    (
+        "service",
+        &[r#"{"type": "NodePort", "port": 8080}"#, r#"{"type": "LoadBalancer", "annotations": {"a": "b"}}"#],
+        &["/service/metadata/annotations", "/service/spec/type", "/service/spec/ports"],
+    ),
     ("nodeLossSeconds", &["0", "2592000"], &["/spec/template/spec/tolerations"]),
     // What it may not reach is below, and in pod_security.rs.
     (
