@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{InferenceServiceStatus, schema};
 
-/// Desired state: a model, a GPU type and a number of replicas.
+/// Desired state: a model, and how it is to be served. At most 16 kB as JSON.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "ai.example.com",
