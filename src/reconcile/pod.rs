@@ -36,6 +36,9 @@ const DRAIN_SECONDS: u64 = 10;
 /// Beyond that, the time that answers under way have.
 const GRACE_SECONDS: u64 = 120;
 
+/// The same for an engine that hangs: it gives no answer to wait for, and SIGTERM does not end it. `preStop` is counted in.
+const HANG_GRACE_SECONDS: u64 = DRAIN_SECONDS + 5;
+
 /// Requests of the engine where nothing else is said: what each needs at the very least. With it the pod is Burstable,
 /// so not among the first that a node evicts.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "256Mi")];
@@ -79,7 +82,9 @@ fn base(valid: &Valid, pods: &Pods) -> Value {
     // Set one by one, because the `json!` literal copies each value that is part of it.
     server["startupProbe"] = probe(PROBE_PERIOD, PROBE_PERIOD, valid.load_time(pods).as_secs().div_ceil(PROBE_PERIOD));
     server["readinessProbe"] = probe(PROBE_PERIOD, PROBE_TIMEOUT, 3);
-    server["livenessProbe"] = probe(HANG_PERIOD, PROBE_TIMEOUT, HANG_FAILURES);
+    let mut liveness = probe(HANG_PERIOD, PROBE_TIMEOUT, HANG_FAILURES);
+    liveness["terminationGracePeriodSeconds"] = json!(HANG_GRACE_SECONDS);
+    server["livenessProbe"] = liveness;
     let mut args: Vec<Value> = arguments(valid).into_iter().map(Value::from).collect();
     args.extend(valid.spec.args.iter().flatten().map(|argument| json!(argument)));
     server["args"] = Value::Array(args);
@@ -99,8 +104,9 @@ fn base(valid: &Valid, pods: &Pods) -> Value {
         pod["tolerations"] = json!([{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]);
     }
     pod["containers"] = Value::Array(vec![server]);
-    let mut template = json!({"metadata": {}});
-    template["metadata"]["labels"] = labels(valid.name);
+    let (mut template, mut metadata) = (json!({}), json!({}));
+    metadata["labels"] = labels(valid.name);
+    template["metadata"] = metadata;
     template["spec"] = pod;
     template
 }
