@@ -29,6 +29,8 @@ usage: scripts/node.sh COMMAND [--name NAME]
   import FILE...  load images (docker or OCI archives, also .zst) into the container runtime
   stop PART       end one part, keeping its pods
   start PART      start it again
+  crash           kill all parts and pods at once, as a power cut does; the control plane goes on
+  boot            start the parts after that
 
 PART is kubelet, kube-proxy or containerd. The control plane is that of scripts/cluster.sh, in the same
 namespaces. Images of its own: pause:1, coredns:1, model-server:1 (answers /health and /v1/models).
@@ -54,6 +56,7 @@ main() {
     down) down ;;
     exec) is_up || die "$NAME is not up"; inside_env "$@" ;;
     import) import "$@" ;;
+    crash | boot) is_up || die "$NAME is not up"; inside "$command" ;;
     stop | start)
       [[ ${1:-} =~ ^(kubelet|kube-proxy|containerd)$ ]] || die "$command expects kubelet, kube-proxy or containerd; got '${1:-}'"
       is_up || die "$NAME is not up"

@@ -11,6 +11,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$HERE/node/parts.sh"
 # shellcheck source-path=SCRIPTDIR source=images.sh
 . "$HERE/node/images.sh"
+# shellcheck source-path=SCRIPTDIR source=traces.sh
+. "$HERE/node/traces.sh"
+# shellcheck source-path=SCRIPTDIR source=power.sh
+. "$HERE/node/power.sh"
 
 NODE=edge
 ADDRESS=10.77.0.1
@@ -25,6 +29,8 @@ main() {
     stop) stop_process "$1" ;;
     start) is_running "$1" || { load && "start_$1" && wait_for "$1"; } ;;
     import) import_images ;;
+    crash) crash ;;
+    boot) load && start_parts ;;
   esac
 }
 
@@ -63,11 +69,16 @@ up() {
   "$HERE/cluster.sh" up --name "$NAME" --without kwok --no-nodes --address "$ADDRESS"
   load
   make_images
+  start_parts
+  start_dns
+}
+
+start_parts() {
+  local part
   for part in containerd kubelet kube-proxy; do
     "start_$part"
     wait_for "$part" || die "$part did not come up: $(why "$part")"
   done
-  start_dns
 }
 
 load() {
