@@ -3,12 +3,16 @@
 
 use std::path::PathBuf;
 
-use inference_operator::api::Phase;
 use serde_json::{Value, json};
 
 use crate::installed;
-use crate::support::shell::{apply, signal, variable};
-use crate::support::{Fixture, eventually, kubectl};
+use crate::support::Fixture;
+use crate::support::shell::{apply, variable};
+
+mod client;
+mod health;
+mod volumes;
+mod witness;
 
 /// A folder of the node with the model, removed when dropped.
 struct Models(PathBuf);
@@ -55,86 +59,13 @@ async fn completion(fixture: &Fixture, name: &str, pod: &str, stream: bool) -> S
     installed::post_from_a_pod(fixture, pod, &url, &body).await
 }
 
-#[tokio::test]
-async fn a_model_in_a_folder_of_the_node_is_served_on_the_cpu_and_answers_by_its_name() {
+/// Installs the operator, with leave to use this folder, and a model `chat` from it; `more`: fields of its spec.
+async fn install_with_chat(models: &Models, name: &str, more: &Value) -> Fixture {
     installed::install();
-    let models = Models::new("folder");
-    let fixture = Fixture::new("folder").await;
-    let volume = json!({"hostPath": {"path": models.path(), "type": "Directory"}});
-    create(&fixture, "chat", &volume, &json!({}));
-    fixture.until_refused("chat", "spec.volumes[models].hostPath").await;
-    // Allowed by the administrator, it heals by itself.
     installed::configure(&[&format!("INFERENCE_OPERATOR_ALLOW_HOST_PATH={}", models.path())]);
-    fixture.until("chat", Phase::Ready).await;
-    let answer: Value = serde_json::from_str(&completion(&fixture, "chat", "once", false).await).expect("JSON");
-    assert_eq!((&answer["model"], &answer["usage"]["completion_tokens"]), (&json!("chat"), &json!(8)), "{answer}");
-    let answer = completion(&fixture, "chat", "streamed", true).await;
-    assert!(answer.matches("data: {").count() >= 8 && answer.trim_end().ends_with("data: [DONE]"), "{answer}");
-    fixture.clean_up().await;
-}
-
-#[tokio::test]
-async fn a_model_in_a_claim_is_served_and_served_again_by_a_new_pod() {
-    installed::install();
-    let models = Models::new("claim");
-    let fixture = Fixture::new("claim").await;
-    let (namespace, volume) = (fixture.namespace.as_str(), format!("models-{}", fixture.namespace));
-    let node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["edge"]});
-    apply(&[
-        json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}, "spec": {
-            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
-            "local": {"path": models.path()},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}}
-        }}),
-        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-               "metadata": {"name": "models", "namespace": namespace}, "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": volume,
-            "resources": {"requests": {"storage": "1Gi"}}
-        }}),
-    ]);
-    create(&fixture, "chat", &json!({"persistentVolumeClaim": {"claimName": "models"}}), &json!({}));
-    fixture.until("chat", Phase::Ready).await;
-    let before = installed::pods_of(namespace);
-    kubectl(&["-n", namespace, "delete", "pods", "-l", "ai.example.com/inferenceservice=chat", "--wait"]);
-    fixture.until("chat", Phase::Ready).await;
-    assert_ne!(installed::pods_of(namespace), before);
-    let answer = completion(&fixture, "chat", "once", false).await;
-    assert!(answer.contains("\"model\":\"chat\""), "{answer}");
-    fixture.clean_up().await;
-    kubectl(&["delete", "persistentvolume", &volume, "--wait=false"]);
-}
-
-/// With probes that are less patient than the operator's, which gives an engine five minutes.
-#[tokio::test]
-async fn an_engine_that_hangs_is_started_again_and_the_status_says_so() {
-    installed::install();
-    let models = Models::new("hangs");
-    installed::configure(&[&format!("INFERENCE_OPERATOR_ALLOW_HOST_PATH={}", models.path())]);
-    let fixture = Fixture::new("hangs").await;
-    let volume = json!({"hostPath": {"path": models.path()}});
-    let probe = json!({"periodSeconds": 2, "timeoutSeconds": 1, "failureThreshold": 3});
-    let mut liveness = probe.clone();
-    liveness["failureThreshold"] = json!(8);
-    liveness["terminationGracePeriodSeconds"] = json!(1);
-    let server = json!({"name": "server", "readinessProbe": probe, "livenessProbe": liveness, "lifecycle": null});
-    create(&fixture, "chat", &volume, &json!({"template": {"spec": {"containers": [server]}}}));
-    fixture.until("chat", Phase::Ready).await;
-    signal("STOP", engine());
-    let status = eventually("the status says so", || async {
-        let object = fixture.inference_services.get("chat").await.map_err(|error| error.to_string())?;
-        let status = object.status.unwrap_or_default();
-        if status.phase == Phase::Ready { Err("Ready".into()) } else { Ok(status) }
-    })
-    .await;
-    println!("{}", json!(status));
-    assert_eq!(status.ready_replicas, 0);
-    eventually("the kubelet has started it again", || async {
-        let restarts = installed::pods_of(&fixture.namespace);
-        if restarts.trim_end().ends_with(" 1") { Ok(()) } else { Err(restarts) }
-    })
-    .await;
-    fixture.until("chat", Phase::Ready).await;
-    fixture.clean_up().await;
+    let fixture = Fixture::new(name).await;
+    create(&fixture, "chat", &json!({"hostPath": {"path": models.path()}}), more);
+    fixture
 }
 
 /// The process of the engine that started last: one of another test may be ending.
