@@ -11,6 +11,7 @@ use crate::support::shell::{apply, variable};
 
 mod client;
 mod health;
+mod reboot;
 mod volumes;
 mod witness;
 

@@ -8,6 +8,7 @@
 mod support;
 
 mod installed;
+mod node;
 
 // A lane of its own.
 mod engine;

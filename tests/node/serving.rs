@@ -1,14 +1,11 @@
 //! Models that really run: probes, names, scaling, an image that is not there, a node that goes away.
 
-use std::process::Command;
-
 use inference_operator::api::Phase;
 use serde_json::json;
 
-use crate::installed;
 use crate::support::fixture::ready;
-use crate::support::shell::variable;
 use crate::support::{Fixture, Temporary, eventually, kubectl};
+use crate::{installed, node};
 
 #[tokio::test]
 async fn a_model_becomes_ready_by_its_probes_answers_by_name_and_scales_to_zero_and_back() {
@@ -104,7 +101,7 @@ async fn a_node_that_goes_away_and_comes_back_shows_in_the_status() {
     fixture.create("model", 1).await;
     fixture.until("model", Phase::Ready).await;
 
-    node("stop", "kubelet");
+    node::stop("kubelet");
     let wait = |condition: &str| {
         let namespace = fixture.namespace.as_str();
         kubectl(&[
@@ -119,15 +116,7 @@ async fn a_node_that_goes_away_and_comes_back_shows_in_the_status() {
     wait("False");
     let object = fixture.inference_services.get("model").await.expect("there");
     println!("{}", json!(object.status));
-    node("start", "kubelet");
+    node::start("kubelet");
     wait("True");
     fixture.clean_up().await;
-}
-
-/// Of scripts/node.sh, from inside: these tests run in the node's namespaces.
-fn node(command: &str, part: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/node/inside.sh");
-    let folder = format!("{}/{}.node", variable("INFERENCE_OPERATOR_RUN"), variable("NAME"));
-    let output = Command::new(script).args([command, &folder, part]).output().expect("inside.sh runs");
-    assert!(output.status.success(), "{command} {part}: {}", String::from_utf8_lossy(&output.stderr));
 }
