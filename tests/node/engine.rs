@@ -12,6 +12,7 @@ use crate::support::shell::{apply, variable};
 mod client;
 mod health;
 mod reboot;
+mod rollout;
 mod volumes;
 mod witness;
 
