@@ -8,8 +8,6 @@ use inference_operator::kubernetes::watch::line::{self, Line};
 use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};
 
-pub const CONFIG_HASH: u64 = 7;
-
 pub fn uid(number: usize) -> String {
     format!("11111111-2222-4333-8444-{number:012x}")
 }
@@ -22,13 +20,14 @@ fn revision(number: usize, generation: u32) -> u32 {
 /// A Ready InferenceService as a watch event, with the status that this operator writes.
 pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::api::Phase;
-    use inference_operator::model::{Abnormal, ObservedVersions};
+    use inference_operator::model::{Abnormal, Hashes, ObservedVersions};
     use inference_operator::reconcile::status::{Assessment, Subject, compose};
     use inference_operator::time::Timestamp;
     let name = format!("inference-{number:05}");
     let endpoint = "http://demo";
-    let (generation, service_port, config_hash) = (1, None, CONFIG_HASH);
-    let subject = Subject { namespace: "models", name: &name, endpoint, generation, service_port, config_hash };
+    let hashes = Some(Hashes { inputs: 7, children: 7 });
+    let (generation, service_port) = (1, None);
+    let subject = Subject { namespace: "models", name: &name, endpoint, generation, service_port, hashes };
     let message = "1 of 1 replicas ready".into();
     let assessment = Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", message);
     let deployment_revision = revision(number, 1);

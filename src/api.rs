@@ -110,8 +110,12 @@ pub struct Observed {
     #[schemars(range(min = 1, max = 65_535), extend("format" = "int32"))]
     pub service_port: Option<NonZeroU16>,
 
-    /// A hash over the rest of this status and the operator's configuration. A status that does not
-    /// match its checksum is recomputed.
+    /// Two hashes: over what the children were built from (spec, settings and release), and over the
+    /// children. They tell whether another release or other settings would build other children.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hashes: Option<String>,
+
+    /// A hash over the rest of this status. A status that does not match its checksum is recomputed.
     pub checksum: String,
 }
 

@@ -29,12 +29,12 @@ use crate::model::task::counted;
 use crate::model::view::{InferenceServiceView, Meta};
 use crate::model::{Action, ChildKind, Dirty, Outcome};
 use crate::reconcile::status::READY_COUNT_INTERVAL;
-use crate::reconcile::{Context, reconcile};
+use crate::reconcile::{Context, is_up_to_date, reconcile};
 use crate::telemetry::metrics::Metrics;
 use flags::Flags;
 use index::{Index, ListKind, Seen, Slot};
 use queue::Queue;
-use record::Record;
+use record::{Record, UpToDate};
 use sources::{Observation, Sources};
 use task_start::TaskStart;
 
@@ -141,10 +141,15 @@ pub async fn run(
     controller.memory()
 }
 
+fn up_to_date(context: &Arc<Context>) -> Box<UpToDate> {
+    let context = context.clone();
+    Box::new(move |object, hashes| is_up_to_date(&context.settings, context.config_hash, object, hashes))
+}
+
 impl Controller {
     fn new(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64) -> Controller {
         Controller {
-            index: Index::new(context.config_hash),
+            index: Index::new(up_to_date(&context)),
             context,
             metrics,
             queue: Queue::default(),

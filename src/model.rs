@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod dirty;
+pub mod hashes;
 pub mod labels;
 pub mod status;
 pub mod task;
@@ -11,5 +12,6 @@ pub mod view;
 
 pub use child::ChildKind;
 pub use dirty::Dirty;
+pub use hashes::Hashes;
 pub use status::{Abnormal, ObservedVersions, Summary};
 pub use task::{Action, Outcome, Task};

@@ -4,10 +4,10 @@
 pub mod apply;
 mod arguments;
 mod children;
-mod config_hash;
 pub mod deployment;
 pub mod event;
 mod fields;
+mod hashes;
 pub mod merge;
 pub mod plan;
 pub mod pod;
@@ -20,21 +20,23 @@ pub mod validate;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::{InferenceServiceSpec, ServiceSettings};
 use crate::error::Error;
 use crate::kubernetes::refusal::{describe, is_of_fields};
+use crate::model::hashes::ANNOTATION;
 use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
-use crate::model::{ChildKind, Dirty, Outcome, Summary, Task};
+use crate::model::{ChildKind, Dirty, Hashes, Outcome, Summary, Task};
 use crate::settings::Settings;
 use crate::time::Timestamp;
 use apply::Precondition;
 use children::{Child, Children};
-pub use config_hash::config_hash;
+pub use hashes::{config_hash, is_up_to_date};
 use plan::{Plan, Reads, Step};
 use service::Desired;
 use update_status::{pause, refuse, report, update_status};
+use validate::Valid;
 
 /// The dependencies of every reconcile.
 pub struct Context {
@@ -98,6 +100,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &by_name);
     if !plan.is_idle() || plan::service_needs_spec(task) {
         let raw = spec(context, task, plan.reads_spec).await?;
+        children.inputs = Some(hashes::inputs(context.config_hash, &raw));
         let spec = validate::decode(&raw)?;
         if spec.paused {
             return pause(context, task, children).await;
@@ -105,9 +108,8 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         let desired = reshape(context, task, children, &spec, by_name, &mut service).await?;
         // The spec may differ from the one in the index, so plan again.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
-        let Settings { catalog, pods, .. } = &context.settings;
-        let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, catalog)?;
-        let deployment = deployment::build(&valid, pods)?;
+        let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, &context.settings.catalog)?;
+        let deployment = deployment_of(context, &raw, &valid)?;
         // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
@@ -159,12 +161,12 @@ async fn apply_unread(
     version: NonZeroU64,
 ) -> Result<bool, Error> {
     let raw = spec(context, task, false).await?;
-    let Settings { catalog, pods, .. } = &context.settings;
     let spec = validate::decode(&raw);
     // What can be refused for a mistake of the user is better applied where that is looked into.
     let valid = spec.as_ref().ok().filter(|spec| !spec.passes_on()).and_then(|spec| {
+        let catalog = &context.settings.catalog;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
-        Some((deployment::build(&valid, pods).ok()?, spec.replicas))
+        Some((deployment_of(context, &raw, &valid).ok()?, spec.replicas))
     });
     let Some((desired, replicas)) = valid else {
         task.spec = Some(raw);
@@ -185,6 +187,15 @@ async fn apply_unread(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The desired Deployment, with the hashes of what this spec builds.
+fn deployment_of(context: &Context, raw: &RawSpec, valid: &Valid) -> Result<Value, Error> {
+    let mut deployment = deployment::build(valid, &context.settings.pods)?;
+    let inputs = hashes::inputs(context.config_hash, raw);
+    let hashes = Hashes { inputs, children: hashes::of_children(&context.settings, valid, &deployment) };
+    deployment["metadata"]["annotations"] = json!({ANNOTATION: hashes.to_string()});
+    Ok(deployment)
 }
 
 /// The spec from the index or, if there is none, from the API server: a GET reads the datastore and not the API

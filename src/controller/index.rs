@@ -8,8 +8,8 @@ use hashbrown::HashTable;
 use crate::controller::counts::Counts;
 use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::{NameArena, NameRef};
-use crate::controller::record::Record;
 pub use crate::controller::record::Seen;
+use crate::controller::record::{Record, UpToDate};
 use crate::controller::spec_cache::SpecCache;
 use crate::controller::task_start::TaskStart;
 use crate::error::Error;
@@ -21,7 +21,7 @@ use crate::model::{Outcome, Task};
 pub type Slot = u32;
 
 pub struct Index {
-    config_hash: u64,
+    up_to_date: Box<UpToDate>,
     /// The first lists of the children have been read, so that they can no longer confirm a status.
     children_listed: bool,
     records: Vec<Option<Record>>,
@@ -46,9 +46,9 @@ struct Namespace {
 }
 
 impl Index {
-    pub fn new(config_hash: u64) -> Index {
+    pub fn new(up_to_date: Box<UpToDate>) -> Index {
         Index {
-            config_hash,
+            up_to_date,
             children_listed: false,
             records: Vec::new(),
             free: Vec::new(),
@@ -104,15 +104,14 @@ impl Index {
     pub fn observe(&mut self, object: InferenceServiceView, how: Seen) -> Option<Slot> {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
-        let config_hash = self.config_hash;
         let mut is_made_anew = false;
-        let is_latest = self.with(slot, |record| {
+        let is_latest = self.with(slot, |record, up_to_date| {
             record.flags.set(Flags::LISTED, true);
             let changed = how.is_news(object.meta.version(), record.resource_version);
             is_made_anew = record.uid != object.meta.uid;
             let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
             if is_change {
-                record.observe(&object, config_hash);
+                record.observe(&object, up_to_date);
             }
             is_change && object.meta.generation == record.generation
         });
@@ -130,7 +129,7 @@ impl Index {
         let hash = self.hash(namespace, name);
         let place = self.names.add(name)?;
         let namespace = self.enter(namespace);
-        let record = Record::new(namespace, place, &object, self.config_hash, !self.children_listed);
+        let record = Record::new(namespace, place, &object, &*self.up_to_date, !self.children_listed);
         self.counts.add(&record);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.records.push(None);
@@ -186,12 +185,12 @@ impl Index {
     /// an InferenceService that appears later reads its children anyway.
     pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
-        self.with(slot, |record| record.observe_child(kind, child, how)).then_some(slot)
+        self.with(slot, |record, _| record.observe_child(kind, child, how)).then_some(slot)
     }
 
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
-        self.with(slot, |record| record.observe_child_gone(kind, child)).then_some(slot)
+        self.with(slot, |record, _| record.observe_child_gone(kind, child)).then_some(slot)
     }
 
     /// Time has passed: lowers the repair count of each record by `count`.
@@ -251,7 +250,7 @@ impl Index {
                 Vec::new()
             }
             ListKind::Children(kind) => {
-                unnamed.into_iter().filter(|&slot| self.with(slot, |record| record.child_vanished(kind))).collect()
+                unnamed.into_iter().filter(|&slot| self.with(slot, |record, _| record.child_vanished(kind))).collect()
             }
         }
     }
@@ -269,26 +268,25 @@ impl Index {
         }
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
         let spec = self.specs.take(slot);
-        Some(self.with(slot, |record| record.start(namespace, name, spec)))
+        Some(self.with(slot, |record, _| record.start(namespace, name, spec)))
     }
 
     /// Applies the result of a reconcile. False: the API server has not kept all of the status that was written.
     pub fn finish(&mut self, slot: Slot, start: &TaskStart, result: Result<Outcome, Error>) -> bool {
-        let config_hash = self.config_hash;
         let Some(record) = self.get(slot) else { return true };
         if record.flags.contains(Flags::GONE) {
-            self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
+            self.with(slot, |record, _| record.flags.set(Flags::IN_FLIGHT, false));
             self.remove_slot(slot);
             return true;
         }
         if record.uid != start.uid {
             // It was recreated meanwhile; the result is that of its predecessor.
-            self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
+            self.with(slot, |record, _| record.flags.set(Flags::IN_FLIGHT, false));
             return true;
         }
         let Ok(outcome) = result else {
             let is_over = self.namespaces[record.namespace as usize].terminating;
-            self.with(slot, |record| {
+            self.with(slot, |record, _| {
                 record.fail(start);
                 // No retry follows, so it must not lengthen the backoff of the others.
                 if is_over {
@@ -298,8 +296,8 @@ impl Index {
             return true;
         };
         let (version, generation) = (record.resource_version, record.generation);
-        let (is_kept, new_version, new_generation) = self.with(slot, |record| {
-            let is_kept = record.finish(start, &outcome, config_hash);
+        let (is_kept, new_version, new_generation) = self.with(slot, |record, _| {
+            let is_kept = record.finish(start, &outcome);
             (is_kept, record.resource_version, record.generation)
         });
         let is_latest =
@@ -314,10 +312,10 @@ impl Index {
     }
 
     /// Changes an existing record, and the counts with it.
-    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record) -> T) -> T {
+    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record, &UpToDate) -> T) -> T {
         let record = self.records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
         self.counts.subtract(record);
-        let result = change(record);
+        let result = change(record, &*self.up_to_date);
         self.counts.add(record);
         result
     }

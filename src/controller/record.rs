@@ -13,7 +13,7 @@ use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
 use crate::model::{Action, Outcome, Task};
 use crate::model::{ChildKind, Dirty};
-use crate::model::{ObservedVersions, Summary};
+use crate::model::{Hashes, ObservedVersions, Summary};
 use crate::reconcile::plan;
 use crate::reconcile::status::{self, ParsedStatus};
 use crate::time::Timestamp;
@@ -22,6 +22,9 @@ use crate::time::Timestamp;
 const MOST_REPAIRS: u8 = 9;
 
 const SECONDS_A_MINUTE: u64 = 60;
+
+/// Are these hashes those of the children that this InferenceService would get?
+pub type UpToDate = dyn Fn(&InferenceServiceView, Option<Hashes>) -> bool + Send + Sync;
 
 /// How an object was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,13 @@ pub struct Record {
 
 impl Record {
     /// `trust`: the status may settle the record, because the lists of children that are still to come will confirm it.
-    pub fn new(namespace: u32, name: NameRef, object: &InferenceServiceView, config_hash: u64, trust: bool) -> Record {
+    pub fn new(
+        namespace: u32,
+        name: NameRef,
+        object: &InferenceServiceView,
+        up_to_date: &UpToDate,
+        trust: bool,
+    ) -> Record {
         let mut record = Record {
             name,
             namespace,
@@ -85,7 +94,7 @@ impl Record {
             service_port: None,
             summary: None,
         };
-        record.observe(object, config_hash);
+        record.observe(object, up_to_date);
         if !trust {
             record.dirty |= Dirty::SPEC_AND_CHILDREN;
         }
@@ -98,12 +107,12 @@ impl Record {
     }
 
     /// Applies the InferenceService from a list, an event or a response.
-    pub fn observe(&mut self, object: &InferenceServiceView, config_hash: u64) {
+    pub fn observe(&mut self, object: &InferenceServiceView, up_to_date: &UpToDate) {
         let meta = &object.meta;
         if meta.uid != self.uid {
             // Recreated under the same name; a reconcile in flight for the old one still has to finish.
             let in_flight = self.flags.contains(Flags::IN_FLIGHT);
-            *self = Record::new(self.namespace, self.name, object, config_hash, false);
+            *self = Record::new(self.namespace, self.name, object, up_to_date, false);
             self.flags.set(Flags::IN_FLIGHT, in_flight);
             return;
         }
@@ -115,12 +124,15 @@ impl Record {
         let first = self.resource_version.is_none();
         self.resource_version = meta.version();
 
-        let mut parsed = object.status().map(|status| status::parse(&status, config_hash));
+        let mut parsed = object.status().map(|status| status::parse(&status));
         if let Some(parsed) = &mut parsed {
             parsed.summary.is_current = parsed.observed_generation == meta.generation;
             if first {
                 self.versions = parsed.versions;
                 self.service_port = parsed.service_port;
+                // Later a release or a setting cannot have changed. A spec that has changed is acted on anyway.
+                let is_judged = parsed.trusted && parsed.summary.is_current;
+                parsed.trusted = is_judged && up_to_date(object, parsed.hashes) || parsed.trusted && !is_judged;
             }
         }
         match &parsed {
@@ -155,7 +167,7 @@ impl Record {
         }
     }
 
-    /// The status is not ours, or was computed with other settings. Its known times are kept, and checksum 0 equals no
+    /// The status is not ours, or its children are not what this operator would build. Its known times are kept, and checksum 0 equals no
     /// other.
     fn distrust(&mut self, parsed: Option<&ParsedStatus>, first: bool) {
         if !first && self.summary.is_some() {
@@ -257,7 +269,7 @@ impl Record {
 
     /// Applies the outcome of a reconcile; `start` is how it began. False: the API server has not kept all of the
     /// status.
-    pub fn finish(&mut self, start: &TaskStart, outcome: &Outcome, config_hash: u64) -> bool {
+    pub fn finish(&mut self, start: &TaskStart, outcome: &Outcome) -> bool {
         let looked_only = start.dirty == Dirty::ROLLOUT;
         self.finish_children(start, outcome);
         self.service_port = outcome.service_port;
@@ -265,7 +277,7 @@ impl Record {
             self.dirty |= Dirty::SERVICE;
         }
         self.finish_generation(start, outcome);
-        let is_kept = self.finish_status(outcome, config_hash);
+        let is_kept = self.finish_status(outcome);
         self.flags.set(Flags::IN_FLIGHT, false);
         let wrote = outcome.written.is_some();
         self.quiet_reads = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
@@ -308,7 +320,7 @@ impl Record {
         }
     }
 
-    fn finish_status(&mut self, outcome: &Outcome, config_hash: u64) -> bool {
+    fn finish_status(&mut self, outcome: &Outcome) -> bool {
         let same = self.summary.map(|seen| seen.checksum) == outcome.summary.map(|ours| ours.checksum);
         let Some(object) = &outcome.written else {
             match (&mut self.summary, outcome.summary) {
@@ -334,7 +346,7 @@ impl Record {
         self.flags.set(Flags::GONE, false);
         self.summary = outcome.summary;
         self.observe_generation(object.meta.generation, None);
-        let kept = object.status().map(|status| status::parse(&status, config_hash));
+        let kept = object.status().map(|status| status::parse(&status));
         kept.is_some_and(|kept| kept.trusted)
     }
 

@@ -16,6 +16,7 @@ use crate::telemetry::metrics::ReconcileResult;
 use crate::testing::fake_api_server::{self, Reply};
 use crate::testing::fixtures::{
     CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, object, ready, status_of,
+    up_to_date,
 };
 use crate::testing::log_capture::listen;
 use crate::time::Timestamp;
@@ -31,7 +32,8 @@ fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let settings = Settings { concurrency: 2, ..Settings::default() };
     let events = Limit::default();
     let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
-    Controller::new(Arc::new(context), Arc::default(), 1)
+    let controller = Controller::new(Arc::new(context), Arc::default(), 1);
+    Controller { index: Index::new(Box::new(up_to_date)), ..controller }
 }
 
 fn list(controller: &mut Controller, objects: impl IntoIterator<Item = InferenceServiceView>) {

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, a byte each
 pub struct Summary {
-    /// Over the whole status except times and versions, and over the operator's configuration.
+    /// Over the whole status except times and versions.
     pub checksum: u64,
     pub phase: Phase,
     pub abnormal: Abnormal,

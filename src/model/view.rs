@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::api::{self, InferenceServiceStatus};
 use crate::kubernetes::prune::{Fields, Keep};
 use crate::kubernetes::resource::{CODE, JSON_METADATA, JSON_METADATA_LIST, MESSAGE, REASON, Resource, Watched};
+use crate::model::hashes::{self, Hashes};
 use crate::model::labels::{self, Labels};
 use crate::model::uid::Uid;
 
@@ -59,6 +60,7 @@ const OWNED_METADATA: Keep = Keep::Fields(&[
     GENERATION,
     DELETION_TIMESTAMP,
     LABELS,
+    ("annotations", Keep::Fields(&[(hashes::ANNOTATION, Keep::Whole)])),
     OWNER_REFERENCES,
     (
         "managedFields",
@@ -165,6 +167,8 @@ impl Resource for PartialDeployment {
 pub struct DeploymentView {
     pub meta: Meta,
     pub managers: Managers,
+    /// None: not those of an apply.
+    pub hashes: Option<Hashes>,
     pub spec_replicas: i32,
     /// `kubectl rollout pause`.
     pub paused: bool,

@@ -13,6 +13,8 @@ use crate::model::{ChildKind, Dirty};
 pub struct Children {
     pub deployment: Child<DeploymentView>,
     pub service: Child<Meta>,
+    /// See `Hashes`, if a spec was read.
+    pub inputs: Option<u64>,
     /// This reconcile changed at least one of them.
     pub wrote: bool,
     pub repair: Option<Repair>,

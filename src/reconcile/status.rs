@@ -1,14 +1,12 @@
 //! Last step of reconcile: computes the status. Pure: takes a Deployment (or an error) and the previous status,
 //! returns the new status; the clock is passed in.
 
-use std::hash::Hasher;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use fnv::FnvHasher;
-
 use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
+use crate::model::hashes::{Hash, Hashes};
 use crate::model::view::{DeploymentCondition, DeploymentView};
 use crate::model::{Abnormal, ChildKind, ObservedVersions, Summary};
 use crate::reconcile::deployment::selector;
@@ -53,8 +51,8 @@ pub struct Subject<'a> {
     pub generation: u32,
     /// See `Task::service_port`.
     pub service_port: Option<NonZeroU16>,
-    /// A hash over all settings that affect children or status.
-    pub config_hash: u64,
+    /// Of the children as they are, or of why there are none. None: not known.
+    pub hashes: Option<Hashes>,
 }
 
 /// How long replicas of this spec have been starting, and how long they may take.
@@ -249,16 +247,18 @@ pub fn compose(
         conditions,
         observed: None,
     };
-    summary.checksum = checksum(&status, subject.service_port, subject.config_hash);
-    status.observed = Some(Observed {
+    let observed = Observed {
         deployment_resource_version: text(versions.deployment),
         deployment_revision: Some(number(versions.deployment_revision).unwrap_or(0))
             .filter(|_| versions.deployment.is_some()),
         deployment_fields: number(versions.deployment_fields),
         service_resource_version: text(versions.service),
         service_port: subject.service_port,
-        checksum: format!("{:016x}", summary.checksum),
-    });
+        hashes: subject.hashes.map(|hashes| hashes.to_string()),
+        checksum: String::new(),
+    };
+    summary.checksum = checksum(&status);
+    status.observed = Some(Observed { checksum: seal(summary.checksum, &observed), ..observed });
     (status, summary)
 }
 
@@ -274,9 +274,8 @@ pub fn half(time: Timestamp) -> u16 {
     half
 }
 
-/// Parses a status from the API server. `trusted`: this operator wrote it with this configuration, and nobody has
-/// changed it since.
-pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus {
+/// Parses a status from the API server. `trusted`: an operator wrote it, and nobody has changed it since.
+pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
     let since = |types: &[&str]| {
         let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
         found.map_or(Timestamp::default(), |condition| condition.last_transition_time)
@@ -285,7 +284,7 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
     let observed = status.observed.clone().unwrap_or_default();
     let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());
     let summary = Summary {
-        checksum: checksum(status, observed.service_port, config_hash),
+        checksum: checksum(status),
         phase: status.phase,
         abnormal: match () {
             () if has("Stalled") => Abnormal::Stalled,
@@ -304,7 +303,7 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
     let version = |text: Option<String>| text.and_then(|text| text.parse().ok());
     let number = |number: Option<i64>| number.and_then(|number| NonZeroU32::new(api::generation(number)));
     ParsedStatus {
-        trusted: observed.checksum == format!("{:016x}", summary.checksum),
+        trusted: observed.checksum == seal(summary.checksum, &observed),
         unfinished: reasons().any(|reason| UNFINISHED.contains(&reason)),
         summary,
         observed_generation: api::generation(status.observed_generation),
@@ -315,6 +314,7 @@ pub fn parse(status: &InferenceServiceStatus, config_hash: u64) -> ParsedStatus 
             service: version(observed.service_resource_version),
         },
         service_port: observed.service_port,
+        hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
     }
 }
 
@@ -328,31 +328,30 @@ pub struct ParsedStatus {
     pub observed_generation: u32,
     pub versions: ObservedVersions,
     pub service_port: Option<NonZeroU16>,
+    pub hashes: Option<Hashes>,
 }
 
-/// FNV-1a over the fields one by one: the same on every machine and in every release, which the standard library's
-/// hashers do not promise.
-fn checksum(status: &InferenceServiceStatus, service_port: Option<NonZeroU16>, config_hash: u64) -> u64 {
-    let mut hasher = FnvHasher::default();
-    let mut text = |text: &str| {
-        hasher.write(text.as_bytes());
-        hasher.write(&[0xff]);
-    };
-    text(status.phase.as_str());
-    text(&status.ready_replicas.to_string());
-    text(status.endpoint.as_deref().unwrap_or_default());
-    text(status.selector.as_deref().unwrap_or_default());
-    text(&status.observed_generation.to_string());
-    text(&config_hash.to_string());
-    if let Some(port) = service_port {
-        text(&port.to_string());
-    }
+/// The checksum as it is written: also over what a list of the children does not confirm.
+fn seal(checksum: u64, observed: &Observed) -> String {
+    let port = observed.service_port.map_or(0, NonZeroU16::get);
+    let hash = Hash::default().text(&checksum.to_string()).text(&port.to_string());
+    format!("{:016x}", hash.text(observed.hashes.as_deref().unwrap_or_default()).finish())
+}
+
+/// Over all of the status but times and `observed`, which an older CRD prunes.
+fn checksum(status: &InferenceServiceStatus) -> u64 {
+    let mut hash = Hash::default()
+        .text(status.phase.as_str())
+        .text(&status.ready_replicas.to_string())
+        .text(status.endpoint.as_deref().unwrap_or_default())
+        .text(status.selector.as_deref().unwrap_or_default())
+        .text(&status.observed_generation.to_string());
     for condition in &status.conditions {
         for part in [&condition.type_, &condition.status, &condition.reason, &condition.message] {
-            text(part);
+            hash = hash.text(part);
         }
     }
-    hasher.finish()
+    hash.finish()
 }
 
 #[cfg(test)]

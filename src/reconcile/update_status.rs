@@ -4,11 +4,11 @@
 use super::children::{Child, Children};
 use super::plan::{self, StatusStep};
 use super::status::{self, Assessment, LoadWait, Subject};
-use super::{Context, apply, deployment, event, read_owner, service};
+use super::{Context, apply, deployment, event, hashes, read_owner, service};
 use crate::api::Phase;
 use crate::error::{Error, Remedy};
 use crate::model::view::InferenceServiceView;
-use crate::model::{Action, Dirty, Outcome, Summary, Task};
+use crate::model::{Action, Dirty, Hashes, Outcome, Summary, Task};
 
 /// Reports how far the Deployment is.
 pub async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
@@ -22,7 +22,7 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     }
     let before = plan::before(task, deployment);
     let endpoint = endpoint(context, task);
-    let subject = subject(context, task, &endpoint);
+    let subject = subject(task, &endpoint, deployment.hashes);
     let assessment = match &children.repair {
         Some(repair) if plan::is_contested(task, repaired) => {
             let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
@@ -45,8 +45,9 @@ pub async fn pause(context: &Context, task: &Task, children: &mut Children) -> R
     let versions = children.versions(task, false).of_no_spec();
     let endpoint = endpoint(context, task);
     let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
+    let hashes = children.inputs.map(|inputs| Hashes { inputs, children: hashes::of_paused() });
     let news = News {
-        subject: subject(context, task, &endpoint),
+        subject: subject(task, &endpoint, hashes),
         assessment: status::paused(owned),
         ready_replicas: owned.map_or(0, |child| child.status.ready_replicas),
         before: before(task),
@@ -72,7 +73,12 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
         },
     };
     let endpoint = endpoint(context, task);
-    let subject = subject(context, task, &endpoint);
+    let refused = children.inputs.filter(|_| error.remedy() == Remedy::User);
+    let hashes = match refused {
+        Some(inputs) => Some(Hashes { inputs, children: hashes::of_refusal(&error) }),
+        None => children.deployment.found().and_then(|child| child.hashes),
+    };
+    let subject = subject(task, &endpoint, hashes);
     let assessment = status::refuse(&error, ready_replicas > 0);
     let news = News { subject, assessment, ready_replicas, before: before(task), must_write: false };
     let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
@@ -88,14 +94,14 @@ fn endpoint(context: &Context, task: &Task) -> String {
     service::endpoint(&task.namespace, &task.name, task.service_port, &context.settings)
 }
 
-fn subject<'a>(context: &Context, task: &'a Task, endpoint: &'a str) -> Subject<'a> {
+fn subject<'a>(task: &'a Task, endpoint: &'a str, hashes: Option<Hashes>) -> Subject<'a> {
     Subject {
         namespace: &task.namespace,
         name: &task.name,
         endpoint,
         generation: task.generation,
         service_port: task.service_port,
-        config_hash: context.config_hash,
+        hashes,
     }
 }
 

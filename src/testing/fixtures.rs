@@ -8,7 +8,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::api::Phase;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
-use crate::model::{Abnormal, Action, ObservedVersions, Outcome, Summary};
+use crate::model::{Abnormal, Action, Hashes, ObservedVersions, Outcome, Summary};
 use crate::reconcile::status::{self, Assessment, Subject};
 use crate::time::Timestamp;
 
@@ -17,6 +17,15 @@ pub const DEPLOYMENT_VERSION: u64 = 50;
 pub const SERVICE_VERSION: u64 = 60;
 
 pub const CONFIG_HASH: u64 = 7;
+
+/// As the operator judges a status in tests: its children are of this configuration.
+pub fn up_to_date(_: &InferenceServiceView, hashes: Option<Hashes>) -> bool {
+    hashes == Some(hashes_of(CONFIG_HASH))
+}
+
+fn hashes_of(config_hash: u64) -> Hashes {
+    Hashes { inputs: config_hash, children: config_hash }
+}
 pub const UID: &str = "11111111-2222-4333-8444-555555555555";
 pub const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";
 /// A UID for which a Deployment's revision equals its generation.
@@ -41,8 +50,8 @@ pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) 
 
 /// The status that an operator with this configuration writes when the spec of `generation` is in this phase.
 pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) -> Value {
-    let (endpoint, service_port) = ("http://demo", None);
-    let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, config_hash };
+    let (endpoint, service_port, hashes) = ("http://demo", None, Some(hashes_of(config_hash)));
+    let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, hashes };
     let assessment = Assessment::new(phase, Abnormal::None, reason, "said".into());
     let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, Timestamp(1000));
     serde_json::to_value(status).expect("JSON")
@@ -71,7 +80,7 @@ pub fn outcome(generation: u32, versions: ObservedVersions, written: Option<Infe
     let summary = written
         .as_ref()
         .and_then(InferenceServiceView::status)
-        .map(|status| Summary { is_current: true, ..status::parse(&status, CONFIG_HASH).summary });
+        .map(|status| Summary { is_current: true, ..status::parse(&status).summary });
     Outcome {
         generation,
         versions,

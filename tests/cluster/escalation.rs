@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use inference_operator::api::{InferenceService, InferenceServiceStatus, Phase};
 use inference_operator::model::{Abnormal, ObservedVersions};
+use inference_operator::reconcile::deployment;
 use inference_operator::reconcile::status::{self, Assessment, Subject};
-use inference_operator::reconcile::{config_hash, deployment};
-use inference_operator::settings::Settings;
 use inference_operator::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -295,7 +294,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
         endpoint: "http://evil.example.com",
         generation,
         service_port: None,
-        config_hash: config_hash(&Settings::default()),
+        hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
     let assessment = Assessment::new(phase, abnormal, "ReplicasReady", "99 of 99".into());

@@ -23,6 +23,7 @@ mod manifests;
 mod moving;
 mod namespaces;
 mod older_crd;
+mod other_settings;
 mod paused;
 mod pod_security;
 mod quiet;

@@ -9,12 +9,14 @@ use std::num::NonZeroU64;
 use super::*;
 use crate::controller::name_arena::NameArena;
 use crate::error::Error;
-use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, outcome, ready, status_of};
+use crate::testing::fixtures::{
+    CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, outcome, ready, status_of, up_to_date,
+};
 use crate::time::Timestamp;
 
 fn record(object: &InferenceServiceView) -> Record {
     let name = NameArena::default().add("demo").expect("a name");
-    Record::new(0, name, object, CONFIG_HASH, true)
+    Record::new(0, name, object, &up_to_date, true)
 }
 
 /// A record that matches its status, with both children.
@@ -104,7 +106,7 @@ fn a_child_that_vanished_is_ahead_of_what_was_read_before() {
     let start = start_task(&mut record, Dirty::ROLLOUT);
     assert!(record.child_vanished(ChildKind::Deployment));
     let outcome = ends(&record, 1, STAMPS);
-    record.finish(&start, &outcome, CONFIG_HASH);
+    record.finish(&start, &outcome);
     assert_eq!(record.dirty, Dirty::DEPLOYMENT);
     assert!(!childless().child_vanished(ChildKind::Deployment));
 }
@@ -117,11 +119,11 @@ fn a_service_that_a_list_does_not_name_while_it_is_made_is_looked_at_again() {
         let start = start_task(&mut record, Dirty::SPEC_AND_CHILDREN);
         assert!(!record.child_vanished(kind));
         let outcome = ends(&record, 1, STAMPS);
-        record.finish(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome);
         assert_eq!(record.dirty, expected, "{kind:?}");
         let again = start_task(&mut record, Dirty::SERVICE);
         let outcome = ends(&record, 1, STAMPS);
-        record.finish(&again, &outcome, CONFIG_HASH);
+        record.finish(&again, &outcome);
         assert_eq!(record.dirty, Dirty::empty(), "{kind:?}");
     }
     let mut idle = childless();
@@ -153,14 +155,14 @@ fn a_service_comes_along_only_where_a_spec_was_refused() {
 fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     let mut record = settled();
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
-    record.observe(&ready(120, 1), CONFIG_HASH);
-    record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))), CONFIG_HASH);
+    record.observe(&ready(120, 1), &up_to_date);
+    record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))));
     assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), NonZeroU64::new(120)));
     // Nor is a response for another object of the same name.
     let mut record = settled();
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let of_another = object(OTHER_UID, 110, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
-    record.finish(&start, &outcome(1, STAMPS, Some(of_another)), CONFIG_HASH);
+    record.finish(&start, &outcome(1, STAMPS, Some(of_another)));
     assert_eq!((record.uid, record.resource_version), (start.uid, NonZeroU64::new(100)));
 }
 
@@ -170,7 +172,7 @@ fn only_what_somebody_else_changed_counts_as_a_repair() {
         let mut record = settled();
         let start = start_task(&mut record, Dirty::ROLLOUT);
         let outcome = Outcome { repaired, ..ends(&record, 1, STAMPS) };
-        record.finish(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome);
         assert_eq!(record.repairs, expected);
     }
 }
@@ -190,7 +192,7 @@ fn a_refusal_is_tried_again_unless_the_user_has_to_mend_the_spec() {
         record.failures = 3;
         let start = start_task(&mut record, Dirty::DEPLOYMENT);
         let outcome = Outcome { action, ..ends(&record, 1, STAMPS) };
-        record.finish(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome);
         assert_eq!((record.failures, record.dirty), (failures, dirty), "{:?}", outcome.action);
         assert!(!record.flags.contains(Flags::IN_FLIGHT));
     }
@@ -212,7 +214,7 @@ fn looks_are_counted_while_they_have_nothing_to_say() {
         let mut written = object.clone();
         written.meta.resource_version = 110;
         outcome.written = writes.then(|| Box::new(written));
-        record.finish(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome);
         assert_eq!(record.quiet_reads, expected, "{what}");
     }
 }
@@ -241,7 +243,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
         let start = start_task(&mut record, Dirty::DEPLOYMENT | Dirty::SERVICE);
         record.observe_child(kind, &child(seen, 1, UID), Seen::Event);
         let outcome = ends(&record, 1, ended);
-        record.finish(&start, &outcome, CONFIG_HASH);
+        record.finish(&start, &outcome);
         assert_eq!(record.dirty, expected, "{what}");
     }
     // A child that was not in the task is unchanged, whatever the versions say.
@@ -249,7 +251,7 @@ fn what_was_seen_of_a_child_in_flight_is_not_taken_for_looked_at() {
     let start = start_task(&mut record, Dirty::ROLLOUT);
     record.observe_child(ChildKind::Service, &child(70, 1, UID), Seen::Event);
     let outcome = ends(&record, 1, ObservedVersions { service: NonZeroU64::new(70), ..STAMPS });
-    record.finish(&start, &outcome, CONFIG_HASH);
+    record.finish(&start, &outcome);
     assert_eq!(record.dirty, Dirty::SERVICE);
 }
 
@@ -266,7 +268,7 @@ fn what_stood_in_the_way_and_goes_is_news() {
 /// An HPA on the child causes a repair every 45 s on average, for hours; then it is deleted.
 #[test]
 fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_minutes() {
-    let mut index = crate::controller::index::Index::new(CONFIG_HASH);
+    let mut index = crate::controller::index::Index::new(Box::new(up_to_date));
     let slot = index.observe(ready(100, 1), Seen::Listed).expect("a name");
     index.children_are_listed();
     let mut version = 51;
@@ -295,7 +297,7 @@ fn an_answer_from_a_datastore_that_was_put_back_is_written_again_ever_more_slowl
     for repairs in 1..4 {
         let start = start_task(&mut record, Dirty::SPEC_AND_CHILDREN);
         let other = status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut");
-        record.finish(&start, &outcome(1, STAMPS, Some(object(UID, 50, 1, other))), CONFIG_HASH);
+        record.finish(&start, &outcome(1, STAMPS, Some(object(UID, 50, 1, other))));
         assert_eq!((record.dirty, record.repairs), (Dirty::SPEC_AND_CHILDREN, repairs));
     }
 }

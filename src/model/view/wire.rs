@@ -35,12 +35,20 @@ struct WireMetadata<'a> {
     deletion_timestamp: Option<IgnoredAny>,
     #[serde(default, borrow)]
     labels: WireLabels<'a>,
+    #[serde(default, borrow)]
+    annotations: Option<WireAnnotations<'a>>,
     /// null if there were too many to keep: then the object has no owner.
     #[serde(borrow)]
     owner_references: Option<Vec<WireOwner<'a>>>,
     /// null if there were too many to keep: then nothing is known of them.
     #[serde(default, borrow)]
     managed_fields: Option<Vec<WireManager<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct WireAnnotations<'a> {
+    #[serde(rename = "ai.example.com/hashes", default, borrow)]
+    hashes: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -218,7 +226,10 @@ impl<'de> Deserialize<'de> for DeploymentView {
         let wire = WireDeployment::deserialize(deserializer)?;
         let WireDeploymentSpec { replicas, paused, progress_deadline_seconds } = wire.spec;
         let managers = wire.metadata.managers();
+        let annotations = wire.metadata.annotations.as_ref();
+        let hashes = annotations.and_then(|annotations| annotations.hashes.as_deref()?.parse().ok());
         Ok(DeploymentView {
+            hashes,
             meta: wire.metadata.into(),
             managers,
             spec_replicas: replicas,

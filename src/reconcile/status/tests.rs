@@ -15,8 +15,8 @@ const SUBJECT: Subject = Subject {
     name: "demo",
     endpoint: "http://demo.ns.svc.cluster.local",
     generation: 3,
-    service_port: None,
-    config_hash: 7,
+    service_port: NonZeroU16::new(8080),
+    hashes: Some(Hashes { inputs: 7, children: 8 }),
 };
 
 fn deployment(replicas: i32, generation: u32, status: Value) -> DeploymentView {
@@ -200,33 +200,38 @@ fn a_status_is_read_back_as_what_was_written() {
         assert_eq!(status.selector.as_deref(), Some("ai.example.com/inferenceservice=demo"));
         let json = serde_json::to_string(&status).expect("JSON");
         let status: InferenceServiceStatus = serde_json::from_str(&json).expect("a status");
-        let parsed = parse(&status, SUBJECT.config_hash);
+        let parsed = parse(&status);
         let abnormal_since = Timestamp(if abnormal == Abnormal::None { 0 } else { 1000 });
         assert_eq!(parsed.summary, Summary { abnormal_since, written: 0, is_current: false, ..summary });
         assert!(parsed.trusted && !parsed.unfinished);
         assert_eq!(parsed.observed_generation, SUBJECT.generation);
         assert_eq!(parsed.versions, STAMPS);
-        assert!(!parse(&status, SUBJECT.config_hash + 1).trusted);
+        assert_eq!((parsed.hashes, parsed.service_port), (SUBJECT.hashes, SUBJECT.service_port));
     }
 }
 
 #[test]
 fn no_field_of_a_status_can_be_changed_unnoticed() {
     let (status, _) = written(Phase::Degraded, Abnormal::Stalled, None, 1000);
-    let changes: [fn(&mut InferenceServiceStatus); 8] = [
-        |status| status.phase = Phase::Ready,
-        |status| status.ready_replicas += 1,
-        |status| status.endpoint = None,
-        |status| status.selector = None,
-        |status| status.observed_generation += 1,
-        |status| status.conditions[0].status = "True".into(),
-        |status| status.conditions[0].message.push('!'),
-        |status| drop(status.conditions.pop()),
+    let observed = |status: &mut InferenceServiceStatus, change: fn(&mut Observed)| {
+        change(status.observed.as_mut().expect("versions"));
+    };
+    let changes: [&dyn Fn(&mut InferenceServiceStatus); 10] = [
+        &|status| observed(status, |observed| observed.hashes = None),
+        &|status| observed(status, |observed| observed.service_port = None),
+        &|status| status.phase = Phase::Ready,
+        &|status| status.ready_replicas += 1,
+        &|status| status.endpoint = None,
+        &|status| status.selector = None,
+        &|status| status.observed_generation += 1,
+        &|status| status.conditions[0].status = "True".into(),
+        &|status| status.conditions[0].message.push('!'),
+        &|status| drop(status.conditions.pop()),
     ];
     for change in changes {
         let mut spoiled = status.clone();
         change(&mut spoiled);
-        assert!(!parse(&spoiled, SUBJECT.config_hash).trusted, "{spoiled:?}");
+        assert!(!parse(&spoiled).trusted, "{spoiled:?}");
     }
 }
 

@@ -101,6 +101,29 @@ async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controll
     );
 }
 
+/// So that after a restart nothing has to be read to see that other settings build the same.
+#[tokio::test(start_paused = true)]
+async fn what_was_built_is_written_to_the_deployment_and_from_there_to_the_status() {
+    let unseen = found(|it| it["status"] = json!({}));
+    let (first, asked) = context([none(), service(), unseen]);
+    reconcile(&first, new()).await.expect("done");
+    let lines = asked.take();
+    let apply = lines.iter().find(|line| line.starts_with("PATCH")).expect("an apply");
+    let hashes = apply.split("\"ai.example.com/hashes\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    let hashes: Hashes = hashes.expect("an annotation").parse().expect("hashes");
+    let spec = task(Dirty::SPEC).spec.expect("a spec");
+    assert_eq!(hashes.inputs, hashes::inputs(first.config_hash, &spec));
+
+    let applied = found(|it| {
+        it["metadata"]["annotations"] = json!({"ai.example.com/hashes": "0000000000000007-0000000000000008"});
+    });
+    let (told, asked) = context([applied, written()]);
+    reconcile(&told, task(Dirty::STATUS)).await.expect("done");
+    let lines = asked.take();
+    let status = lines.iter().find(|line| line.contains(STATUS)).expect("a status");
+    assert!(status.contains("\"hashes\":\"0000000000000007-0000000000000008\""), "{status}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_child_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
     let (refused, asked) = context([Reply::refusal(500, "no")]);
@@ -141,10 +164,10 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
 /// The summary of a status that describes the unchanged Deployment.
 fn ready() -> Summary {
     let settings = Settings::default();
-    let (config_hash, found) = (config_hash(&settings), deployment(|_| {}));
+    let found = deployment(|_| {});
     let endpoint = service::endpoint("ns", "demo", None, &settings);
-    let subject =
-        Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation: 1, service_port: None, config_hash };
+    let (generation, service_port, hashes) = (1, None, None);
+    let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation, service_port, hashes };
     let said = status::assess(&found, LoadWait::new(None, Duration::from_secs(10), Timestamp(1000)), &subject);
     status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }

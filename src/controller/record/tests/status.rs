@@ -8,13 +8,13 @@ fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_condition
     let before = record.summary.expect("a summary");
     let mut changed = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     changed["readyReplicas"] = serde_json::json!(9);
-    record.observe(&object(UID, 101, 1, changed), CONFIG_HASH);
+    record.observe(&object(UID, 101, 1, changed), &up_to_date);
     let summary = record.summary.expect("a summary");
     assert_eq!(
         (record.dirty, summary.checksum, summary.ready_since),
         (Dirty::SPEC_AND_CHILDREN, 0, before.ready_since)
     );
-    record.observe(&object(UID, 102, 1, Value::Null), CONFIG_HASH);
+    record.observe(&object(UID, 102, 1, Value::Null), &up_to_date);
     let summary = record.summary.expect("what was known of its times");
     assert_eq!((summary.checksum, summary.ready_since), (0, before.ready_since));
 }
@@ -44,7 +44,7 @@ fn other_settings_forget_nothing_of_the_status() {
         0,
         record.name,
         &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")),
-        CONFIG_HASH,
+        &up_to_date,
         true,
     );
     assert!(!of_the_spec_before.summary.expect("a summary").is_current);
@@ -58,27 +58,27 @@ fn a_status_whose_stamps_are_not_kept_is_written_once() {
     let mut cut = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     cut.as_object_mut().expect("a status").remove("observed");
     let outcome = Outcome { summary: record.summary, ..outcome(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
-    assert!(!record.finish(&start, &outcome, CONFIG_HASH), "it is told");
+    assert!(!record.finish(&start, &outcome), "it is told");
     assert_eq!(record.dirty, Dirty::empty());
-    record.observe(&object(UID, 110, 1, cut.clone()), CONFIG_HASH);
-    record.observe(&object(UID, 111, 1, cut), CONFIG_HASH);
+    record.observe(&object(UID, 110, 1, cut.clone()), &up_to_date);
+    record.observe(&object(UID, 111, 1, cut), &up_to_date);
     assert_eq!(record.dirty, Dirty::empty(), "nor when somebody touches it");
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let kept = Outcome { summary: record.summary, ..self::outcome(1, STAMPS, Some(ready(112, 1))) };
-    assert!(record.finish(&start, &kept, CONFIG_HASH));
+    assert!(record.finish(&start, &kept));
 }
 
 #[test]
 fn a_status_that_is_none_of_ours_is_a_repair_where_one_was_known() {
     let mut record = settled();
     record.summary.as_mut().expect("a status").written = 77;
-    record.observe(&object(UID, 101, 1, Value::Null), CONFIG_HASH);
+    record.observe(&object(UID, 101, 1, Value::Null), &up_to_date);
     let summary = record.summary.expect("its times are kept");
     assert_eq!((record.repairs, summary.checksum, summary.written), (1, 0, 0));
     assert_eq!(summary.ready_since, settled().summary.expect("a status").ready_since);
     // If there was no status, none was removed.
     let mut new = self::record(&object(UID, 100, 1, Value::Null));
-    new.observe(&object(UID, 101, 1, Value::Null), CONFIG_HASH);
+    new.observe(&object(UID, 101, 1, Value::Null), &up_to_date);
     assert_eq!((new.repairs, new.summary), (0, None));
     // Nor is it a repair when a status of other settings is first seen.
     assert_eq!(self::record(&object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"))).repairs, 0);
@@ -92,7 +92,7 @@ fn a_time_that_was_put_right_is_kept_without_a_write() {
     let start = start_task(&mut record, Dirty::ROLLOUT);
     let later = record.summary.map(|summary| Summary { abnormal_since: Timestamp(5), written: 99, ..summary });
     let outcome = Outcome { summary: later, ..ends(&record, 1, STAMPS) };
-    assert!(record.finish(&start, &outcome, CONFIG_HASH));
+    assert!(record.finish(&start, &outcome));
     let summary = record.summary.expect("a status");
     assert_eq!((summary.abnormal_since, summary.written, record.dirty), (Timestamp(5), 77, Dirty::empty()));
 }

@@ -1,0 +1,99 @@
+//! Two hashes that tell, without keeping or comparing objects, whether an InferenceService would get other children than
+//! it has. Written to the Deployment when it is applied, and from there to each status.
+
+use std::fmt;
+use std::hash::Hasher;
+use std::str::FromStr;
+
+use fnv::FnvHasher;
+use serde::Serialize;
+
+/// The annotation of the Deployment.
+pub const ANNOTATION: &str = "ai.example.com/hashes";
+
+/// As text: two numbers of 16 hexadecimal digits, with a '-' between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// Over what the children are built from: spec, settings and release. While it stays the same, so do they.
+    pub inputs: u64,
+    /// Over the children, or over the reason why there are none.
+    pub children: u64,
+}
+
+impl fmt::Display for Hashes {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        write!(formatter, "{:016x}-{:016x}", self.inputs, self.children)
+    }
+}
+
+impl FromStr for Hashes {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| ());
+        let (inputs, children) = text.split_once('-').ok_or(())?;
+        Ok(Hashes { inputs: number(inputs)?, children: number(children)? })
+    }
+}
+
+/// FNV-1a: the same on every machine and in every release, which the standard library's hashers do not promise.
+#[derive(Default)]
+pub struct Hash(FnvHasher);
+
+impl Hash {
+    /// Adds a text, so that it is told from the next one.
+    pub fn text(mut self, text: &str) -> Hash {
+        self.0.write(text.as_bytes());
+        self.0.write(&[0xff]);
+        self
+    }
+
+    /// Adds a value as its JSON, which is not kept.
+    pub fn json(mut self, value: &impl Serialize) -> Hash {
+        // Writing to a hasher cannot fail, and no value here is without JSON.
+        let _ = serde_json::to_writer(Writer(&mut self.0), value);
+        self.text("")
+    }
+
+    pub fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+}
+
+struct Writer<'a>(&'a mut FnvHasher);
+
+impl std::io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hashes_are_read_back_as_they_are_written() {
+        let hashes = Hashes { inputs: 7, children: u64::MAX };
+        assert_eq!(hashes.to_string(), "0000000000000007-ffffffffffffffff");
+        assert_eq!(hashes.to_string().parse(), Ok(hashes));
+        for other in ["", "-", "7", "7-", "x-7", "7-7-7"] {
+            assert_eq!(other.parse::<Hashes>(), Err(()), "{other}");
+        }
+    }
+
+    /// Another hash in a release would make it write every InferenceService once.
+    #[test]
+    fn a_hash_is_the_same_in_every_release() {
+        let of = |hash: Hash| hash.finish();
+        assert_eq!(of(Hash::default().text("a").json(&json!({"b": [1, "c"]}))), 0x6761_dc63_dff4_2124);
+        assert_ne!(of(Hash::default().text("ab").text("c")), of(Hash::default().text("a").text("bc")));
+    }
+}

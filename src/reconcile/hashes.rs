@@ -1,0 +1,191 @@
+//! Are the children of an InferenceService those that its spec, the settings and this release build? Asked for each
+//! InferenceService of the first list, where the spec is at hand and nothing is read; pure.
+
+use serde_json::{Map, Value, json};
+
+use super::validate::{Valid, decode, validate};
+use super::{deployment, service};
+use crate::api::InferenceServiceSpec;
+use crate::catalog::Catalog;
+use crate::error::Error;
+use crate::model::hashes::{Hash, Hashes};
+use crate::model::uid::Uid;
+use crate::model::view::{InferenceServiceView, RawSpec};
+use crate::settings::Settings;
+
+/// Would this spec build what was built? The inputs are compared first: to build 5,000 times takes a quarter of a second.
+/// `config_hash`: of the settings.
+pub fn is_up_to_date(
+    settings: &Settings,
+    config_hash: u64,
+    object: &InferenceServiceView,
+    built: Option<Hashes>,
+) -> bool {
+    built.is_some_and(|built| {
+        built.inputs == inputs(config_hash, &object.spec) || built.children == builds(settings, object)
+    })
+}
+
+/// A hash over all that decides what is built.
+pub fn inputs(config_hash: u64, spec: &RawSpec) -> u64 {
+    Hash::default().text(&config_hash.to_string()).text(spec.text().unwrap_or_default()).finish()
+}
+
+/// A hash over the children that this InferenceService should have.
+fn builds(settings: &Settings, object: &InferenceServiceView) -> u64 {
+    let meta = &object.meta;
+    let built = decode(&object.spec).and_then(|spec| {
+        if spec.paused {
+            return Ok(of_paused());
+        }
+        let valid = validate(&meta.namespace, &meta.name, meta.uid, &spec, &settings.catalog)?;
+        let deployment = deployment::build(&valid, &settings.pods)?;
+        Ok(of_children(settings, &valid, &deployment))
+    });
+    built.unwrap_or_else(|error| of_refusal(&error))
+}
+
+pub fn of_children(settings: &Settings, valid: &Valid, deployment: &Value) -> u64 {
+    let service = service::Desired::new(valid.namespace, valid.name, valid.uid, valid.spec.service.as_ref());
+    let endpoint = service::endpoint(valid.namespace, valid.name, service.port, settings);
+    Hash::default().json(deployment).json(&service.object).text(&endpoint).finish()
+}
+
+/// A spec that cannot be built has children of another one, or none.
+pub fn of_refusal(error: &Error) -> u64 {
+    Hash::default().text(&error.to_string()).finish()
+}
+
+pub fn of_paused() -> u64 {
+    Hash::default().text("paused").finish()
+}
+
+/// A hash over the settings and the release, as the children of one InferenceService for each GPU type and each engine.
+/// Anything that would build other children changes it, and then each InferenceService is looked at more closely.
+pub fn config_hash(settings: &Settings) -> u64 {
+    let mut hash = Hash::default().text(env!("CARGO_PKG_VERSION"));
+    hash = hash.text(settings.pods.policy.as_str()).text(&settings.pods.host_paths.join(":"));
+    for spec in specs(&settings.catalog) {
+        let valid = validate("namespace", "name", Uid::default(), &spec, &settings.catalog);
+        let built = valid.and_then(|valid| {
+            let deployment = deployment::build(&valid, &settings.pods)?;
+            Ok(of_children(settings, &valid, &deployment))
+        });
+        hash = hash.text(&built.unwrap_or_else(|error| of_refusal(&error)).to_string());
+    }
+    hash.finish()
+}
+
+/// Specs that together show all that a setting can change.
+fn specs(catalog: &Catalog) -> impl Iterator<Item = InferenceServiceSpec> {
+    let of_types = catalog.gpu_types().map(|gpu| InferenceServiceSpec::new("model", &gpu.name));
+    let of_engines = catalog.engines().flat_map(|engine| {
+        let spec = InferenceServiceSpec { engine: Some(engine.name.clone()), ..InferenceServiceSpec::of("model") };
+        let source = || Some(Map::from_iter([("emptyDir".to_owned(), json!({}))]));
+        let full = InferenceServiceSpec {
+            max_batch_size: Some(1),
+            gpu_count: Some(2),
+            cache: source(),
+            model_volume: source(),
+            hugging_face_token_secret: Some(json!({"name": "secret"})),
+            node_loss_seconds: Some(1),
+            service_account_name: Some("account".to_owned()),
+            ..spec.clone()
+        };
+        let file = InferenceServiceSpec { model: "/model".to_owned(), gpu_count: Some(0), ..spec.clone() };
+        [spec, full, file]
+    });
+    of_types.chain(of_engines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::PodPolicy;
+    use crate::testing::fixtures::{UID, object};
+
+    /// An operator with other settings.
+    fn operator(change: fn(&mut Settings)) -> (Settings, u64) {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let hash = config_hash(&settings);
+        (settings, hash)
+    }
+
+    fn with(spec: &Value) -> InferenceServiceView {
+        let mut object = object(UID, 100, 1, Value::Null);
+        object.spec = RawSpec::from(spec);
+        object
+    }
+
+    /// What this operator writes.
+    fn built((settings, hash): &(Settings, u64), object: &InferenceServiceView) -> Hashes {
+        Hashes { inputs: inputs(*hash, &object.spec), children: builds(settings, object) }
+    }
+
+    fn is_current((settings, hash): &(Settings, u64), object: &InferenceServiceView, built: Option<Hashes>) -> bool {
+        is_up_to_date(settings, *hash, object, built)
+    }
+
+    /// A change of the settings, and which of the InferenceServices it concerns.
+    type Change = (&'static str, fn(&mut Settings), [bool; 6]);
+
+    #[test]
+    fn other_settings_concern_those_whose_children_they_change_and_no_others() {
+        let of_vllm = json!({"model": "m"});
+        let of_sglang = json!({"model": "m", "engine": "sglang"});
+        let of_gpu = json!({"model": "m", "gpuType": "L40S"});
+        let of_unknown_gpu = json!({"model": "m", "gpuType": "T4"});
+        let of_host_path = json!({"model": "m", "cache": {"hostPath": {"path": "/models"}}});
+        let paused = json!({"model": "m", "paused": true, "gpuType": "T4"});
+        let all = [of_vllm, of_sglang, of_gpu, of_unknown_gpu, of_host_path, paused];
+        let before = operator(|_| {});
+        let changes: [Change; 7] = [
+            ("none", |_| {}, [false; 6]),
+            (
+                "another image of vLLM",
+                |settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')),
+                [true, false, true, false, false, false],
+            ),
+            (
+                "another GPU type",
+                |settings| settings.catalog.add_gpu_type("T4=Tesla-T4").expect("added"),
+                [false, false, false, true, false, false],
+            ),
+            (
+                "another product of a GPU type",
+                |settings| settings.catalog.add_gpu_type("L40S=other").expect("added"),
+                [false, false, true, false, false, false],
+            ),
+            (
+                "a folder of the nodes",
+                |settings| settings.pods.host_paths.push("/models".into()),
+                [false, false, false, false, true, false],
+            ),
+            (
+                "another policy that allows the same",
+                |settings| settings.pods.policy = PodPolicy::Closed,
+                [false, false, false, false, true, false],
+            ),
+            ("another domain", |settings| settings.cluster_domain.push('x'), [true, true, true, false, false, false]),
+        ];
+        for (what, change, expected) in changes {
+            let after = operator(change);
+            let concerned = all.each_ref().map(|spec| {
+                let object = with(spec);
+                !is_current(&after, &object, Some(built(&before, &object)))
+            });
+            assert_eq!(concerned, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_no_operator_has_said_is_not_up_to_date() {
+        let operator = operator(|_| {});
+        assert!(!is_current(&operator, &with(&json!({"model": "m"})), None));
+        let object = with(&json!({"model": "m"}));
+        let known = Some(built(&operator, &object));
+        assert!(is_current(&operator, &with(&json!({"model": "m", "replicas": 1})), known), "it builds the same");
+        assert!(!is_current(&operator, &with(&json!({"model": "other"})), known));
+    }
+}
