@@ -13,6 +13,7 @@ use inference_operator::controller::queue::Queue;
 use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::Line;
+use inference_operator::model::hashes::Standing;
 use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{deployment, status};
@@ -59,7 +60,7 @@ fn read_a_status(bencher: Bencher) {
 
 #[divan::bench]
 fn settled_predicate(bencher: Bencher) {
-    let mut index = Index::new(Box::new(|_, _| true));
+    let mut index = Index::new(Box::new(|_, _| Standing::UpToDate));
     let slot = index.observe(object(inference_service_event(1)), Seen::Listed).expect("a name");
     bencher
         .bench(|| index.get(black_box(slot)).is_some_and(inference_operator::controller::record::Record::is_settled));

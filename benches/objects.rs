@@ -25,7 +25,7 @@ pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::time::Timestamp;
     let name = format!("inference-{number:05}");
     let endpoint = "http://demo";
-    let hashes = Some(Hashes { inputs: 7, children: 7 });
+    let hashes = Some(Hashes { inputs: 7, children: 7, by_rollout: false });
     let (generation, service_port) = (1, None);
     let subject = Subject { namespace: "models", name: &name, endpoint, generation, service_port, hashes };
     let message = "1 of 1 replicas ready".into();

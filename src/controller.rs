@@ -5,8 +5,11 @@ pub mod counts;
 pub mod flags;
 pub mod index;
 pub mod name_arena;
+mod namespaces;
 pub mod queue;
 pub mod record;
+pub mod rollout;
+mod schedule;
 pub mod sources;
 pub mod spec_cache;
 pub mod task_start;
@@ -23,45 +26,21 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::Phase;
 use crate::error::Error;
-use crate::kubernetes::backoff::{Jitter, backoff};
+use crate::kubernetes::backoff::Jitter;
 use crate::kubernetes::watch::Event;
 use crate::model::task::counted;
 use crate::model::view::{InferenceServiceView, Meta};
-use crate::model::{Action, ChildKind, Dirty, Outcome};
-use crate::reconcile::status::READY_COUNT_INTERVAL;
-use crate::reconcile::{Context, is_up_to_date, reconcile};
+use crate::model::{Action, ChildKind, Outcome};
+use crate::reconcile::{Context, judge, reconcile};
 use crate::telemetry::metrics::Metrics;
-use flags::Flags;
 use index::{Index, ListKind, Seen, Slot};
 use queue::Queue;
-use record::{Record, UpToDate};
+use record::Judge;
 use sources::{Observation, Sources};
 use task_start::TaskStart;
 
-/// Delay between a change of a Deployment and the read of it: the Deployment controller changes it several times in
-/// a row.
-const SETTLE_DELAY: Duration = Duration::from_millis(500);
-
-/// A read of the Deployment without a change to report doubles the delay of the next, at most this many times.
-const SETTLE_DOUBLINGS: u8 = 3;
-
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-
-/// Backoff cap for recent failures: their cause may go away without an event.
-const SHORT_BACKOFF: Duration = Duration::from_secs(10);
-
-/// From this many failures in a row (a quarter of an hour or less) the cap is `LONGEST_BACKOFF`.
-const LONG_FAILURES: u8 = 60;
-
-/// Each failing InferenceService raises the cap by this much, so that all of them together retry 20 times a second, as
-/// long as a cap of a minute is enough for that.
-const SHARE_OF_ONE: Duration = Duration::from_millis(50);
-
 /// Reads in a row, over some seconds, that do not find an InferenceService which no watch has reported as deleted.
 const CONTRADICTED_AFTER: u8 = 4;
-
-/// Interval at which one repair of the recent ones is forgotten.
-const REPAIR_FADES: Duration = Duration::from_secs(300);
 
 /// Time limit for the reconciles in flight at shutdown.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -130,6 +109,7 @@ pub async fn run(
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = sweep.tick() => controller.sweep(),
         }
+        controller.roll_out();
         controller.start();
         controller.publish_metrics();
         if std::mem::take(&mut controller.is_contradicted) {
@@ -141,15 +121,15 @@ pub async fn run(
     controller.memory()
 }
 
-fn up_to_date(context: &Arc<Context>) -> Box<UpToDate> {
+fn judge_of(context: &Arc<Context>) -> Box<Judge> {
     let context = context.clone();
-    Box::new(move |object, hashes| is_up_to_date(&context.settings, context.config_hash, object, hashes))
+    Box::new(move |object, hashes| judge(&context.settings, context.config_hash, object, hashes))
 }
 
 impl Controller {
     fn new(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64) -> Controller {
         Controller {
-            index: Index::new(up_to_date(&context)),
+            index: Index::new(judge_of(&context)),
             context,
             metrics,
             queue: Queue::default(),
@@ -225,57 +205,25 @@ impl Controller {
 
     // === scheduling ===
 
-    /// Queues an InferenceService that is not settled, with the delay that its dirty bits ask for.
-    fn queue(&mut self, slot: Slot) {
-        let Some(record) = self.index.get(slot) else { return };
-        if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.in_sync {
+    /// Lets InferenceServices go whose children other settings, or another release, would build otherwise.
+    fn roll_out(&mut self) {
+        if !self.in_sync {
             return;
         }
-        let mut wait = self.wait(record);
-        if record.failures > 0 {
-            let longest = longest_backoff(record.failures, self.index.counts().failing);
-            wait = wait.max(backoff(record.failures, longest, self.jitter.draw()));
-        }
-        // Delays the reads of a Deployment too, because they repair the drift that they find.
-        if record.repairs > 0 {
-            wait = wait.max(backoff(record.repairs, LONGEST_BACKOFF, self.jitter.draw()));
-        }
-        self.queue.push(slot, Instant::now() + wait);
-    }
-
-    /// How long the pending work can wait.
-    fn wait(&self, record: &Record) -> Duration {
-        let late = Dirty::COUNT | Dirty::DUE;
-        let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::STATUS;
-        if !record.dirty.difference(late | quiet_reads).is_empty() {
-            return Duration::ZERO;
-        }
-        // Only the Deployment can have changed: let its controller finish.
-        if !record.dirty.difference(late).is_empty() {
-            return SETTLE_DELAY * (1 << record.quiet_reads.min(SETTLE_DOUBLINGS));
-        }
-        if record.dirty.contains(Dirty::COUNT) {
-            return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
-        }
-        // Over, or not known: what is not over is looked at again, and not more often than a status may be late.
-        record.load_left((self.context.now)()).unwrap_or(Duration::from_secs(u64::from(READY_COUNT_INTERVAL)))
-    }
-
-    /// A safety net under all of the above: queues every InferenceService that is neither settled nor queued.
-    fn sweep(&mut self) {
-        let fades = self.faded.elapsed().as_secs() / REPAIR_FADES.as_secs();
-        if fades > 0 {
-            self.faded = Instant::now();
-            self.index.forget_repairs(u8::try_from(fades).unwrap_or(u8::MAX));
-        }
-        let lost: Vec<Slot> = self
-            .index
-            .iter()
-            .filter(|(slot, record)| !self.index.is_at_rest(record) && !self.queue.contains(*slot))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in lost {
+        let limit = self.context.settings.max_unavailable.of(self.index.len());
+        let halted_before = self.index.rollout().halted_by();
+        while let Some(slot) = self.index.release(limit) {
+            if let Some(record) = self.index.get(slot) {
+                let (namespace, name) = (self.index.namespace(record), self.index.name(record));
+                tracing::info!(namespace, name, waiting = self.index.rollout().waiting(), "rollout: next");
+            }
             self.queue(slot);
+        }
+        let halted = self.index.rollout().halted_by();
+        if let Some(record) = halted.filter(|_| halted != halted_before).and_then(|slot| self.index.get(slot)) {
+            let (namespace, name) = (self.index.namespace(record), self.index.name(record));
+            let waiting = self.index.rollout().waiting();
+            tracing::warn!(namespace, name, waiting, "rollout: halted, because it is not Ready; it goes on when it is");
         }
     }
 
@@ -365,14 +313,11 @@ impl Controller {
     }
 
     fn publish_metrics(&self) {
+        let rollout = self.index.rollout();
+        let halted = usize::from(rollout.halted_by().is_some());
+        self.metrics.rolled_out([rollout.waiting(), rollout.under_way(), halted]);
         self.metrics.loop_ticked(self.in_sync, self.queue.len(), &self.index.counts().phases);
     }
-}
-
-/// Backoff cap after `failures` in a row of one InferenceService, while `failing` InferenceServices fail.
-fn longest_backoff(failures: u8, failing: u32) -> Duration {
-    let longest = if failures < LONG_FAILURES { SHORT_BACKOFF } else { LONGEST_BACKOFF };
-    longest.max(SHARE_OF_ONE * failing).min(LONGEST_BACKOFF)
 }
 
 #[cfg(test)]

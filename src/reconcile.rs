@@ -32,7 +32,7 @@ use crate::settings::Settings;
 use crate::time::Timestamp;
 use apply::Precondition;
 use children::{Child, Children};
-pub use hashes::{config_hash, is_up_to_date};
+pub use hashes::{config_hash, judge};
 use plan::{Plan, Reads, Step};
 use service::Desired;
 use update_status::{pause, refuse, report, update_status};
@@ -109,7 +109,8 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         // The spec may differ from the one in the index, so plan again.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, &context.settings.catalog)?;
-        let deployment = deployment_of(context, &raw, &valid)?;
+        let found = children.deployment.found().and_then(|child| child.hashes);
+        let deployment = deployment_of(context, task, &raw, &valid, found)?;
         // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
@@ -166,7 +167,7 @@ async fn apply_unread(
     let valid = spec.as_ref().ok().filter(|spec| !spec.passes_on()).and_then(|spec| {
         let catalog = &context.settings.catalog;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
-        Some((deployment_of(context, &raw, &valid).ok()?, spec.replicas))
+        Some((deployment_of(context, task, &raw, &valid, None).ok()?, spec.replicas))
     });
     let Some((desired, replicas)) = valid else {
         task.spec = Some(raw);
@@ -190,10 +191,19 @@ async fn apply_unread(
 }
 
 /// The desired Deployment, with the hashes of what this spec builds.
-fn deployment_of(context: &Context, raw: &RawSpec, valid: &Valid) -> Result<Value, Error> {
+fn deployment_of(
+    context: &Context,
+    task: &Task,
+    raw: &RawSpec,
+    valid: &Valid,
+    found: Option<Hashes>,
+) -> Result<Value, Error> {
     let mut deployment = deployment::build(valid, &context.settings.pods)?;
     let inputs = hashes::inputs(context.config_hash, raw);
-    let hashes = Hashes { inputs, children: hashes::of_children(&context.settings, valid, &deployment) };
+    let children = hashes::of_children(&context.settings, valid, &deployment);
+    let hashes = Hashes { inputs, children, by_rollout: task.released };
+    // What brought them stays said while nothing else does.
+    let hashes = found.filter(|found| (found.inputs, found.children) == (inputs, children)).unwrap_or(hashes);
     deployment["metadata"]["annotations"] = json!({ANNOTATION: hashes.to_string()});
     Ok(deployment)
 }

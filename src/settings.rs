@@ -3,6 +3,7 @@
 
 mod environment;
 mod pods;
+mod rollout;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use tracing_subscriber::filter::Targets;
 
 use self::environment::is_service_link;
 pub use self::pods::{PodPolicy, Pods, is_plain};
+pub use self::rollout::MaxUnavailable;
 use crate::catalog::Catalog;
 use crate::telemetry::log::{self, LogFormat};
 
@@ -23,6 +25,8 @@ pub struct Settings {
     pub catalog: Catalog,
     pub pods: Pods,
     pub cluster_domain: String,
+    /// How many InferenceServices a change of these settings, or a new release, may take down at a time.
+    pub max_unavailable: MaxUnavailable,
     /// How often to check for missed work; failures are retried by the queue's own backoff.
     pub resync: Duration,
     /// How many InferenceServices are reconciled at the same time.
@@ -46,6 +50,7 @@ impl Default for Settings {
             catalog: Catalog::default(),
             pods: Pods::default(),
             cluster_domain: "cluster.local".into(),
+            max_unavailable: MaxUnavailable::Number(1),
             resync: Duration::from_secs(30),
             concurrency: 8,
             deadline: Duration::from_secs(30),
@@ -166,6 +171,13 @@ const FLAGS: &[Flag] = &[
         value: "DOMAIN",
         help: "DNS domain of the cluster, for status.endpoint (default: cluster.local)",
         set: |settings, value| required(value).map(|value| settings.cluster_domain = value),
+    },
+    Flag {
+        name: "rollout-max-unavailable",
+        value: "COUNT|PERCENT%",
+        help: "how many InferenceServices another release, or a change of these flags, may take down at a time: the \
+               next ones follow when those are Ready again (default: 1)",
+        set: |settings, value| value.parse().map(|value| settings.max_unavailable = value),
     },
     Flag {
         name: "resync-seconds",

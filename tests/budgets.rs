@@ -12,6 +12,7 @@ use inference_operator::kubernetes::prune::Pruner;
 use inference_operator::kubernetes::resource::Resource;
 use inference_operator::kubernetes::watch::line::Line;
 use inference_operator::model::ChildKind;
+use inference_operator::model::hashes::Standing;
 use inference_operator::model::uid::Uid;
 use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use inference_operator::reconcile::deployment;
@@ -61,7 +62,7 @@ fn allocations_of_a_pod(spec: Value) -> u64 {
 fn a_settled_inference_service_stays_within_its_budget() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = dhat::HeapStats::get().curr_bytes;
-    let mut index = Index::new(Box::new(|_, _| true));
+    let mut index = Index::new(Box::new(|_, _| Standing::UpToDate));
     for number in 0..COUNT {
         observe(&mut index, number);
     }

@@ -5,6 +5,7 @@ use inference_operator::kubernetes::prune::Fields;
 use inference_operator::kubernetes::resource::{Resource, Watched};
 use inference_operator::kubernetes::watch::line::{self, Line};
 use inference_operator::model::ChildKind;
+use inference_operator::model::hashes::Standing;
 use inference_operator::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
 
 use super::pieces::{compare, picked, pieces};
@@ -13,7 +14,7 @@ use super::ways;
 /// The first byte says whose watch it is.
 pub fn check(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
-    let mut index = Index::new(Box::new(|_, _| true));
+    let mut index = Index::new(Box::new(|_, _| Standing::UpToDate));
     match kind % 3 {
         0 => lines(data, InferenceServiceView::EVENT, |line: Line<InferenceServiceView>| match line {
             Line::Applied(object) => drop(index.observe(object, Seen::Event)),

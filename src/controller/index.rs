@@ -5,14 +5,18 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
+use crate::api::Phase;
 use crate::controller::counts::Counts;
 use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::{NameArena, NameRef};
+use crate::controller::namespaces::Namespaces;
 pub use crate::controller::record::Seen;
-use crate::controller::record::{Record, UpToDate};
+use crate::controller::record::{Judge, Record};
+use crate::controller::rollout::{Rollout, State};
 use crate::controller::spec_cache::SpecCache;
 use crate::controller::task_start::TaskStart;
 use crate::error::Error;
+use crate::model::hashes::Standing;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
 use crate::model::{ChildKind, Dirty};
 use crate::model::{Outcome, Task};
@@ -21,7 +25,7 @@ use crate::model::{Outcome, Task};
 pub type Slot = u32;
 
 pub struct Index {
-    up_to_date: Box<UpToDate>,
+    judge: Box<Judge>,
     /// The first lists of the children have been read, so that they can no longer confirm a status.
     children_listed: bool,
     records: Vec<Option<Record>>,
@@ -30,35 +34,27 @@ pub struct Index {
     slots: HashTable<Slot>,
     hasher: RandomState,
     names: NameArena,
-    namespaces: Vec<Namespace>,
-    latest_namespace: usize,
+    namespaces: Namespaces,
     /// Specs of InferenceServices that wait for their turn.
     specs: SpecCache,
     counts: Counts,
-}
-
-/// Count 0 means free: the name is empty, and the next new namespace reuses the place.
-struct Namespace {
-    name: Box<str>,
-    inference_services: u32,
-    /// It is being deleted, which cannot be undone: nothing in it is reconciled any more.
-    terminating: bool,
+    rollout: Rollout,
 }
 
 impl Index {
-    pub fn new(up_to_date: Box<UpToDate>) -> Index {
+    pub fn new(judge: Box<Judge>) -> Index {
         Index {
-            up_to_date,
+            judge,
             children_listed: false,
             records: Vec::new(),
             free: Vec::new(),
             slots: HashTable::new(),
             hasher: RandomState::new(),
             names: NameArena::default(),
-            namespaces: Vec::new(),
-            latest_namespace: 0,
+            namespaces: Namespaces::default(),
             specs: SpecCache::default(),
             counts: Counts::default(),
+            rollout: Rollout::default(),
         }
     }
 
@@ -79,7 +75,7 @@ impl Index {
     }
 
     pub fn namespace(&self, record: &Record) -> &str {
-        &self.namespaces[record.namespace as usize].name
+        self.namespaces.name(record.namespace)
     }
 
     pub fn name(&self, record: &Record) -> &str {
@@ -105,18 +101,18 @@ impl Index {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
         let mut is_made_anew = false;
-        let is_latest = self.with(slot, |record, up_to_date| {
+        let is_latest = self.with(slot, |record, judge| {
             record.flags.set(Flags::LISTED, true);
             let changed = how.is_news(object.meta.version(), record.resource_version);
             is_made_anew = record.uid != object.meta.uid;
             let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
             if is_change {
-                record.observe(&object, up_to_date);
+                record.observe(&object, judge);
             }
             is_change && object.meta.generation == record.generation
         });
         if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
-            self.namespaces[namespace as usize].terminating = false;
+            self.namespaces.is_recreated(namespace);
         }
         if is_latest {
             self.keep_spec(slot, object.spec);
@@ -128,8 +124,14 @@ impl Index {
         let Meta { namespace, name, .. } = &object.meta;
         let hash = self.hash(namespace, name);
         let place = self.names.add(name)?;
-        let namespace = self.enter(namespace);
-        let record = Record::new(namespace, place, &object, &*self.up_to_date, !self.children_listed);
+        let namespace = self.namespaces.enter(namespace);
+        let trust = !self.children_listed;
+        let (mut record, standing) = Record::new(namespace, place, &object, &*self.judge, trust);
+        // Without replicas there is nothing to take down.
+        if standing == (Standing::Outdated { replicas: 0 }) {
+            record.dirty |= Dirty::SPEC_AND_CHILDREN;
+        }
+        let (waits, phase) = (!record.dirty.contains(Dirty::SPEC), record.phase());
         self.counts.add(&record);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.records.push(None);
@@ -139,10 +141,15 @@ impl Index {
         self.records[slot as usize] = Some(record);
         let Index { slots, hasher, records, names, namespaces, .. } = self;
         slots.insert_unique(hash, slot, |&slot| {
-            records[slot as usize].as_ref().map_or(0, |record| {
-                hasher.hash_one((&*namespaces[record.namespace as usize].name, names.get(record.name)))
-            })
+            records[slot as usize]
+                .as_ref()
+                .map_or(0, |record| hasher.hash_one((namespaces.name(record.namespace), names.get(record.name))))
         });
+        match standing {
+            Standing::Outdated { replicas } if waits => self.rollout.add(slot, replicas),
+            Standing::RolledOut if phase != Some(Phase::Ready) => self.rollout.resume(slot),
+            _ => {}
+        }
         self.keep_spec(slot, object.spec);
         Some(slot)
     }
@@ -166,9 +173,10 @@ impl Index {
             entry.remove();
         }
         self.specs.take(slot);
+        self.rollout.remove(slot);
         if let Some(record) = self.records[slot as usize].take() {
             self.counts.subtract(&record);
-            self.leave(record.namespace);
+            self.namespaces.leave(record.namespace);
             self.forget(record.name);
         }
         self.free.push(slot);
@@ -203,7 +211,7 @@ impl Index {
     /// Stops all work in the record's namespace. Returns whether that is a change.
     pub fn namespace_terminates(&mut self, slot: Slot) -> bool {
         let Some(namespace) = self.get(slot).map(|record| record.namespace) else { return false };
-        let is_change = !std::mem::replace(&mut self.namespaces[namespace as usize].terminating, true);
+        let is_change = self.namespaces.terminates(namespace);
         if is_change {
             for record in self.records.iter_mut().flatten().filter(|record| record.namespace == namespace) {
                 self.counts.subtract(record);
@@ -224,7 +232,7 @@ impl Index {
 
     /// Is there nothing to do until something changes?
     pub fn is_at_rest(&self, record: &Record) -> bool {
-        record.is_settled() || self.namespaces[record.namespace as usize].terminating
+        record.is_settled() || self.namespaces.is_terminating(record.namespace)
     }
 
     /// A list begins: objects that it does not contain no longer exist.
@@ -234,7 +242,7 @@ impl Index {
         }
         if list == ListKind::InferenceServices {
             // A namespace that is there now may have been recreated.
-            self.namespaces.iter_mut().for_each(|namespace| namespace.terminating = false);
+            self.namespaces.are_listed();
         }
     }
 
@@ -268,7 +276,30 @@ impl Index {
         }
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
         let spec = self.specs.take(slot);
-        Some(self.with(slot, |record, _| record.start(namespace, name, spec)))
+        let released = self.rollout.is_under_way(slot);
+        let task = self.with(slot, |record, _| record.start(namespace, name, spec));
+        if task.dirty.contains(Dirty::SPEC) {
+            self.rollout.is_overtaken(slot);
+        }
+        Some(Task { released, ..task })
+    }
+
+    /// Lets the next InferenceService of a rollout go, if there is one and it may.
+    pub fn release(&mut self, limit: usize) -> Option<Slot> {
+        let Index { rollout, records, names, namespaces, .. } = self;
+        if rollout.is_over() {
+            return None;
+        }
+        let record = |slot: Slot| records.get(slot as usize).and_then(Option::as_ref);
+        let state = |slot| record(slot).map_or(State::Leaving, Record::state);
+        let order = |slot| record(slot).map(|record| (namespaces.name(record.namespace), names.get(record.name)));
+        let slot = rollout.next(limit, state, order)?;
+        self.with(slot, |record, _| record.dirty |= Dirty::SPEC_AND_CHILDREN);
+        Some(slot)
+    }
+
+    pub fn rollout(&self) -> &Rollout {
+        &self.rollout
     }
 
     /// Applies the result of a reconcile. False: the API server has not kept all of the status that was written.
@@ -285,7 +316,7 @@ impl Index {
             return true;
         }
         let Ok(outcome) = result else {
-            let is_over = self.namespaces[record.namespace as usize].terminating;
+            let is_over = self.namespaces.is_terminating(record.namespace);
             self.with(slot, |record, _| {
                 record.fail(start);
                 // No retry follows, so it must not lengthen the backoff of the others.
@@ -312,10 +343,10 @@ impl Index {
     }
 
     /// Changes an existing record, and the counts with it.
-    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record, &UpToDate) -> T) -> T {
+    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record, &Judge) -> T) -> T {
         let record = self.records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
         self.counts.subtract(record);
-        let result = change(record, &*self.up_to_date);
+        let result = change(record, &*self.judge);
         self.counts.add(record);
         result
     }
@@ -343,36 +374,6 @@ impl Index {
 
     fn hash(&self, namespace: &str, name: &str) -> u64 {
         self.hasher.hash_one((namespace, name))
-    }
-
-    /// Counts one more InferenceService in the namespace, and returns the namespace's position.
-    fn enter(&mut self, namespace: &str) -> u32 {
-        let is_it = |known: &Namespace| &*known.name == namespace;
-        // Lists come sorted by namespace.
-        let latest = Some(self.latest_namespace).filter(|&latest| self.namespaces.get(latest).is_some_and(is_it));
-        let known = latest.or_else(|| self.namespaces.iter().position(is_it));
-        let empty = || self.namespaces.iter().position(|known| known.inference_services == 0);
-        let position = known.or_else(empty).unwrap_or(self.namespaces.len());
-        if position == self.namespaces.len() {
-            self.namespaces.push(Namespace { name: Box::default(), inference_services: 0, terminating: false });
-        }
-        self.latest_namespace = position;
-        let entered = &mut self.namespaces[position];
-        if entered.inference_services == 0 {
-            entered.name = namespace.into();
-        }
-        entered.inference_services += 1;
-        // Nothing can be created in a namespace that is being deleted.
-        entered.terminating = false;
-        u32::try_from(position).unwrap_or(u32::MAX)
-    }
-
-    fn leave(&mut self, namespace: u32) {
-        let left = &mut self.namespaces[namespace as usize];
-        left.inference_services -= 1;
-        if left.inference_services == 0 {
-            (left.name, left.terminating) = (Box::default(), false);
-        }
     }
 }
 

@@ -1,17 +1,20 @@
 //! The state kept for one InferenceService, and how each observation changes it. Owned by the index; pure; must stay
 //! small, because there is one for every InferenceService of the cluster.
 
+mod finish;
+
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use crate::api::Phase;
 use crate::controller::flags::{self, Flags};
 use crate::controller::name_arena::NameRef;
-use crate::controller::task_start::TaskStart;
-use crate::error::{REPORTED_AFTER_FAILURES, Remedy};
+use crate::controller::rollout::State;
+use crate::error::REPORTED_AFTER_FAILURES;
+use crate::model::Task;
+use crate::model::hashes::Standing;
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
-use crate::model::{Action, Outcome, Task};
 use crate::model::{ChildKind, Dirty};
 use crate::model::{Hashes, ObservedVersions, Summary};
 use crate::reconcile::plan;
@@ -23,8 +26,8 @@ const MOST_REPAIRS: u8 = 9;
 
 const SECONDS_A_MINUTE: u64 = 60;
 
-/// Are these hashes those of the children that this InferenceService would get?
-pub type UpToDate = dyn Fn(&InferenceServiceView, Option<Hashes>) -> bool + Send + Sync;
+/// Judges whether the children of an InferenceService, of which its status has these hashes, are those that it would get.
+pub type Judge = dyn Fn(&InferenceServiceView, Option<Hashes>) -> Standing + Send + Sync;
 
 /// How an object was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +78,9 @@ impl Record {
         namespace: u32,
         name: NameRef,
         object: &InferenceServiceView,
-        up_to_date: &UpToDate,
+        judge: &Judge,
         trust: bool,
-    ) -> Record {
+    ) -> (Record, Standing) {
         let mut record = Record {
             name,
             namespace,
@@ -94,11 +97,11 @@ impl Record {
             service_port: None,
             summary: None,
         };
-        record.observe(object, up_to_date);
+        let standing = record.observe(object, judge);
         if !trust {
             record.dirty |= Dirty::SPEC_AND_CHILDREN;
         }
-        record
+        (record, standing)
     }
 
     /// The settled predicate: is there nothing to do until something changes?
@@ -106,15 +109,16 @@ impl Record {
         self.dirty.is_empty() || self.flags.contains(Flags::DELETING) || self.flags.contains(Flags::GONE)
     }
 
-    /// Applies the InferenceService from a list, an event or a response.
-    pub fn observe(&mut self, object: &InferenceServiceView, up_to_date: &UpToDate) {
+    /// Applies the InferenceService from a list, an event or a response. Returns how it stands with it when it is seen
+    /// for the first time: later, neither release nor settings can have changed.
+    pub fn observe(&mut self, object: &InferenceServiceView, judge: &Judge) -> Standing {
         let meta = &object.meta;
         if meta.uid != self.uid {
             // Recreated under the same name; a reconcile in flight for the old one still has to finish.
             let in_flight = self.flags.contains(Flags::IN_FLIGHT);
-            *self = Record::new(self.namespace, self.name, object, up_to_date, false);
+            (*self, _) = Record::new(self.namespace, self.name, object, judge, false);
             self.flags.set(Flags::IN_FLIGHT, in_flight);
-            return;
+            return Standing::UpToDate;
         }
         self.flags.set(Flags::GONE, false);
         self.flags.set(Flags::DELETING, meta.deleting);
@@ -124,15 +128,18 @@ impl Record {
         let first = self.resource_version.is_none();
         self.resource_version = meta.version();
 
+        let mut standing = Standing::UpToDate;
         let mut parsed = object.status().map(|status| status::parse(&status));
         if let Some(parsed) = &mut parsed {
             parsed.summary.is_current = parsed.observed_generation == meta.generation;
             if first {
                 self.versions = parsed.versions;
                 self.service_port = parsed.service_port;
-                // Later a release or a setting cannot have changed. A spec that has changed is acted on anyway.
-                let is_judged = parsed.trusted && parsed.summary.is_current;
-                parsed.trusted = is_judged && up_to_date(object, parsed.hashes) || parsed.trusted && !is_judged;
+                parsed.trusted |= parsed.of_earlier_release;
+                // A spec that has changed is acted on anyway.
+                if parsed.trusted && parsed.summary.is_current {
+                    standing = judge(object, parsed.hashes);
+                }
             }
         }
         match &parsed {
@@ -140,6 +147,7 @@ impl Record {
             untrusted => self.distrust(untrusted.as_ref(), first),
         }
         self.observe_generation(meta.generation, parsed.filter(|_| first).map(|parsed| parsed.observed_generation));
+        standing
     }
 
     /// Is this the known status? Then it may lack the versions: an older CRD has pruned them.
@@ -167,7 +175,7 @@ impl Record {
         }
     }
 
-    /// The status is not ours, or its children are not what this operator would build. Its known times are kept, and checksum 0 equals no
+    /// The status is not ours. Its known times are kept, and checksum 0 equals no
     /// other.
     fn distrust(&mut self, parsed: Option<&ParsedStatus>, first: bool) {
         if !first && self.summary.is_some() {
@@ -262,122 +270,14 @@ impl Record {
             repairs: self.repairs,
             versions: self.versions,
             service_port: self.service_port,
+            released: false,
             summary: self.summary,
             spec,
         }
     }
 
-    /// Applies the outcome of a reconcile; `start` is how it began. False: the API server has not kept all of the
-    /// status.
-    pub fn finish(&mut self, start: &TaskStart, outcome: &Outcome) -> bool {
-        let looked_only = start.dirty == Dirty::ROLLOUT;
-        self.finish_children(start, outcome);
-        self.service_port = outcome.service_port;
-        if self.flags.contains(Flags::MISSED) {
-            self.dirty |= Dirty::SERVICE;
-        }
-        self.finish_generation(start, outcome);
-        let is_kept = self.finish_status(outcome);
-        self.flags.set(Flags::IN_FLIGHT, false);
-        let wrote = outcome.written.is_some();
-        self.quiet_reads = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
-            self.quiet_reads.saturating_add(1)
-        } else {
-            0
-        };
-        if outcome.repaired {
-            self.count_repair();
-        }
-        match &outcome.action {
-            Action::Rejected(error) if error.remedy() != Remedy::User => {
-                self.fail(start);
-                // Another spec that was read on the way, and whose children were not applied, is still to be acted on.
-                if outcome.generation != start.generation {
-                    self.dirty |= Dirty::SPEC;
-                }
-            }
-            action => {
-                self.end_failures();
-                self.dirty |= action.dirty();
-                if let Action::AwaitLoad(time) = action {
-                    self.load_minutes = u8::try_from(time.as_secs().div_ceil(SECONDS_A_MINUTE)).unwrap_or(u8::MAX);
-                }
-            }
-        }
-        is_kept
-    }
-
-    /// Without an observation meanwhile, the generation acted on is the truth, whether newer than the known one or
-    /// older: the datastore was restored.
-    fn finish_generation(&mut self, start: &TaskStart, outcome: &Outcome) {
-        if self.generation == start.generation {
-            self.generation = outcome.generation;
-        } else if outcome.generation >= self.generation {
-            self.generation = outcome.generation;
-            self.dirty = self.dirty.difference(Dirty::SPEC);
-        } else {
-            self.dirty |= Dirty::SPEC;
-        }
-    }
-
-    fn finish_status(&mut self, outcome: &Outcome) -> bool {
-        let same = self.summary.map(|seen| seen.checksum) == outcome.summary.map(|ours| ours.checksum);
-        let Some(object) = &outcome.written else {
-            match (&mut self.summary, outcome.summary) {
-                // Times may have been corrected.
-                (Some(seen), Some(ours)) if same => *seen = Summary { written: seen.written, ..ours },
-                _ if same => {}
-                // Another client wrote a status meanwhile.
-                _ => self.dirty |= Dirty::SPEC_AND_CHILDREN,
-            }
-            return true;
-        };
-        let is_latest = object.meta.version() >= self.resource_version && object.meta.uid == self.uid;
-        if !is_latest {
-            if !same {
-                // Another client's came later; or the datastore was restored, and responses are older for a while.
-                self.dirty |= Dirty::SPEC_AND_CHILDREN;
-                self.count_repair();
-            }
-            return true;
-        }
-        self.resource_version = object.meta.version();
-        self.flags.set(Flags::DELETING, object.meta.deleting);
-        self.flags.set(Flags::GONE, false);
-        self.summary = outcome.summary;
-        self.observe_generation(object.meta.generation, None);
-        let kept = object.status().map(|status| status::parse(&status));
-        kept.is_some_and(|kept| kept.trusted)
-    }
-
     fn count_repair(&mut self) {
         self.repairs = (self.repairs + 1).min(MOST_REPAIRS);
-    }
-
-    fn finish_children(&mut self, start: &TaskStart, outcome: &Outcome) {
-        for kind in ChildKind::ALL {
-            if kind == ChildKind::Service && !start.dirty.contains(Dirty::SERVICE) {
-                continue;
-            }
-            let (before, after) = (start.versions.of(kind), outcome.versions.of(kind));
-            let version = self.versions.of_mut(kind);
-            if *version == before || after >= *version {
-                *version = after;
-                self.dirty = self.dirty.difference(kind.dirty());
-                if kind == ChildKind::Deployment {
-                    self.dirty = self.dirty.difference(Dirty::ROLLOUT | Dirty::EDIT);
-                }
-            }
-        }
-        self.versions.deployment_revision = outcome.versions.deployment_revision;
-        self.versions.deployment_fields = outcome.versions.deployment_fields;
-    }
-
-    /// The reconcile failed: its dirty bits are set again.
-    pub fn fail(&mut self, start: &TaskStart) {
-        self.flags.set(Flags::IN_FLIGHT, false);
-        self.dirty |= start.dirty;
-        self.failures = self.failures.saturating_add(1);
     }
 
     /// The next failure is the first one in a row.
@@ -393,6 +293,19 @@ impl Record {
         // One second more, because both times are whole seconds.
         let left = (load_time + Duration::from_secs(1)).saturating_sub(now.since(since));
         Some(left).filter(|left| self.load_minutes > 0 && !left.is_zero())
+    }
+
+    /// What a rollout sees of it.
+    pub fn state(&self) -> State {
+        let is_busy =
+            self.flags.contains(Flags::IN_FLIGHT) || !self.dirty.difference(Dirty::COUNT | Dirty::DUE).is_empty();
+        match self.phase() {
+            _ if self.flags.intersects(Flags::DELETING | Flags::GONE) => State::Leaving,
+            Some(Phase::Degraded | Phase::Failed | Phase::Pending) if !is_busy || self.failures > 0 => State::Down,
+            _ if is_busy => State::Busy,
+            Some(Phase::Ready | Phase::Paused) => State::Well,
+            _ => State::Starting,
+        }
     }
 
     pub fn phase(&self) -> Option<Phase> {

@@ -3,20 +3,21 @@
 mod failing;
 mod metrics;
 mod retry_after;
+mod rollout;
 
 use serde_json::Value;
 use std::num::NonZeroU64;
 
+use super::schedule::*;
 use super::*;
-use crate::model::ObservedVersions;
 use crate::model::view::Meta;
+use crate::model::{Dirty, ObservedVersions};
 use crate::reconcile::event::Limit;
 use crate::settings::Settings;
 use crate::telemetry::metrics::ReconcileResult;
 use crate::testing::fake_api_server::{self, Reply};
 use crate::testing::fixtures::{
-    CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, object, ready, status_of,
-    up_to_date,
+    CONFIG_HASH, DEPLOYMENT_VERSION, OTHER_UID, SERVICE_VERSION, STAMPS, UID, child, judge, object, ready, status_of,
 };
 use crate::testing::log_capture::listen;
 use crate::time::Timestamp;
@@ -33,7 +34,7 @@ fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let events = Limit::default();
     let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
     let controller = Controller::new(Arc::new(context), Arc::default(), 1);
-    Controller { index: Index::new(Box::new(up_to_date)), ..controller }
+    Controller { index: Index::new(Box::new(judge)), ..controller }
 }
 
 fn list(controller: &mut Controller, objects: impl IntoIterator<Item = InferenceServiceView>) {

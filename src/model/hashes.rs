@@ -11,18 +11,23 @@ use serde::Serialize;
 /// The annotation of the Deployment.
 pub const ANNOTATION: &str = "ai.example.com/hashes";
 
-/// As text: two numbers of 16 hexadecimal digits, with a '-' between.
+/// As text: two numbers of 16 hexadecimal digits, with a '-' between, and how they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashes {
     /// Over what the children are built from: spec, settings and release. While it stays the same, so do they.
     pub inputs: u64,
     /// Over the children, or over the reason why there are none.
     pub children: u64,
+    /// They were built for other settings or another release, and not for another spec.
+    pub by_rollout: bool,
 }
+
+const BY_ROLLOUT: &str = "-rollout";
 
 impl fmt::Display for Hashes {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        write!(formatter, "{:016x}-{:016x}", self.inputs, self.children)
+        let how = if self.by_rollout { BY_ROLLOUT } else { "" };
+        write!(formatter, "{:016x}-{:016x}{how}", self.inputs, self.children)
     }
 }
 
@@ -31,9 +36,21 @@ impl FromStr for Hashes {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let number = |text: &str| u64::from_str_radix(text, 16).map_err(|_| ());
-        let (inputs, children) = text.split_once('-').ok_or(())?;
-        Ok(Hashes { inputs: number(inputs)?, children: number(children)? })
+        let numbers = text.strip_suffix(BY_ROLLOUT);
+        let (inputs, children) = numbers.unwrap_or(text).split_once('-').ok_or(())?;
+        Ok(Hashes { inputs: number(inputs)?, children: number(children)?, by_rollout: numbers.is_some() })
     }
+}
+
+/// How it stands with an InferenceService of the first list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has the children that it should have.
+    UpToDate,
+    /// The same, and it was a rollout of these settings that brought them.
+    RolledOut,
+    /// It would get other children. `replicas`: as its spec has them.
+    Outdated { replicas: u32 },
 }
 
 /// FNV-1a: the same on every machine and in every release, which the standard library's hashers do not promise.
@@ -81,10 +98,12 @@ mod tests {
 
     #[test]
     fn hashes_are_read_back_as_they_are_written() {
-        let hashes = Hashes { inputs: 7, children: u64::MAX };
-        assert_eq!(hashes.to_string(), "0000000000000007-ffffffffffffffff");
-        assert_eq!(hashes.to_string().parse(), Ok(hashes));
-        for other in ["", "-", "7", "7-", "x-7", "7-7-7"] {
+        for (by_rollout, end) in [(false, ""), (true, "-rollout")] {
+            let hashes = Hashes { inputs: 7, children: u64::MAX, by_rollout };
+            assert_eq!(hashes.to_string(), format!("0000000000000007-ffffffffffffffff{end}"));
+            assert_eq!(hashes.to_string().parse(), Ok(hashes));
+        }
+        for other in ["", "-", "7", "7-", "x-7", "7-7-7", "7-7-rollout-rollout"] {
             assert_eq!(other.parse::<Hashes>(), Err(()), "{other}");
         }
     }

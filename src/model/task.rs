@@ -25,6 +25,8 @@ pub struct Task {
     pub versions: ObservedVersions,
     /// The port of the Service, if it was last built from `spec.service`.
     pub service_port: Option<NonZeroU16>,
+    /// A rollout of other settings, or of another release, has come to it.
+    pub released: bool,
     /// What the status says; None: nothing that can be trusted.
     pub summary: Option<Summary>,
     /// The spec, if the index still has it.

@@ -314,6 +314,7 @@ pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
             service: version(observed.service_resource_version),
         },
         service_port: observed.service_port,
+        of_earlier_release: observed.hashes.is_none() && !observed.checksum.is_empty(),
         hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
     }
 }
@@ -329,6 +330,8 @@ pub struct ParsedStatus {
     pub versions: ObservedVersions,
     pub service_port: Option<NonZeroU16>,
     pub hashes: Option<Hashes>,
+    /// It looks like that of a release that did not write hashes yet, whose checksum cannot be checked.
+    pub of_earlier_release: bool,
 }
 
 /// The checksum as it is written: also over what a list of the children does not confirm.

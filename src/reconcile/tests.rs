@@ -35,6 +35,7 @@ pub fn task(dirty: Dirty) -> Task {
         repairs: 0,
         versions: STAMPS,
         service_port: None,
+        released: false,
         summary: Some(summary(Phase::Ready)),
         spec: Some(RawSpec::from(&spec)),
     }

@@ -45,7 +45,7 @@ pub async fn pause(context: &Context, task: &Task, children: &mut Children) -> R
     let versions = children.versions(task, false).of_no_spec();
     let endpoint = endpoint(context, task);
     let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
-    let hashes = children.inputs.map(|inputs| Hashes { inputs, children: hashes::of_paused() });
+    let hashes = children.inputs.map(|inputs| Hashes { inputs, children: hashes::of_paused(), by_rollout: false });
     let news = News {
         subject: subject(task, &endpoint, hashes),
         assessment: status::paused(owned),
@@ -75,7 +75,7 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
     let endpoint = endpoint(context, task);
     let refused = children.inputs.filter(|_| error.remedy() == Remedy::User);
     let hashes = match refused {
-        Some(inputs) => Some(Hashes { inputs, children: hashes::of_refusal(&error) }),
+        Some(inputs) => Some(Hashes { inputs, children: hashes::of_refusal(&error), by_rollout: false }),
         None => children.deployment.found().and_then(|child| child.hashes),
     };
     let subject = subject(task, &endpoint, hashes);

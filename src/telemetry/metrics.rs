@@ -52,6 +52,16 @@ const WATCHES: [&str; 3] = ["inferenceservices.ai.example.com", "deployments.app
 /// The phases of an InferenceService, in the order of `Metrics::loop_ticked`.
 const PHASES: [&str; 6] = ["Pending", "Progressing", "Ready", "Degraded", "Failed", "Paused"];
 
+/// Of a change of the settings, or of the release.
+const ROLLOUT: [(&str, &str); 3] = [
+    ("inference_operator_rollout_pending", "InferenceServices that wait for their turn in a rollout."),
+    (
+        "inference_operator_rollout_in_progress",
+        "InferenceServices that a rollout has changed and that are not Ready yet.",
+    ),
+    ("inference_operator_rollout_halted", "1 while a rollout is halted, because one of them is not Ready."),
+];
+
 const HEARD: &str = "inference_operator_watch_last_heard_seconds";
 
 /// A watch that has heard nothing for this long is unhealthy. After three minutes of silence it is reopened, and if
@@ -66,6 +76,7 @@ pub struct Metrics {
     requests: [[AtomicU64; CODES.len() + 2]; METHODS.len()],
     queue_depth: AtomicU32,
     phases: [AtomicU32; PHASES.len()],
+    rollout: [AtomicU32; ROLLOUT.len()],
     in_sync: AtomicBool,
     /// Milliseconds from the start until each watch last heard something.
     heard: [AtomicU64; WATCHES.len()],
@@ -83,6 +94,7 @@ impl Default for Metrics {
             requests: Default::default(),
             queue_depth: AtomicU32::default(),
             phases: Default::default(),
+            rollout: Default::default(),
             in_sync: AtomicBool::default(),
             heard: Default::default(),
             last_turn: AtomicU64::default(),
@@ -109,6 +121,13 @@ impl Metrics {
             None => NO_ANSWER,
         };
         self.requests[method][code].fetch_add(1, Relaxed);
+    }
+
+    /// How far a rollout is: InferenceServices that wait, that are on their way, and that halt it.
+    pub fn rolled_out(&self, counts: [usize; ROLLOUT.len()]) {
+        for (gauge, count) in self.rollout.iter().zip(counts) {
+            gauge.store(u32::try_from(count).unwrap_or(u32::MAX), Relaxed);
+        }
     }
 
     /// The controller's loop completed one turn.
@@ -200,6 +219,10 @@ impl Metrics {
                 format_args!("inference_operator_inferenceservices{{phase=\"{}\"}} {}", phase, count.load(Relaxed)),
             );
         }
+        for ((name, help), count) in ROLLOUT.iter().zip(&self.rollout) {
+            family(out, name, "gauge", help);
+            line(out, format_args!("{name} {}", count.load(Relaxed)));
+        }
         text
     }
 
@@ -257,8 +280,12 @@ mod tests {
         metrics.requested(&Method::GET, Some(StatusCode::IM_A_TEAPOT));
         metrics.requested(&Method::PATCH, None);
         metrics.loop_ticked(true, 7, &[0, 1, 2, 3, 4, 5]);
+        metrics.rolled_out([8, 9, 1]);
         let text = metrics.text();
         for line in [
+            "inference_operator_rollout_pending 8",
+            "inference_operator_rollout_in_progress 9",
+            "inference_operator_rollout_halted 1",
             "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1",
             "controller_runtime_reconcile_errors_total{controller=\"inferenceservice\"} 1",
             "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"0.002\"} 0",

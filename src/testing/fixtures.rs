@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::api::Phase;
+use crate::model::hashes::Standing;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use crate::model::{Abnormal, Action, Hashes, ObservedVersions, Outcome, Summary};
 use crate::reconcile::status::{self, Assessment, Subject};
@@ -18,13 +19,13 @@ pub const SERVICE_VERSION: u64 = 60;
 
 pub const CONFIG_HASH: u64 = 7;
 
-/// As the operator judges a status in tests: its children are of this configuration.
-pub fn up_to_date(_: &InferenceServiceView, hashes: Option<Hashes>) -> bool {
-    hashes == Some(hashes_of(CONFIG_HASH))
+/// As the operator judges a status in tests: its children are of this configuration, or outdated.
+pub fn judge(_: &InferenceServiceView, hashes: Option<Hashes>) -> Standing {
+    if hashes == Some(hashes_of(CONFIG_HASH)) { Standing::UpToDate } else { Standing::Outdated { replicas: 1 } }
 }
 
 fn hashes_of(config_hash: u64) -> Hashes {
-    Hashes { inputs: config_hash, children: config_hash }
+    Hashes { inputs: config_hash, children: config_hash, by_rollout: false }
 }
 pub const UID: &str = "11111111-2222-4333-8444-555555555555";
 pub const OTHER_UID: &str = "99999999-2222-4333-8444-555555555555";

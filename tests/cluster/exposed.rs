@@ -4,7 +4,7 @@ use inference_operator::api::Phase;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, Operator, audit, eventually, kubectl};
+use crate::support::{Fixture, Operator, Request, audit, eventually, kubectl};
 
 /// Waits until the Service has this shape: its type, the numbers of its ports, and the annotation `a`.
 async fn until_shape(fixture: &Fixture, type_: &str, ports: &[i32], annotation: Option<&str>) -> Service {
@@ -66,7 +66,7 @@ async fn the_service_is_as_the_spec_has_it_and_as_before_when_that_is_unset() {
     fixture.change("demo", json!({"model": "other/model"})).await;
     fixture.until("demo", Phase::Ready).await;
     operator.settled().await;
-    let writes = audit::since(mark).into_iter().filter(|request| request.is_write()).count();
+    let writes = audit::since(mark).into_iter().filter(Request::is_write).count();
     assert!(writes <= 5, "{writes} writes for one changed spec");
 
     fixture.change("demo", json!({"service": null})).await;

@@ -28,6 +28,7 @@ mod paused;
 mod pod_security;
 mod quiet;
 mod rights;
+mod rollout;
 mod support;
 mod telemetry;
 mod unlucky;

@@ -7,7 +7,7 @@ use inference_operator::api::{InferenceServiceSpec, Phase};
 use serde_json::{Value, json};
 
 use crate::support::fixture::spec;
-use crate::support::{Fixture, Operator, Request, audit};
+use crate::support::{Fixture, Operator, Request, audit, eventually};
 
 const OF_VLLM: [&str; 3] = ["vllm-1", "vllm-2", "vllm-3"];
 
@@ -20,6 +20,12 @@ fn names(requests: &[Request], is_it: impl Fn(&Request) -> bool) -> BTreeSet<Str
 async fn started(flags: &[&str]) -> Vec<Request> {
     let mark = audit::mark();
     let operator = Operator::start("settings", flags).await;
+    eventually("nothing waits", || async {
+        let waiting = operator.metric("inference_operator_rollout_pending").await;
+        let under_way = operator.metric("inference_operator_rollout_in_progress").await;
+        if waiting + under_way > 0.0 { Err(format!("{waiting} {under_way}")) } else { Ok(()) }
+    })
+    .await;
     operator.settled().await;
     let (status, _) = operator.stop();
     assert!(status.success());

@@ -8,15 +8,15 @@ use std::num::NonZeroU64;
 
 use super::*;
 use crate::controller::name_arena::NameArena;
+use crate::controller::task_start::TaskStart;
 use crate::error::Error;
-use crate::testing::fixtures::{
-    CONFIG_HASH, OTHER_UID, STAMPS, UID, child, object, outcome, ready, status_of, up_to_date,
-};
+use crate::model::{Action, Outcome};
+use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, judge, object, outcome, ready, status_of};
 use crate::time::Timestamp;
 
 fn record(object: &InferenceServiceView) -> Record {
     let name = NameArena::default().add("demo").expect("a name");
-    Record::new(0, name, object, &up_to_date, true)
+    Record::new(0, name, object, &judge, true).0
 }
 
 /// A record that matches its status, with both children.
@@ -155,7 +155,7 @@ fn a_service_comes_along_only_where_a_spec_was_refused() {
 fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     let mut record = settled();
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
-    record.observe(&ready(120, 1), &up_to_date);
+    record.observe(&ready(120, 1), &judge);
     record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))));
     assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), NonZeroU64::new(120)));
     // Nor is a response for another object of the same name.
@@ -268,7 +268,7 @@ fn what_stood_in_the_way_and_goes_is_news() {
 /// An HPA on the child causes a repair every 45 s on average, for hours; then it is deleted.
 #[test]
 fn what_was_repaired_for_hours_is_forgotten_as_soon_as_what_was_repaired_for_minutes() {
-    let mut index = crate::controller::index::Index::new(Box::new(up_to_date));
+    let mut index = crate::controller::index::Index::new(Box::new(judge));
     let slot = index.observe(ready(100, 1), Seen::Listed).expect("a name");
     index.children_are_listed();
     let mut version = 51;

@@ -16,7 +16,7 @@ const SUBJECT: Subject = Subject {
     endpoint: "http://demo.ns.svc.cluster.local",
     generation: 3,
     service_port: NonZeroU16::new(8080),
-    hashes: Some(Hashes { inputs: 7, children: 8 }),
+    hashes: Some(Hashes { inputs: 7, children: 8, by_rollout: true }),
 };
 
 fn deployment(replicas: i32, generation: u32, status: Value) -> DeploymentView {

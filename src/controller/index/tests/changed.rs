@@ -12,7 +12,7 @@ fn a_list_is_right_even_where_it_goes_back_in_time() {
 #[test]
 fn duplicate_events_are_ignored() {
     for how in [Seen::Event, Seen::Listed] {
-        let mut index = Index::new(Box::new(up_to_date));
+        let mut index = Index::new(Box::new(judge));
         let slot = index.observe(object(UID, 100, 1, Value::Null), Seen::Event).expect("a name");
         index.start(slot).expect("work");
         index.observe(object(UID, 100, 1, Value::Null), how);

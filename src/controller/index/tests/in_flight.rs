@@ -6,7 +6,7 @@ use super::*;
 fn the_echo_of_our_own_writes_is_ignored_before_and_after_the_answer() {
     let after = ObservedVersions { deployment: NonZeroU64::new(70), service: NonZeroU64::new(71), ..STAMPS };
     for echo_first in [true, false] {
-        let mut index = Index::new(Box::new(up_to_date));
+        let mut index = Index::new(Box::new(judge));
         index.children_are_listed();
         let slot = index.observe(object(UID, 100, 1, Value::Null), Seen::Event).expect("a name");
         let task = index.start(slot).expect("work");
@@ -83,7 +83,7 @@ fn a_spec_that_an_answer_brings_is_not_lost() {
 /// A label change delivers the spec again, and a read in flight returns a newer one before its event arrives.
 #[test]
 fn a_spec_that_came_in_flight_is_not_taken_for_a_newer_one_that_was_read() {
-    let mut index = Index::new(Box::new(up_to_date));
+    let mut index = Index::new(Box::new(judge));
     let slot = list(&mut index, object(UID, 100, 1, Value::Null));
     let start = TaskStart::from(&index.start(slot).expect("work"));
     see(&mut index, object(UID, 101, 1, Value::Null));

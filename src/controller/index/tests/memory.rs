@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 #[test]
 fn names_that_come_and_go_leave_nothing_behind() {
-    let mut index = Index::new(Box::new(up_to_date));
+    let mut index = Index::new(Box::new(judge));
     assert!(index.is_empty());
     let kept = index.observe(ready(100, 1), Seen::Event).expect("a name");
     for number in 0..1000 {

@@ -8,13 +8,13 @@ fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_condition
     let before = record.summary.expect("a summary");
     let mut changed = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     changed["readyReplicas"] = serde_json::json!(9);
-    record.observe(&object(UID, 101, 1, changed), &up_to_date);
+    record.observe(&object(UID, 101, 1, changed), &judge);
     let summary = record.summary.expect("a summary");
     assert_eq!(
         (record.dirty, summary.checksum, summary.ready_since),
         (Dirty::SPEC_AND_CHILDREN, 0, before.ready_since)
     );
-    record.observe(&object(UID, 102, 1, Value::Null), &up_to_date);
+    record.observe(&object(UID, 102, 1, Value::Null), &judge);
     let summary = record.summary.expect("what was known of its times");
     assert_eq!((summary.checksum, summary.ready_since), (0, before.ready_since));
 }
@@ -38,15 +38,10 @@ fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
 fn other_settings_forget_nothing_of_the_status() {
     let record = record(&object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ReplicasUnavailable")));
     let summary = record.summary.expect("a summary");
-    assert!(summary.is_current && summary.was_ready && summary.checksum == 0);
-    assert_eq!((record.dirty, record.versions), (Dirty::SPEC_AND_CHILDREN, STAMPS));
-    let of_the_spec_before = Record::new(
-        0,
-        record.name,
-        &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")),
-        &up_to_date,
-        true,
-    );
+    assert!(summary.is_current && summary.was_ready);
+    assert_eq!((record.dirty, record.versions), (Dirty::empty(), STAMPS), "it waits for its turn");
+    let (of_the_spec_before, _) =
+        Record::new(0, record.name, &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")), &judge, true);
     assert!(!of_the_spec_before.summary.expect("a summary").is_current);
 }
 
@@ -60,8 +55,8 @@ fn a_status_whose_stamps_are_not_kept_is_written_once() {
     let outcome = Outcome { summary: record.summary, ..outcome(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
     assert!(!record.finish(&start, &outcome), "it is told");
     assert_eq!(record.dirty, Dirty::empty());
-    record.observe(&object(UID, 110, 1, cut.clone()), &up_to_date);
-    record.observe(&object(UID, 111, 1, cut), &up_to_date);
+    record.observe(&object(UID, 110, 1, cut.clone()), &judge);
+    record.observe(&object(UID, 111, 1, cut), &judge);
     assert_eq!(record.dirty, Dirty::empty(), "nor when somebody touches it");
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let kept = Outcome { summary: record.summary, ..self::outcome(1, STAMPS, Some(ready(112, 1))) };
@@ -72,13 +67,13 @@ fn a_status_whose_stamps_are_not_kept_is_written_once() {
 fn a_status_that_is_none_of_ours_is_a_repair_where_one_was_known() {
     let mut record = settled();
     record.summary.as_mut().expect("a status").written = 77;
-    record.observe(&object(UID, 101, 1, Value::Null), &up_to_date);
+    record.observe(&object(UID, 101, 1, Value::Null), &judge);
     let summary = record.summary.expect("its times are kept");
     assert_eq!((record.repairs, summary.checksum, summary.written), (1, 0, 0));
     assert_eq!(summary.ready_since, settled().summary.expect("a status").ready_since);
     // If there was no status, none was removed.
     let mut new = self::record(&object(UID, 100, 1, Value::Null));
-    new.observe(&object(UID, 101, 1, Value::Null), &up_to_date);
+    new.observe(&object(UID, 101, 1, Value::Null), &judge);
     assert_eq!((new.repairs, new.summary), (0, None));
     // Nor is it a repair when a status of other settings is first seen.
     assert_eq!(self::record(&object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"))).repairs, 0);

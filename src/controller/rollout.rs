@@ -1,0 +1,200 @@
+//! The rollout of a change by the administrator: other settings, or another release. Which InferenceServices still wait
+//! for their turn, and which are on their way. Owned by the index; pure; holds nothing while no rollout is on.
+
+use crate::controller::index::Slot;
+
+/// What a rollout sees of one InferenceService.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Something is still to be done.
+    Busy,
+    /// Replicas are starting.
+    Starting,
+    /// Its replicas are ready, or it was paused meanwhile.
+    Well,
+    /// It is not Ready, and that is in its status.
+    Down,
+    /// It is being deleted.
+    Leaving,
+}
+
+#[derive(Debug, Default)]
+pub struct Rollout {
+    waiting: Vec<Waiting>,
+    under_way: Vec<UnderWay>,
+    halted_by: Option<Slot>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    slot: Slot,
+    replicas: u32,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    slot: Slot,
+    /// Before its turn came, so the rollout has not taken it down, and does not wait until it is Ready.
+    was_down: bool,
+}
+
+impl Rollout {
+    /// It waits for its turn.
+    pub fn add(&mut self, slot: Slot, replicas: u32) {
+        self.waiting.push(Waiting { slot, replicas });
+    }
+
+    /// It was on its way when an earlier process ended.
+    pub fn resume(&mut self, slot: Slot) {
+        self.under_way.push(UnderWay { slot, was_down: false });
+    }
+
+    /// It is about to be brought up to date for another reason: its user has changed the spec, say.
+    pub fn is_overtaken(&mut self, slot: Slot) {
+        self.waiting.retain(|waiting| waiting.slot != slot);
+    }
+
+    pub fn remove(&mut self, slot: Slot) {
+        self.is_overtaken(slot);
+        self.under_way.retain(|under_way| under_way.slot != slot);
+    }
+
+    pub fn is_under_way(&self, slot: Slot) -> bool {
+        self.under_way.iter().any(|under_way| under_way.slot == slot)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_empty()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// The InferenceService that has not become Ready again: nothing goes on before it is.
+    pub fn halted_by(&self) -> Option<Slot> {
+        self.halted_by
+    }
+
+    /// Whose turn is it? At most `limit` are under way at a time. `state`: how each is now. `order`: of two in the same
+    /// state with as many replicas, which comes first.
+    pub fn next<K: Ord>(
+        &mut self,
+        limit: usize,
+        state: impl Fn(Slot) -> State,
+        order: impl Fn(Slot) -> K,
+    ) -> Option<Slot> {
+        self.under_way.retain(|under_way| match state(under_way.slot) {
+            State::Busy => true,
+            State::Starting | State::Down => !under_way.was_down,
+            State::Well | State::Leaving => false,
+        });
+        let failed = self.under_way.iter().find(|under_way| state(under_way.slot) == State::Down);
+        self.halted_by = failed.filter(|_| !self.waiting.is_empty()).map(|failed| failed.slot);
+        if self.halted_by.is_some() || self.under_way.len() >= limit {
+            return None;
+        }
+        // A bad change is found where it costs least.
+        let is_well = |slot| state(slot) == State::Well;
+        let cost = |waiting: &Waiting| (is_well(waiting.slot), waiting.replicas, order(waiting.slot));
+        let (position, _) = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| cost(waiting))?;
+        let Waiting { slot, .. } = self.waiting.swap_remove(position);
+        self.under_way.push(UnderWay { slot, was_down: state(slot) == State::Down });
+        Some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WELL: fn(Slot) -> State = |_| State::Well;
+
+    fn of(waiting: &[(Slot, u32)]) -> Rollout {
+        let mut rollout = Rollout::default();
+        for (slot, replicas) in waiting {
+            rollout.add(*slot, *replicas);
+        }
+        rollout
+    }
+
+    fn next(rollout: &mut Rollout, limit: usize, state: impl Fn(Slot) -> State) -> Option<Slot> {
+        rollout.next(limit, state, |slot| slot)
+    }
+
+    #[test]
+    fn no_more_than_allowed_are_under_way_and_each_is_waited_for() {
+        let mut rollout = of(&[(0, 1), (1, 1), (2, 1)]);
+        assert_eq!(next(&mut rollout, 2, WELL), Some(0));
+        let busy = |busy: &'static [Slot]| move |slot| if busy.contains(&slot) { State::Busy } else { State::Well };
+        assert_eq!(next(&mut rollout, 2, busy(&[0])), Some(1));
+        assert_eq!(next(&mut rollout, 2, busy(&[0, 1])), None);
+        assert_eq!(next(&mut rollout, 2, busy(&[0])), Some(2));
+        assert_eq!((rollout.waiting(), rollout.under_way()), (0, 2));
+        assert_eq!(next(&mut rollout, 2, WELL), None);
+        assert_eq!((rollout.waiting(), rollout.under_way(), rollout.halted_by()), (0, 0, None));
+    }
+
+    #[test]
+    fn what_is_down_comes_first_then_the_smallest_and_then_by_name() {
+        let down = |slot| if slot == 4 { State::Down } else { State::Well };
+        let mut rollout = of(&[(0, 3), (1, 2), (2, 1), (3, 1), (4, 9)]);
+        let order: Vec<Slot> = std::iter::from_fn(|| rollout.next(9, down, |slot| 100 - slot)).collect();
+        assert_eq!(order, [4, 3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_rollout_halts_at_the_first_that_does_not_become_ready_and_goes_on_when_it_is() {
+        let mut rollout = of(&[(0, 1), (1, 1), (2, 1)]);
+        assert_eq!(next(&mut rollout, 2, WELL), Some(0));
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        assert_eq!(next(&mut rollout, 2, first_is(State::Down)), None, "though two are allowed");
+        assert_eq!(rollout.halted_by(), Some(0));
+        assert_eq!(next(&mut rollout, 2, WELL), Some(1));
+        assert_eq!(rollout.halted_by(), None);
+    }
+
+    /// Or else one model that nobody can run would hold up a fleet.
+    #[test]
+    fn what_was_down_before_its_turn_holds_up_nobody() {
+        let mut rollout = of(&[(0, 1), (1, 1)]);
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), Some(0));
+        assert_eq!(next(&mut rollout, 1, first_is(State::Busy)), None);
+        assert_eq!(next(&mut rollout, 1, first_is(State::Starting)), Some(1));
+    }
+
+    #[test]
+    fn a_restart_in_the_middle_releases_no_second_one() {
+        let mut rollout = of(&[(1, 1)]);
+        rollout.resume(0);
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        assert_eq!(next(&mut rollout, 1, first_is(State::Starting)), None);
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        assert_eq!(rollout.halted_by(), Some(0));
+        assert_eq!(next(&mut rollout, 1, WELL), Some(1));
+    }
+
+    #[test]
+    fn what_leaves_or_is_changed_by_its_user_is_not_waited_for() {
+        let mut rollout = of(&[(0, 1), (1, 1), (2, 1)]);
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        rollout.is_overtaken(1);
+        let leaving = |slot| if slot == 0 { State::Leaving } else { State::Well };
+        assert_eq!(next(&mut rollout, 1, leaving), Some(2));
+        rollout.remove(2);
+        assert_eq!((rollout.waiting(), rollout.under_way()), (0, 0));
+    }
+
+    #[test]
+    fn one_that_lasts_longer_than_the_rollout_does_not_halt_it() {
+        let mut rollout = of(&[(0, 1)]);
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        assert_eq!(next(&mut rollout, 1, |_| State::Down), None);
+        assert_eq!((rollout.halted_by(), rollout.under_way()), (None, 1), "nothing is left to be held up");
+    }
+}
