@@ -266,6 +266,7 @@ impl Index {
     /// From now on a status is not trusted without reading the children.
     pub fn children_are_listed(&mut self) {
         self.children_listed = true;
+        self.rollout.is_listed();
     }
 
     /// Starts a reconcile, unless there is nothing to do.

@@ -49,6 +49,13 @@ impl Rollout {
         self.under_way.push(UnderWay { slot, was_down: false });
     }
 
+    /// All that wait are known. If there are none, nothing has to be waited for.
+    pub fn is_listed(&mut self) {
+        if self.waiting.is_empty() {
+            self.under_way.clear();
+        }
+    }
+
     /// It is about to be brought up to date for another reason: its user has changed the spec, say.
     pub fn is_overtaken(&mut self, slot: Slot) {
         self.waiting.retain(|waiting| waiting.slot != slot);
@@ -177,6 +184,10 @@ mod tests {
         assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
         assert_eq!(rollout.halted_by(), Some(0));
         assert_eq!(next(&mut rollout, 1, WELL), Some(1));
+        let mut over = of(&[]);
+        over.resume(0);
+        over.is_listed();
+        assert!(over.is_over(), "whatever has become of it since");
     }
 
     #[test]
