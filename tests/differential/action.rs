@@ -11,6 +11,8 @@ pub enum Action {
     /// A stranger creates an object of that name, with a selector of its own.
     Take(Kind, Name),
     Edit(Kind, Name),
+    /// Replaces the ports of a Service by one without a name.
+    EditPorts(Name),
     /// Changes the label that the operator's watches select by.
     Relabel(Kind, Name),
     Delete(Kind, Name),
@@ -27,10 +29,18 @@ pub enum Action {
     Apply {
         kind: Kind,
         name: Name,
-        /// The fields of the spec.
+        /// The fields of the spec. With a batch size it has another Service too.
         replicas: i32,
         batch: Option<u32>,
         force: bool,
+        known: Precondition,
+    },
+    /// Sets the port of a spec with a batch size, or without, and deletes the others of its name, as the operator does,
+    /// or leaves them.
+    ReplacePorts {
+        name: Name,
+        batch: Option<u32>,
+        deletes: bool,
         known: Precondition,
     },
     Status {
@@ -83,7 +93,7 @@ impl Action {
         let name = chance.pick(&NAMES).copied().unwrap_or_default();
         let child = chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service);
         let replicas = i32::try_from(chance.below(3)).unwrap_or(0);
-        match chance.below(30) {
+        match chance.below(34) {
             0 | 1 => Action::Make(name),
             2 => Action::Remove(name),
             3 => Action::Take(child, name),
@@ -125,8 +135,14 @@ impl Action {
             23 | 24 => Action::Annotate(any_kind(chance), name),
             25 | 26 => Action::Hold(any_kind(chance), name),
             27..=29 => Action::LetGo(any_kind(chance), name),
+            30 => Action::EditPorts(name),
+            31..=33 => {
+                let is_right = chance.per_mille(800);
+                let known = if is_right { Precondition::ResourceVersion } else { Precondition::AnotherResourceVersion };
+                Action::ReplacePorts { name, batch: draw_batch(chance), deletes: chance.per_mille(800), known }
+            }
             _ => {
-                let batch = chance.per_mille(500).then_some(8);
+                let batch = draw_batch(chance);
                 let all = [
                     Precondition::Nothing,
                     Precondition::Uid,
@@ -144,6 +160,10 @@ impl Action {
 
 fn any_kind(chance: &mut Chance) -> Kind {
     chance.pick(&[Kind::InferenceService, Kind::Deployment, Kind::Service]).copied().unwrap_or(Kind::Service)
+}
+
+fn draw_batch(chance: &mut Chance) -> Option<u32> {
+    chance.per_mille(500).then_some(8)
 }
 
 fn known(chance: &mut Chance, all: &[Precondition]) -> Precondition {

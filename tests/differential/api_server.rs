@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use http::Request;
 use inference_operator::model::uid::Uid;
+use inference_operator::reconcile::service;
 use kube::Client;
 use serde_json::{Value, json};
 use simulation::api_server::{Key, Kind, Propagation, is_deleting};
@@ -85,6 +86,10 @@ pub trait ApiServer {
                 };
                 self.edit(&key(kind, name), &patch).await
             }
+            Action::EditPorts(name) => {
+                let ports = [json!({"port": 99, "targetPort": 99, "protocol": "TCP"})];
+                self.edit(&key(Kind::Service, name), &json!({"spec": {"ports": ports}})).await
+            }
             Action::Get(kind, name) => {
                 let request = Request::get(path(&key(kind, name), true)).body(Vec::new());
                 self.ask(&key(kind, name), request).await
@@ -104,6 +109,9 @@ pub trait ApiServer {
                 let request = Request::patch(path).header("content-type", "application/apply-patch+yaml");
                 self.ask(&key(kind, name), request.body(object.to_string().into())).await
             }
+            Action::ReplacePorts { name, batch, deletes, known } => {
+                self.replace_ports(name, batch, deletes, known).await
+            }
             Action::Status { name, replicas, known } => {
                 let key = key(Kind::InferenceService, name);
                 let mut object = json!({"metadata": {}});
@@ -118,6 +126,27 @@ pub trait ApiServer {
                 self.ask(&key, request.body(patch.to_string().into())).await
             }
         }
+    }
+
+    async fn replace_ports(
+        &mut self,
+        name: Name,
+        batch: Option<u32>,
+        deletes: bool,
+        known: Precondition,
+    ) -> ActionResult {
+        let key = Key::new(Kind::Service, self.namespace(), name);
+        let desired = desired(Kind::Service, &key.namespace, name, self.owner(name).await, 1, batch);
+        let found = self.read(&key).await.unwrap_or_default();
+        let others = service::other_ports(&found["spec"], &desired).into_iter().filter(|_| deletes);
+        let deleted = others.map(|port| json!({"$patch": "delete", "port": port}));
+        let ports: Vec<Value> = deleted.chain([desired["spec"]["ports"][0].clone()]).collect();
+        let owners = &desired["metadata"]["ownerReferences"];
+        let mut patch = json!({"metadata": {"ownerReferences": owners}, "spec": {"ports": ports}});
+        self.set_precondition(&mut patch, &key, known).await;
+        let path = format!("{}?{MANAGER}", path(&key, true));
+        let request = Request::patch(path).header("content-type", "application/strategic-merge-patch+json");
+        self.ask(&key, request.body(patch.to_string().into())).await
     }
 
     async fn delete(&mut self, key: &Key) {

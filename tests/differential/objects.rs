@@ -1,7 +1,9 @@
 //! The objects of the actions: their paths, what the operator would apply, and what a stranger creates under the same
 //! name. Used by both API servers; pure.
 
-use inference_operator::api::InferenceServiceSpec;
+use std::num::NonZeroU16;
+
+use inference_operator::api::{InferenceServiceSpec, ServiceSettings};
 use inference_operator::catalog::Catalog;
 use inference_operator::model::uid::Uid;
 use inference_operator::reconcile::validate::validate;
@@ -38,18 +40,26 @@ pub fn built(action: &Action) -> Value {
         {
             kind
         }
-        Action::CreateService(_) => Kind::Service,
+        Action::CreateService(_) | Action::EditPorts(_) | Action::ReplacePorts { .. } => Kind::Service,
         _ => return Value::Null,
     };
     let mut built = desired(kind, "any", "any", Uid::default(), 1, Some(1));
     // Without the owner references: their uids differ.
-    built["metadata"] = json!({"labels": built["metadata"]["labels"]});
+    built["metadata"] = json!({"labels": built["metadata"]["labels"], "annotations": built["metadata"]["annotations"]});
     built
 }
 
+/// With a batch size the spec has a Service of its own shape too.
 pub fn desired(kind: Kind, namespace: &str, name: &str, uid: Uid, replicas: i32, batch: Option<u32>) -> Value {
     let catalog = Catalog::default();
-    let spec = InferenceServiceSpec { replicas, max_batch_size: batch, ..InferenceServiceSpec::new("m", "L40S") };
+    let annotations = Some([("example.com/load-balancer".to_owned(), "inside".to_owned())].into());
+    let service = ServiceSettings { port: NonZeroU16::new(8080), annotations, ..ServiceSettings::default() };
+    let spec = InferenceServiceSpec {
+        replicas,
+        max_batch_size: batch,
+        service: batch.map(|_| service),
+        ..InferenceServiceSpec::new("m", "L40S")
+    };
     let valid = validate(namespace, name, uid, &spec, &catalog).expect("valid");
     match kind {
         Kind::Deployment => deployment::build(&valid, &Pods::default()).expect("built"),
@@ -67,7 +77,8 @@ pub fn strangers(kind: Kind, name: &str) -> Value {
         }),
         // With all fields set that the API server would default: they may end up among the operator's own.
         Kind::Service => {
-            json!({"selector": labels, "ports": [{"name": "web", "port": 81, "targetPort": 81, "protocol": "TCP"}]})
+            let ports = [json!({"name": "web", "port": 81, "targetPort": 81, "protocol": "TCP"})];
+            json!({"type": "ClusterIP", "selector": labels, "ports": ports})
         }
         Kind::InferenceService => json!({"model": "m", "gpuType": "L40S", "replicas": 0}),
     };

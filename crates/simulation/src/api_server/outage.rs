@@ -22,10 +22,14 @@ impl Outage {
         let kind = match request {
             ApiRequest::Watch(watch) => watch.selection.kind,
             ApiRequest::List(list) => list.selection.kind,
-            ApiRequest::Get(key) | ApiRequest::Create { key, .. } | ApiRequest::Apply { key, .. } => key.kind,
+            ApiRequest::Get(key)
+            | ApiRequest::Create { key, .. }
+            | ApiRequest::Apply { key, .. }
+            | ApiRequest::ReplacePorts { key, .. } => key.kind,
             ApiRequest::Status { .. } | ApiRequest::Event { .. } => return None,
         };
-        let writes = matches!(request, ApiRequest::Create { .. } | ApiRequest::Apply { .. });
+        let writes =
+            matches!(request, ApiRequest::Create { .. } | ApiRequest::Apply { .. } | ApiRequest::ReplacePorts { .. });
         let is_child = kind != Kind::InferenceService;
         match self {
             Outage::WebhookDown => (writes && kind == Kind::Deployment).then(|| {

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::{Key, Kind};
 
+const STRATEGIC_MERGE: &str = "application/strategic-merge-patch+json";
+
 pub enum ApiRequest {
     Watch(WatchRequest),
     List(ListRequest),
@@ -18,6 +20,13 @@ pub enum ApiRequest {
         key: Key,
         desired: Value,
         force: bool,
+    },
+    /// A strategic merge patch of a Service's ports and owners, with a resourceVersion as precondition.
+    ReplacePorts {
+        key: Key,
+        version: Value,
+        owners: Value,
+        ports: Vec<Value>,
     },
     /// A JSON patch that tests the uid and sets the status.
     Status {
@@ -41,6 +50,7 @@ impl ApiRequest {
             ApiRequest::Get(_) => "get",
             ApiRequest::Create { .. } => "create",
             ApiRequest::Apply { .. } => "apply",
+            ApiRequest::ReplacePorts { .. } => "replace ports",
             ApiRequest::Status { .. } => "status",
             ApiRequest::Event { .. } => "event",
         }
@@ -52,6 +62,7 @@ impl ApiRequest {
             ApiRequest::Get(key)
             | ApiRequest::Create { key, .. }
             | ApiRequest::Apply { key, .. }
+            | ApiRequest::ReplacePorts { key, .. }
             | ApiRequest::Status { key, .. } => Some(key),
             ApiRequest::Watch(_) | ApiRequest::List(_) | ApiRequest::Event { .. } => None,
         }
@@ -101,8 +112,8 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
         Kind::Deployment => "deployments",
         Kind::Service => "services",
     };
-    let accept = parts.headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let metadata_only = accept.contains("PartialObjectMetadata");
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let metadata_only = header("accept").contains("PartialObjectMetadata");
     let managed_only = match parameter("labelSelector") {
         None => false,
         Some("app.kubernetes.io%2Fmanaged-by%3Dinference-operator") => true,
@@ -130,6 +141,9 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             Ok(ApiRequest::Create { key: Key::new(kind, namespace, &name), object })
         }
+        (&Method::PATCH, ["namespaces", namespace, "services", name]) if header("content-type") == STRATEGIC_MERGE => {
+            replace_ports(Key::new(kind, namespace, name), object()?).ok_or_else(unknown)
+        }
         (&Method::PATCH, ["namespaces", namespace, found, name])
             if *found == plural && kind != Kind::InferenceService =>
         {
@@ -148,4 +162,10 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
         }
         _ => Err(unknown()),
     }
+}
+
+fn replace_ports(key: Key, mut patch: Value) -> Option<ApiRequest> {
+    let ports = std::mem::take(patch["spec"]["ports"].as_array_mut()?);
+    let [version, owners] = ["resourceVersion", "ownerReferences"].map(|name| patch["metadata"][name].take());
+    Some(ApiRequest::ReplacePorts { key, version, owners, ports })
 }

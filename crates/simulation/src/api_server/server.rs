@@ -158,6 +158,9 @@ fn execute(inner: &mut Inner, request: ApiRequest) -> Result<Value, Refusal> {
         }
         ApiRequest::Create { key, object } => inner.store.post(&key, object),
         ApiRequest::Apply { key, desired, force } => inner.store.apply(&key, desired, force),
+        ApiRequest::ReplacePorts { key, version, owners, ports } => {
+            inner.store.replace_ports(&key, &version, &owners, &ports)
+        }
         ApiRequest::Status { key, uid, status } => inner.store.set_status(&key, &uid, status),
     }
 }

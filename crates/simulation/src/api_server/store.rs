@@ -9,7 +9,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::apply::{conflict, overlay, remove_what_is_gone};
+use super::apply::{conflict, forget_changed, overlay, remove_what_is_gone, replace_by_number};
 use super::object::{Key, Kind, Propagation, controllers, finalizers, is_deleting};
 use super::refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
 use crate::chance::Chance;
@@ -28,6 +28,9 @@ static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
     }
     status
 });
+
+/// The default of a Deployment's progressDeadlineSeconds, which the operator reads.
+const DEFAULT_DEADLINE: u32 = 600;
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -63,10 +66,11 @@ pub struct Store {
     /// All objects ever created, by uid.
     pub existed: BTreeSet<(Key, String)>,
     made: u64,
-    /// The operator's last applied configuration, to remove the fields that it no longer applies.
+    /// What the operator has applied last and nobody has changed since, to remove the fields that it no longer applies.
     applied: BTreeMap<Key, Value>,
-    /// Objects that the operator created by a POST: their fields stay when they are no longer applied.
-    posted: BTreeSet<Key>,
+    /// What the operator has set by other writes than an apply, and nobody has changed since: it stays when it is no
+    /// longer applied.
+    posted: BTreeMap<Key, Value>,
 }
 
 impl Store {
@@ -119,6 +123,9 @@ impl Store {
         if key.kind == Kind::InferenceService && !DEFAULT_STATUS.is_null() {
             object["status"] = DEFAULT_STATUS.clone();
         }
+        if key.kind == Kind::Deployment && object["spec"]["progressDeadlineSeconds"].is_null() {
+            object["spec"]["progressDeadlineSeconds"] = DEFAULT_DEADLINE.into();
+        }
         let made = self.write(key, Some(object)).unwrap_or_default();
         if key.kind == Kind::InferenceService {
             self.defaulted.insert(key.clone());
@@ -140,8 +147,8 @@ impl Store {
 
     /// Creates an object as the operator does.
     pub fn post(&mut self, key: &Key, object: Value) -> Result<Value, Refusal> {
-        let made = self.create(key, object)?;
-        self.posted.insert(key.clone());
+        let made = self.create(key, object.clone())?;
+        self.posted.insert(key.clone(), object);
         Ok(made)
     }
 
@@ -199,8 +206,6 @@ impl Store {
     }
 
     fn remove(&mut self, key: &Key, last: Option<Value>) -> Option<Value> {
-        self.applied.remove(key);
-        self.posted.remove(key);
         self.write(key, None);
         last
     }
@@ -213,8 +218,10 @@ impl Store {
         let before = std::mem::replace(&mut self.objects, restored);
         self.history.retain(|change| change.version <= version);
         let objects = &self.objects;
-        self.applied.retain(|key, _| objects.contains_key(key));
-        self.posted.retain(|key| objects.contains_key(key));
+        let null = Value::Null;
+        for (key, owned) in self.applied.iter_mut().chain(&mut self.posted) {
+            forget_changed(owned, before.get(key).unwrap_or(&null), objects.get(key).unwrap_or(&null), "");
+        }
         self.missed
             .extend(before.iter().filter(|(key, object)| objects.get(key) != Some(object)).map(|(key, _)| key.clone()));
         self.peak = self.peak.max(self.version);
@@ -235,6 +242,10 @@ impl Store {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(key),
         };
+        let null = Value::Null;
+        for owned in [&mut self.applied, &mut self.posted].into_iter().filter_map(|owned| owned.get_mut(key)) {
+            forget_changed(owned, before.as_ref().unwrap_or(&null), after.as_ref().unwrap_or(&null), "");
+        }
         if self.version <= self.peak {
             self.missed.insert(key.clone());
         }
@@ -276,20 +287,46 @@ impl Store {
         if key.kind == Kind::Deployment && found["spec"]["selector"] != desired["spec"]["selector"] {
             return Err(refusal(422, "Invalid", "spec.selector: field is immutable"));
         }
-        let gone = if self.posted.contains(key) { None } else { last.clone() }.unwrap_or_default();
+        let null = Value::Null;
+        let (gone, stays) = (last.as_ref().unwrap_or(&null), self.posted.get(key).unwrap_or(&null));
         let mut merged = found.clone();
-        remove_what_is_gone(&mut merged, &gone, &desired, "");
+        remove_what_is_gone(&mut merged, gone, &desired, stays, "");
         overlay(&mut merged, &desired, "");
-        if controllers(&merged) > 1 {
-            return Err(refusal(422, "Invalid", "Only one reference can have Controller set to true"));
-        }
-        self.applied.insert(key.clone(), desired.clone());
+        refuse_invalid(&merged)?;
         let before = self.version;
-        let after = self.update(key, |object| *object = merged);
+        let mut after = self.update(key, |object| *object = merged);
         // The first apply makes the client a manager of these fields, which is a write.
         if self.version == before && last.as_ref() != Some(&desired) {
-            return Ok(self.write(key, after).unwrap_or_default());
+            after = self.write(key, after);
         }
+        if self.objects.contains_key(key) {
+            self.applied.insert(key.clone(), desired);
+        }
+        Ok(after.unwrap_or_default())
+    }
+
+    /// A strategic merge patch of a Service's owners and ports, those by their numbers: one with `$patch: delete` goes,
+    /// whoever has set it; the others are laid over.
+    pub fn replace_ports(
+        &mut self,
+        key: &Key,
+        version: &Value,
+        owners: &Value,
+        ports: &[Value],
+    ) -> Result<Value, Refusal> {
+        let found = self.objects.get(key).ok_or_else(|| refusal(404, "NotFound", format!("{key:?} not found")))?;
+        if *version != found["metadata"]["resourceVersion"] {
+            return Err(refusal(409, "Conflict", "the object has been modified"));
+        }
+        let mut merged = found.clone();
+        replace_by_number(&mut merged["spec"]["ports"], ports);
+        overlay(&mut merged, &json!({"metadata": {"ownerReferences": owners}}), "");
+        refuse_invalid(&merged)?;
+        let ports = |object: &Value| object["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let before = ports(found);
+        let new: Vec<Value> = ports(&merged).into_iter().filter(|port| !before.contains(port)).collect();
+        let after = self.update(key, |object| *object = merged);
+        overlay(self.posted.entry(key.clone()).or_default(), &json!({"spec": {"ports": new}}), "");
         Ok(after.unwrap_or_default())
     }
 
@@ -301,6 +338,21 @@ impl Store {
         }
         let after = self.update(key, |object| object["status"] = status);
         Ok(after.unwrap_or_default())
+    }
+}
+
+/// An object has one controller at most, and each port of a Service that has several a name of its own.
+fn refuse_invalid(object: &Value) -> Result<(), Refusal> {
+    if controllers(object) > 1 {
+        return Err(refusal(422, "Invalid", "Only one reference can have Controller set to true"));
+    }
+    let mut names = BTreeSet::new();
+    let ports = object["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match ports.iter().find(|port| port["name"].as_str().is_none_or(|name| !names.insert(name))) {
+        Some(port) if ports.len() > 1 => {
+            Err(refusal(422, "Invalid", format!("spec.ports: Required or Duplicate value: {}", port["name"])))
+        }
+        _ => Ok(()),
     }
 }
 

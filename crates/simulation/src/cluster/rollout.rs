@@ -11,7 +11,6 @@ use crate::clock;
 pub const COMPLETE: &str = "NewReplicaSetAvailable";
 pub const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const PAUSED: &str = "DeploymentPaused";
-const DEFAULT_DEADLINE: i64 = 600;
 
 /// One Deployment's ReplicaSets, the oldest first.
 #[derive(Default)]
@@ -292,7 +291,7 @@ impl Rollout {
 }
 
 fn deadline_seconds(deployment: &Value) -> i64 {
-    deployment["spec"]["progressDeadlineSeconds"].as_i64().unwrap_or(DEFAULT_DEADLINE)
+    number(&deployment["spec"]["progressDeadlineSeconds"])
 }
 
 /// `checkPausedConditions`.
