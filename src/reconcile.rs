@@ -163,8 +163,10 @@ async fn apply_unread(
 ) -> Result<bool, Error> {
     let raw = spec(context, task, false).await?;
     let spec = validate::decode(&raw);
-    // What can be refused for a mistake of the user is better applied where that is looked into.
-    let valid = spec.as_ref().ok().filter(|spec| !spec.passes_on()).and_then(|spec| {
+    // What can be refused for a mistake of the user is better applied where that is looked into, and what has a Service
+    // of its own shape where that is applied too.
+    let is_plain = |spec: &&InferenceServiceSpec| !spec.passes_on() && spec.service.is_none() && !spec.paused;
+    let valid = spec.as_ref().ok().filter(is_plain).and_then(|spec| {
         let catalog = &context.settings.catalog;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
         Some((deployment_of(context, task, &raw, &valid, None).ok()?, spec.replicas))

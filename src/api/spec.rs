@@ -217,7 +217,7 @@ impl InferenceServiceSpec {
 impl InferenceServiceSpec {
     /// Does it have fields that only the API server can check, because they are passed on to the pod?
     pub fn passes_on(&self) -> bool {
-        let (model, replicas) = (String::new(), 0);
+        let (model, replicas, service, paused) = (String::new(), 0, None, false);
         let (engine, gpu_type, gpu_count, load_seconds, max_batch_size) = (None, None, None, None, None);
         let checked = InferenceServiceSpec {
             model,
@@ -227,6 +227,8 @@ impl InferenceServiceSpec {
             gpu_count,
             load_seconds,
             max_batch_size,
+            service,
+            paused,
             ..self.clone()
         };
         checked != InferenceServiceSpec::default()

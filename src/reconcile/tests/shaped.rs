@@ -80,3 +80,12 @@ async fn the_shape_is_kept_where_only_the_deployment_is_put_right() {
     assert_eq!(outcome.service_port, NonZeroU16::new(80));
     assert!(asked.take().iter().all(|line| !line.contains(SERVICES)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_is_refused_is_not_blamed_on_the_shape_of_the_service() {
+    let ours = has(&json!([{"name": "http", "port": 8080}]));
+    let (context, asked) = context([as_it_was(), ours, service(), Reply::refusal(500, "no")]);
+    let task = Task { spec: Some(with_port(8080)), ..task(Dirty::SPEC) };
+    assert!(reconcile(&context, task).await.is_err());
+    assert!(asked.take().iter().all(|line| !line.contains("dryRun")), "no pod has a part of the user's own");
+}
