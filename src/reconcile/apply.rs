@@ -70,7 +70,7 @@ pub async fn create<K: Resource>(client: &kube::Client, task: &Task, desired: &V
 
 /// Replaces ports of a Service by the desired one, with this resourceVersion as precondition. An apply would leave those
 /// that a POST has set, beside a new one of the same name, which is refused. A strategic merge patch knows ports by their
-/// number.
+/// number. It sets the owner too: a Service without one is not changed before it is adopted.
 pub async fn replace_ports<K: Resource>(
     client: &kube::Client,
     task: &Task,
@@ -80,7 +80,9 @@ pub async fn replace_ports<K: Resource>(
 ) -> Result<K, kube::Error> {
     let mut ports: Vec<Value> = numbers.iter().map(|port| json!({"$patch": "delete", "port": port})).collect();
     ports.push(desired["spec"]["ports"][0].clone());
-    let body = json!({"metadata": {"resourceVersion": version.to_string()}, "spec": {"ports": ports}});
+    let owners = &desired["metadata"]["ownerReferences"];
+    let metadata = json!({"resourceVersion": version.to_string(), "ownerReferences": owners});
+    let body = json!({"metadata": metadata, "spec": {"ports": ports}});
     let path = format!("{}/{}?fieldManager={FIELD_MANAGER}", K::path(Some(&task.namespace)), task.name);
     let builder = Request::patch(path).header(header::CONTENT_TYPE, "application/strategic-merge-patch+json");
     request::object(client, build_request(builder, encode(&body)?)?).await

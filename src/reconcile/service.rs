@@ -64,12 +64,13 @@ impl ServiceSettings {
     }
 }
 
-/// The ports of this name that the desired Service does not have. An apply removes only those that an apply has set, and
-/// two of one name are refused.
+/// The ports that cannot be beside the desired one: those of its name, and one without a name. An apply removes only
+/// those that an apply has set, and is refused beside the others.
 pub fn other_ports(found: &Value, desired: &Value) -> Vec<Value> {
     let ours = &desired["spec"]["ports"][0];
     let ports = found["ports"].as_array().into_iter().flatten();
-    let others = ports.filter(|port| port["name"] == ours["name"] && port["port"] != ours["port"]);
+    let is_of_no_other = |port: &&Value| port["name"] == ours["name"] || port["name"].is_null();
+    let others = ports.filter(|port| is_of_no_other(port) && port["port"] != ours["port"]);
     others.map(|port| port["port"].clone()).collect()
 }
 
@@ -115,5 +116,6 @@ mod tests {
         let found = |ports: Value| other_ports(&json!({ "ports": ports }), &desired);
         assert_eq!(found(json!([{"name": "http", "port": 80}, {"name": "x", "port": 81}])), [json!(80)]);
         assert_eq!(found(json!([{"name": "http", "port": 8080}, {"name": "x", "port": 80}])), [Value::Null; 0]);
+        assert_eq!(found(json!([{"port": 99}])), [json!(99)], "each of several ports needs a name");
     }
 }

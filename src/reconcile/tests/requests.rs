@@ -144,7 +144,7 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
     assert!(!outcome.repaired && outcome.versions.service == NonZeroU64::new(61) && outcome.written.is_none());
 
     let edited = whole_service(|it| {
-        it["spec"]["ports"] = json!([{"port": 9}]);
+        it["spec"]["ports"] = json!([{"name": "theirs", "port": 9}]);
         it["metadata"]["resourceVersion"] = json!("60");
     });
     let (edited, asked) = context([edited, as_it_was(), service(), written()]);

@@ -55,8 +55,9 @@ async fn another_port_takes_the_place_of_the_first_one() {
     let writes: Vec<String> =
         asked.take().into_iter().filter(|line| line.starts_with(&format!("PATCH {SERVICES}"))).collect();
     assert_eq!(writes.len(), 2, "{writes:?}");
-    let ports = r#"{"metadata":{"resourceVersion":"51"},"spec":{"ports":[{"$patch":"delete","port":80},{"name":"http","port":8080,"protocol":"TCP","targetPort":"http"}]}}"#;
+    let ports = r#""resourceVersion":"51"},"spec":{"ports":[{"$patch":"delete","port":80},{"name":"http","port":8080,"protocol":"TCP","targetPort":"http"}]}}"#;
     assert!(writes[0].ends_with(ports), "{}", writes[0]);
+    assert!(writes[0].contains("\"ownerReferences\""), "it is adopted, and not changed before: {}", writes[0]);
     assert!(writes[1].contains("\"resourceVersion\":\"61\"") && writes[1].contains("force=true"), "{}", writes[1]);
 }
 
