@@ -131,7 +131,9 @@ pub fn paused(deployment: Option<&DeploymentView>) -> Assessment {
         }
         None => "nothing is created".to_owned(),
     };
-    let is_ready = deployment.is_some_and(|deployment| is_observed(deployment) && is_complete(deployment));
+    // Without its label the watch would not report that it is ready no longer.
+    let is_ready = deployment
+        .is_some_and(|deployment| deployment.meta.labels.managed && is_observed(deployment) && is_complete(deployment));
     let said = Assessment::new(Phase::Paused, Abnormal::Paused, PAUSED, format!("spec.paused is true: {left}"));
     Assessment { is_ready, ..said }
 }

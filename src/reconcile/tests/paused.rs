@@ -83,3 +83,15 @@ async fn what_goes_on_applies_both_children() {
         assert!(lines.iter().any(|line| line.starts_with(&child)), "{lines:?}");
     }
 }
+
+/// The watch would not report that it is ready no longer.
+#[tokio::test(start_paused = true)]
+async fn what_is_paused_is_not_said_to_be_ready_where_its_deployment_has_lost_the_label_of_the_watch() {
+    const LABEL: &str = "app.kubernetes.io/managed-by";
+    for (reply, is_ready) in [(as_it_was(), true), (found(|it| it["metadata"]["labels"][LABEL] = json!("x")), false)] {
+        let (context, _) = context([reply, paused(), written()]);
+        let task = Task { versions: STAMPS.of_no_spec(), summary: Some(said()), spec: None, ..task(Dirty::EDIT) };
+        let outcome = reconcile(&context, task).await.expect("done");
+        assert_eq!(outcome.summary.map(|said| said.is_ready), Some(is_ready));
+    }
+}
