@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used)]
 
 mod record;
+mod specs;
 mod totals;
 mod users;
 mod world;

@@ -16,6 +16,8 @@ use simulation::oracle::invariants;
 use simulation::oracle::ownership::is_adoptable;
 use tokio::time::Instant;
 
+use crate::specs::{Draws, pause_or_resume, resume_some, spec};
+
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const NAMESPACES: [&str; 2] = ["blue", "green"];
 const NAMES: [&str; 3] = ["one", "two", "three"];
@@ -57,20 +59,20 @@ impl Hazards {
 }
 
 /// Does this number of actions, with pauses.
-pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards: Hazards) {
+pub async fn act(cluster: &Shared, draws: &mut Draws, actions: usize, hazards: Hazards) {
     for _ in 0..actions {
-        let kind = chance.below(100);
+        let kind = draws.chance.below(100);
         cluster.with(|inner| {
             match kind {
-                0..70 => ordinary(inner, chance),
-                70..91 => trouble(inner, chance),
-                _ => hazard(inner, chance, hazards),
+                0..70 => ordinary(inner, draws),
+                70..91 => trouble(inner, draws),
+                _ => hazard(inner, &mut draws.chance, hazards),
             }
             invariants::check_kstatus(inner);
         });
         cluster.wake();
         // Often several actions at once; now and then a long pause, during which problems show.
-        let calm = if kind < 70 { 30 } else { 200 };
+        let (chance, calm) = (&mut draws.chance, if kind < 70 { 30 } else { 200 });
         if chance.per_mille(calm) {
             tokio::time::sleep(chance.up_to(LONGEST_CALM)).await;
         } else if chance.per_mille(700) {
@@ -80,7 +82,8 @@ pub async fn act(cluster: &Shared, chance: &mut Chance, actions: usize, hazards:
 }
 
 /// Removes all objects without an owner, so that no name stays taken, and every other obstacle.
-pub fn strangers_leave(inner: &mut Inner) {
+pub fn strangers_leave(inner: &mut Inner, fields: &mut Chance) {
+    resume_some(inner, fields);
     let all: Vec<Key> = inner.store.objects.keys().cloned().collect();
     for key in all {
         let is_foreign = |object: &Value| {
@@ -92,7 +95,9 @@ pub fn strangers_leave(inner: &mut Inner) {
         }
         let before = inner.store.version;
         inner.store.update(&key, |object| drop_finalizers(object, &[FINALIZER]));
-        inner.store.update(&key, |object| remove(object, "/spec", "paused"));
+        if key.kind == Kind::Deployment {
+            inner.store.update(&key, |object| remove(object, "/spec", "paused"));
+        }
         if inner.store.version != before {
             inner.actions.push(UserAction { at: Instant::now(), what: "let go of", key });
         }
@@ -105,20 +110,22 @@ pub fn strangers_leave(inner: &mut Inner) {
 }
 
 /// The ordinary actions of users and strangers.
-fn ordinary(inner: &mut Inner, chance: &mut Chance) {
+fn ordinary(inner: &mut Inner, draws: &mut Draws) {
+    let chance = &mut draws.chance;
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
     let child = Key::new(chance.pick(&Kind::CHILDREN).copied().unwrap_or(Kind::Service), namespace, name);
+    pause_or_resume(inner, &inference_service, &mut draws.fields);
     let store = &mut inner.store;
     let before = (store.version, store.floor);
     let (what, key) = match chance.below(17) {
         0..=3 => {
-            create(store, &inference_service, &spec(chance));
+            create(store, &inference_service, &spec(draws));
             ("create", inference_service)
         }
         4 | 5 => {
-            store.update(&inference_service, |object| object["spec"] = spec(chance));
+            store.update(&inference_service, |object| object["spec"] = spec(draws));
             ("change", inference_service)
         }
         6 | 7 => {
@@ -136,7 +143,7 @@ fn ordinary(inner: &mut Inner, chance: &mut Chance) {
         }
         10 => {
             store.delete(&inference_service);
-            create(store, &inference_service, &spec(chance));
+            create(store, &inference_service, &spec(draws));
             ("delete and create", inference_service)
         }
         11 => {
@@ -174,7 +181,8 @@ fn ordinary(inner: &mut Inner, chance: &mut Chance) {
 }
 
 /// Trouble and unusual actions with existing objects.
-fn trouble(inner: &mut Inner, chance: &mut Chance) {
+fn trouble(inner: &mut Inner, draws: &mut Draws) {
+    let chance = &mut draws.chance;
     let namespace = chance.pick(&NAMESPACES).copied().unwrap_or_default();
     let name = chance.pick(&NAMES).copied().unwrap_or_default();
     let inference_service = Key::new(Kind::InferenceService, namespace, name);
@@ -188,7 +196,7 @@ fn trouble(inner: &mut Inner, chance: &mut Chance) {
             store.update(&deployment, |object| object["spec"]["paused"] = json!(is_paused));
             if is_paused && chance.per_mille(500) {
                 // A spec change paused for inspection, and then forgotten.
-                store.update(&inference_service, |object| object["spec"] = spec(chance));
+                store.update(&inference_service, |object| object["spec"] = spec(draws));
             }
             (if is_paused { "pause" } else { "resume" }, deployment)
         }
@@ -337,16 +345,6 @@ fn earlier_spec(store: &Store, key: &Key, chance: &mut Chance) -> Option<Value> 
 fn create(store: &mut Store, key: &Key, spec: &Value) {
     store.gone.remove(&key.namespace);
     drop(store.create(key, json!({"metadata": {}, "spec": spec})));
-}
-
-fn spec(chance: &mut Chance) -> Value {
-    let gpu_type = chance.pick(&["A100", "H100", "L40S", "L40S", "T4"]).copied().unwrap_or_default();
-    let mut spec =
-        json!({"model": format!("org/model-{}", chance.below(3)), "gpuType": gpu_type, "replicas": chance.below(3)});
-    if chance.per_mille(300) {
-        spec["maxBatchSize"] = json!(1 + chance.below(9));
-    }
-    spec
 }
 
 /// Edits a child as people and other programs do, in a way that depends on its kind.

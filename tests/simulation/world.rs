@@ -21,6 +21,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::specs::Draws;
 use crate::totals::Totals;
 use crate::users::Hazards;
 use crate::{record, users};
@@ -105,11 +106,12 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     // A second operator started by mistake. It keeps running.
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
     cluster.lock().invariants.operators = 1 + u8::from(twin.is_some());
-    users::act(&cluster, &mut chance, actions, hazards).await;
+    let mut draws = Draws { chance, fields: Chance::new(seed ^ 0xf1e1d) };
+    users::act(&cluster, &mut draws, actions, hazards).await;
 
     cluster.with(|inner| {
         inner.faults.on = false;
-        users::strangers_leave(inner);
+        users::strangers_leave(inner, &mut draws.fields);
     });
     cluster.wake();
     if comes_to_rest(&cluster).await {

@@ -12,6 +12,7 @@ pub mod server;
 mod store;
 mod watch;
 
+pub use list::is_managed;
 pub use object::{Key, Kind, Propagation, controller_uid, controllers, finalizers, is_deleting};
 pub use refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
 pub use store::{Change, Store};

@@ -10,5 +10,6 @@ pub mod kstatus;
 pub mod memory;
 pub mod obstacles;
 pub mod ownership;
+pub mod pauses;
 pub mod status;
 pub mod violation;

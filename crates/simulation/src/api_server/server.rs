@@ -22,8 +22,9 @@ use super::request::{ApiRequest, parse};
 use super::{Kind, Refusal, refusal};
 use super::{list, watch};
 use crate::cluster::{Inner, RequestRecord, Shared};
+use crate::oracle::pauses::Process;
 use crate::oracle::violation::ViolationKind;
-use crate::oracle::{invariants, ownership};
+use crate::oracle::{invariants, ownership, pauses};
 
 /// The response time for requests at full speed: it lets the simulated time advance.
 const STORM_PACE: Duration = Duration::from_secs(10);
@@ -32,18 +33,20 @@ pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// `process`: notified when the requesting process is to be killed; None: it is never killed.
 pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
-    let service = tower::service_fn(move |request| ask(cluster.clone(), process.clone(), request));
+    let number = pauses::process_starts(&mut cluster.lock());
+    let service = tower::service_fn(move |request| ask(cluster.clone(), number, process.clone(), request));
     kube::Client::new(service, "default")
 }
 
 /// The operator's end of the connection.
 async fn ask(
     cluster: Shared,
+    number: Process,
     process: Option<Arc<Notify>>,
     request: Request<Body>,
 ) -> Result<Response<ResponseBody>, BoxError> {
     // In a task of its own: a request that was sent is processed even if the caller no longer waits for it.
-    let answer = tokio::spawn(serve(cluster.clone(), request)).await?;
+    let answer = tokio::spawn(serve(cluster.clone(), number, request)).await?;
     cluster.lock().answered += u64::from(answer.is_ok());
     let Some(process) = process else { return answer };
     let kill = cluster.lock().faults.kill();
@@ -59,7 +62,7 @@ async fn ask(
     answer
 }
 
-async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<ResponseBody>, BoxError> {
+async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Result<Response<ResponseBody>, BoxError> {
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
     let request = parse(&parts, &body);
@@ -71,6 +74,7 @@ async fn serve(cluster: Shared, request: Request<Body>) -> Result<Response<Respo
         let mut inner = cluster.lock();
         if let Ok(request) = &request {
             invariants::request_arrives(&mut inner, request);
+            pauses::request_arrives(&mut inner, process, request);
         }
         inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::handling)
     };

@@ -1,7 +1,9 @@
 //! The write budget of one run: a number of writes for each event that happened to an object, and for each fault and
 //! start of the operator, which may have caused a repeat. Called by the simulation; pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use crate::api_server::Kind;
 use crate::cluster::{Inner, RequestRecord, UserAction};
@@ -15,6 +17,10 @@ const STATUS_WRITES: u64 = 4;
 /// too.
 const NEW_SERVICE_WRITES: u64 = 2;
 
+/// Where another port must go, a patch does that before the apply, and of a Service that spec.service shapes so may any
+/// change of the spec.
+const PORTS_WRITES: u64 = 2;
+
 /// For one InferenceService and its children: the reasons to write each object, or the number of writes.
 #[derive(Debug, Default)]
 struct Count {
@@ -25,13 +31,15 @@ struct Count {
 
 /// Empty if everything is within the budget.
 pub fn violations(inner: &Inner) -> Vec<String> {
+    let shaped = shaped(inner);
     let mut actions: BTreeMap<(&str, &str), Count> = BTreeMap::new();
     for UserAction { what, key, .. } in inner.actions.iter().filter(|action| !NOISE.contains(&action.what)) {
         let count = actions.entry((&key.namespace, &key.name)).or_default();
-        // The Service depends on the name alone.
+        let is_shaped = shaped.contains(&(&*key.namespace, &*key.name));
         count.services += match key.kind {
-            Kind::Service => CHILD_WRITES,
-            Kind::InferenceService if what.contains("create") => NEW_SERVICE_WRITES,
+            Kind::Service => PORTS_WRITES,
+            Kind::InferenceService if what.contains("create") || is_shaped => NEW_SERVICE_WRITES,
+            // The Service depends on the name alone.
             _ => 0,
         };
         count.deployments += u64::from(key.kind != Kind::Service);
@@ -58,4 +66,12 @@ pub fn violations(inner: &Inner) -> Vec<String> {
         })
     };
     writes.iter().filter_map(judge).collect()
+}
+
+/// The InferenceServices that have or had a `spec.service`, or a pause after which the Service is looked at again.
+fn shaped(inner: &Inner) -> BTreeSet<(&str, &str)> {
+    let may_shape = |object: &Value| !object["spec"]["service"].is_null() || !object["spec"]["paused"].is_null();
+    let changes = inner.store.history.iter().filter(|change| change.key.kind == Kind::InferenceService);
+    let shaped = changes.filter(|change| change.after.as_ref().is_some_and(may_shape));
+    shaped.map(|change| (&*change.key.namespace, &*change.key.name)).collect()
 }

@@ -1,6 +1,7 @@
 //! What must hold once faults have stopped: each InferenceService matches its spec, and its status says so. Called by
 //! the simulation; reads the datastore only.
 
+use inference_operator::api::ServiceSettings;
 use inference_operator::model::view::RawSpec;
 use inference_operator::reconcile::validate::{Valid, decode, validate};
 use inference_operator::reconcile::{deployment, service};
@@ -8,8 +9,10 @@ use inference_operator::settings::Settings;
 use serde_json::Value;
 
 use super::ownership::is_adoptable;
+use super::status::says_ready;
 use super::violation::ViolationKind;
-use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting};
+use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting, is_managed};
+use crate::cluster::rollout::{is_complete, number};
 use crate::operator::SETTINGS;
 
 /// All deviations; empty if there are none.
@@ -34,6 +37,9 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     if status["observedGeneration"] != metadata["generation"] {
         return Err("the status does not speak of the latest spec".into());
     }
+    if object["spec"]["paused"] == true {
+        return paused(store, key, object);
+    }
     let uid = metadata["uid"].as_str().unwrap_or_default().parse().map_err(|_| "no uid".to_owned())?;
     let phase = status["phase"].as_str().unwrap_or_default();
     let spec = decode(&RawSpec::from(&object["spec"]));
@@ -50,8 +56,30 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     if phase != "Ready" || status["readyReplicas"] != object["spec"]["replicas"] {
         return Err(format!("it is {phase} with {} ready", status["readyReplicas"]));
     }
-    if !status["endpoint"].is_string() {
-        return Err("it has no endpoint".into());
+    let port = valid.spec.service.as_ref().map(ServiceSettings::port);
+    if status["endpoint"] != service::endpoint(&key.namespace, &key.name, port, settings) {
+        return Err("it has no endpoint, or another".into());
+    }
+    Ok(())
+}
+
+/// A paused one says so, and how its Deployment is, whatever the spec desires.
+fn paused(store: &Store, key: &Key, object: &Value) -> Result<(), String> {
+    let (uid, status) = (object["metadata"]["uid"].as_str(), &object["status"]);
+    if status["phase"] != "Paused" {
+        return Err(format!("it is paused, and said to be {}", status["phase"]));
+    }
+    if is_deleting(object) {
+        return Err("it is being deleted still".into());
+    }
+    let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
+    let deployment = deployment.filter(|deployment| controller_uid(deployment) == uid);
+    // Without its label the watch does not report how it goes on, and nobody gives it back.
+    let is_seen = deployment.is_none_or(is_managed);
+    let is_ready = is_seen && deployment.is_some_and(|deployment| is_complete(deployment, &deployment["status"]));
+    let ready = deployment.map_or(0, |deployment| number(&deployment["status"]["readyReplicas"]));
+    if says_ready(status) != is_ready || is_seen && number(&status["readyReplicas"]) != ready {
+        return Err(format!("it is paused with {ready} ready and ready is {is_ready}, which its status does not say"));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::kstatus::{self, Verdict, verdict};
+use super::pauses::{self, Pauses};
 use super::status;
 use super::violation::ViolationKind;
 use crate::api_server::request::ApiRequest;
@@ -62,6 +63,7 @@ pub struct Invariants {
     /// Requests about a namespace since the first rejection because it is terminating.
     dying: BTreeMap<String, u64>,
     early: BTreeSet<String>,
+    pub pauses: Pauses,
 }
 
 /// Reports this violation, unless it was reported before.
@@ -96,6 +98,7 @@ pub fn in_sync_since(invariants: &Invariants) -> Option<Instant> {
 pub fn loses_sync(inner: &mut Inner, for_so_long: Duration) {
     inner.invariants.out_of_sync_until = Some(Instant::now() + for_so_long);
     inner.invariants.newest.clear();
+    pauses::forget(&mut inner.invariants.pauses);
     inner.disturbances.add(None);
 }
 
@@ -130,7 +133,11 @@ pub fn request_arrives(inner: &mut Inner, request: &ApiRequest) {
             // restore.
             let is_deaf = inner.invariants.out_of_sync_until.is_some_and(|until| Instant::now() < until);
             let judged = status::violation(&inner.store, key, uid, status, refused).filter(|(kind, _)| {
-                !is_deaf || !matches!(kind, ViolationKind::EarlyDegraded | ViolationKind::FalseReady)
+                let judges_the_past = matches!(
+                    kind,
+                    ViolationKind::EarlyDegraded | ViolationKind::FalseReady | ViolationKind::FalsePaused
+                );
+                !is_deaf || !judges_the_past
             });
             let about = uid.as_str().unwrap_or_default().to_owned();
             let is_early = judged.as_ref().is_some_and(|(kind, _)| *kind == ViolationKind::EarlyDegraded);
@@ -243,7 +250,9 @@ pub fn check_kstatus(inner: &mut Inner) {
         if *kstatus::RECORDS {
             inner.invariants.seen.insert(format!("{verdict:?} {object}"));
         }
-        if verdict == Verdict::Current && object["status"]["phase"] != "Ready" {
+        let phase = &object["status"]["phase"];
+        let is_right = phase == "Ready" || phase == "Paused" && object["spec"]["paused"] == true;
+        if verdict == Verdict::Current && !is_right {
             early.push((object["metadata"]["uid"].to_string(), object.to_string()));
         }
     }

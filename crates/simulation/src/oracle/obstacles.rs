@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::end_state::missing;
 use super::invariants::{Invariants, in_sync_since, report_once};
 use super::ownership::is_adoptable;
-use super::status::{REFUSALS, has_all, is_foreign, reason, spec_of};
+use super::status::{REFUSALS, has_all, is_foreign, reason, says_ready, spec_of};
 use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, is_deleting};
 use crate::cluster::Inner;
@@ -63,18 +63,19 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(ViolationKind, String, String
         return Vec::new();
     };
     let (uid, status) = (&object["metadata"]["uid"], &object["status"]);
+    // A status of an older spec is stale as a whole.
+    let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
+    let is_paused = object["spec"]["paused"] == true;
     let obstacles = in_the_way(store, invariants, key, object);
-    let is_named = obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
+    let is_named = is_paused && is_latest && status["phase"] == "Paused"
+        || obstacles.iter().any(|obstacle| obstacle.reasons.contains(&reason(status)));
     let mut wrong: Vec<(ViolationKind, Obstacle)> =
         obstacles.into_iter().map(|obstacle| (ViolationKind::SilentObstacle, obstacle)).collect();
-    if status["observedGeneration"] != object["metadata"]["generation"] {
+    if !is_latest {
         wrong.push((ViolationKind::StaleStatus, Obstacle::new("the status speaks of an older spec", &[])));
     }
     let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
-    let runs = deployment.is_some_and(|deployment| has_all(deployment, number(&object["spec"]["replicas"])));
-    // A status of an older spec is stale as a whole.
-    let is_latest = status["observedGeneration"] == object["metadata"]["generation"];
-    if is_latest && status["phase"] == "Ready" && !runs && number(&object["spec"]["replicas"]) > 0 {
+    if is_latest && says_ready(status) && !runs(deployment, object) {
         wrong.push((ViolationKind::StaleReady, Obstacle::new("not all replicas answer", &[])));
     }
     invariants.since.retain(|(place, what), _| place != key || wrong.iter().any(|(_, wrong)| wrong.what == *what));
@@ -108,10 +109,25 @@ fn check_one(inner: &mut Inner, key: &Key) -> Vec<(ViolationKind, String, String
     violations
 }
 
+/// Are the replicas ready that Ready speaks of? While paused, those that the Deployment asks for.
+fn runs(deployment: Option<&Value>, object: &Value) -> bool {
+    let (spec, replicas) = (&object["spec"], number(&object["spec"]["replicas"]));
+    if spec["paused"] == true {
+        return deployment.is_some_and(|deployment| is_complete(deployment, &deployment["status"]));
+    }
+    replicas == 0 || deployment.is_some_and(|deployment| has_all(deployment, replicas))
+}
+
 fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value) -> Vec<Obstacle> {
     let uid = &object["metadata"]["uid"];
     // A closure, because it is needed only if there is an obstacle.
     let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
+    let is_this = |(refused, _): &(Key, &str)| refused.name == key.name && refused.namespace == key.namespace;
+    let is_refused = invariants.refused.keys().any(is_this);
+    // Nothing is in the way of leaving all as it is. Where a child cannot be read, that may be reported instead.
+    if object["spec"]["paused"] == true {
+        return vec![Obstacle::new("spec.paused is true", if is_refused { &REFUSALS } else { &[] })];
+    }
     let mut obstacles = Vec::new();
     for kind in Kind::CHILDREN {
         let key = Key { kind, ..key.clone() };
@@ -125,8 +141,7 @@ fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value)
             obstacles.extend(in_the_rollout(child, &desired));
         }
     }
-    let is_refused = |(refused, _): &(Key, &str)| refused.name == key.name && refused.namespace == key.namespace;
-    if invariants.refused.keys().any(is_refused) {
+    if is_refused {
         obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
     }
     // A rejected spec is the only obstacle to report.

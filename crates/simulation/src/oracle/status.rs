@@ -25,6 +25,11 @@ pub fn reason(status: &Value) -> &str {
     condition(status, "Ready").and_then(|ready| ready["reason"].as_str()).unwrap_or_default()
 }
 
+/// Is the condition Ready true?
+pub fn says_ready(status: &Value) -> bool {
+    condition(status, "Ready").is_some_and(|ready| ready["status"] == "True")
+}
+
 /// The spec of that generation, and the time of its creation.
 pub fn spec_of<'a>(store: &'a Store, key: &Key, uid: &Value, generation: i64) -> Option<(Instant, &'a Value)> {
     let of_generation =
@@ -71,6 +76,7 @@ pub fn violation(
     let kind = match (status["phase"].as_str(), reason(status)) {
         (Some("Ready"), _) => (!case.has_run()).then_some(ViolationKind::FalseReady),
         (Some("Degraded"), reason) => case.degraded(reason, refused),
+        (Some("Paused"), _) => case.paused(status),
         (Some("Failed"), _) => (!case.is_for_the_user()).then_some(ViolationKind::FalseFailed),
         _ => None,
     }?;
@@ -87,6 +93,14 @@ impl Case<'_> {
         let replicas = number(&self.spec["replicas"]);
         let is_ours = missing(&deployment["spec"], &desired["spec"], "").is_none();
         is_ours && (replicas == 0 || has_all(deployment, replicas))
+    }
+
+    fn paused(&self, status: &Value) -> Option<ViolationKind> {
+        if self.spec["paused"] != true {
+            return Some(ViolationKind::FalsePaused);
+        }
+        let is_ready = self.deployment.is_some_and(|deployment| is_complete(deployment, &deployment["status"]));
+        (says_ready(status) && !is_ready).then_some(ViolationKind::FalseReady)
     }
 
     fn degraded(&self, reason: &str, refused: bool) -> Option<ViolationKind> {

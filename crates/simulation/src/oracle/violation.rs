@@ -32,6 +32,10 @@ pub enum ViolationKind {
     EarlyCurrent,
     /// kstatus reports Failed, although there is nothing for the user to correct.
     FalseFailed,
+    /// `Paused`, of a spec that is not.
+    FalsePaused,
+    /// A child was written by a process that knows that it is paused.
+    PausedWrite,
     /// A write to an object that is not the operator's.
     ForeignWrite,
     /// A request that the simulated API server does not know.
@@ -64,6 +68,8 @@ impl ViolationKind {
             ViolationKind::Storm => "storm",
             ViolationKind::EarlyCurrent => "early-current",
             ViolationKind::FalseFailed => "false-failed",
+            ViolationKind::FalsePaused => "false-paused",
+            ViolationKind::PausedWrite => "paused-write",
             ViolationKind::ForeignWrite => "foreign-write",
             ViolationKind::UnknownRequest => "unknown-request",
             ViolationKind::NotSettled => "not-settled",
