@@ -41,11 +41,14 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 17] = [
+const FOUND: [u64; 20] = [
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
     13,      // a child with both labels and no owner was not adopted, and its name was reported as taken
+    21,      // a Service whose only port had no name was never repaired
+    98,      // a paused Deployment that no watch reported was said to be ready
+    112,     // the ports of a Service without an owner were changed before it was adopted
     425,     // a rejection of the spec whose report could wait was never reported
     504,     // an edit whose repair the API server rejected at first was taken for accepted
     892,     // a stale list set a Deployment back to an older spec
