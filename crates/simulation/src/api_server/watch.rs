@@ -14,9 +14,9 @@ use super::faults::{Faults, LineHandling};
 use super::list::{is_in, is_managed, shown};
 use super::request::{Selection, WatchRequest};
 use super::server::{ResponseBody, streamed};
-use super::{Change, Refusal, refusal};
+use super::{Change, Kind, Refusal, refusal};
 use crate::cluster::{Inner, Shared};
-use crate::oracle::invariants;
+use crate::oracle::{invariants, pauses};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// The annotation of the bookmark after the last object of a streaming list.
@@ -53,6 +53,9 @@ pub fn open(cluster: &Shared, request: WatchRequest) -> Result<Response<Response
         }
         let stale = inner.draw(None, Faults::staleness);
         let version = inner.store.version.saturating_sub(stale).max(inner.store.floor);
+        if request.selection.kind == Kind::InferenceService && stale > 0 {
+            pauses::lists_the_past(&mut inner, version);
+        }
         initial_events(&inner, &request, version, &mut lines);
         if inner.faults.breaks_streams {
             // The bookmark that ends the list is missing.

@@ -39,6 +39,18 @@ pub fn forget(pauses: &mut Pauses) {
     pauses.told.clear();
 }
 
+/// A list of the InferenceServices from the past is served. One that it does not contain, or another of its name, is
+/// forgotten, and is a new one when the watch reports it.
+pub fn lists_the_past(inner: &mut Inner, version: u64) {
+    let Inner { store, invariants, .. } = inner;
+    if invariants.pauses.told.is_empty() {
+        return;
+    }
+    let listed = store.snapshot(Kind::InferenceService, version);
+    let is_listed = |key: &Key, uid: &Value| listed.get(key).is_some_and(|object| object["metadata"]["uid"] == *uid);
+    invariants.pauses.told.retain(|(_, key), (uid, _)| is_listed(key, uid));
+}
+
 pub fn request_arrives(inner: &mut Inner, process: Process, request: &ApiRequest) {
     match request {
         ApiRequest::Status { key, uid, status } if status["phase"] == "Paused" => {
