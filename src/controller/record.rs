@@ -132,9 +132,12 @@ impl Record {
         let mut parsed = object.status().map(|status| status::parse(&status));
         if let Some(parsed) = &mut parsed {
             parsed.summary.is_current = parsed.observed_generation == meta.generation;
+            // No watch reports the port: where another operator has written it, only its status tells.
+            if first || parsed.trusted && !self.says(parsed) {
+                self.service_port = parsed.service_port;
+            }
             if first {
                 self.versions = parsed.versions;
-                self.service_port = parsed.service_port;
                 parsed.trusted |= parsed.of_earlier_release;
                 // A spec that has changed is acted on anyway.
                 if parsed.trusted && parsed.summary.is_current {

@@ -41,7 +41,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 20] = [
+const FOUND: [u64; 21] = [
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
@@ -57,6 +57,7 @@ const FOUND: [u64; 20] = [
     2003,    // an operator with a stale view forced its spec onto a Deployment that another had made meanwhile
     2751,    // a spec read older than known, after a restore of the datastore, was read again at full speed
     3568, // a status write answered with an older version, after a restore of the datastore, was repeated at full speed
+    6510, // of two operators, each corrected the port of the Service in the status of the other, forever
     11920, // a Deployment without its label, under a rejected spec, was read again at each list
     24341, // a spec that returned in flight was applied as the newer one read meanwhile, and stayed
     49734, // of two operators, the one with an older spec applied it to a Deployment seen only by its watch

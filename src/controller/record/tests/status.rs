@@ -91,3 +91,19 @@ fn a_time_that_was_put_right_is_kept_without_a_write() {
     let summary = record.summary.expect("a status");
     assert_eq!((summary.abnormal_since, summary.written, record.dirty), (Timestamp(5), 77, Dirty::empty()));
 }
+
+/// No watch reports it. Of two operators, each would otherwise correct the other's status forever.
+#[test]
+fn the_port_of_the_service_is_the_one_that_another_operator_has_told() {
+    let mut record = settled();
+    record.service_port = std::num::NonZeroU16::new(8080);
+    let mut forged = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
+    forged["readyReplicas"] = serde_json::json!(9);
+    record.observe(&object(UID, 101, 1, forged), &judge);
+    assert!(record.service_port.is_some(), "nobody vouches for it");
+    record.observe(&ready(102, 1), &judge);
+    assert_eq!(record.service_port, None);
+    record.service_port = std::num::NonZeroU16::new(8080);
+    record.observe(&ready(103, 1), &judge);
+    assert!(record.service_port.is_some(), "it has been applied, and the known status is from before");
+}
