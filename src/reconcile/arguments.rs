@@ -126,6 +126,17 @@ mod tests {
     }
 
     #[test]
+    fn only_an_option_in_front_of_a_bare_placeholder_goes_with_it() {
+        let mut catalog = Catalog::default();
+        let texts =
+            ["--a", "x{maxBatchSize}", "b", "{maxBatchSize}", "--c=1", "{maxBatchSize}", "--d", "{maxBatchSize}"];
+        catalog.change_default_engine(|engine| engine.arguments = texts.map(str::to_owned).to_vec());
+        let spec = InferenceServiceSpec::of("m");
+        let valid = validate("ns", "demo", Uid::default(), &spec, &catalog).expect("valid");
+        assert_eq!(arguments(&valid), ["--a", "b", "--c=1"]);
+    }
+
+    #[test]
     fn every_option_is_one_that_the_engine_has() {
         let sources = [
             ("vllm", include_str!("../../tests/engines/vllm.txt")),

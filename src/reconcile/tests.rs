@@ -1,5 +1,6 @@
 //! Reconcile of one InferenceService: the decisions are tested as tables here, the requests in the modules below.
 
+mod blamed;
 mod bulky;
 mod healed;
 mod lasting;

@@ -49,6 +49,13 @@ impl Reply {
         Reply { code, ..Reply::object(&status) }
     }
 
+    /// As the API server's own validation refuses a field.
+    pub fn refusal_of_field(code: u16, message: &str, field: &str) -> Reply {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message,
+            "details": {"name": "demo", "causes": [{"reason": "FieldValueInvalid", "message": message, "field": field}]}});
+        Reply { code, ..Reply::object(&status) }
+    }
+
     /// Rejected with 429: the server is overloaded.
     pub fn busy(retry_after: &'static str) -> Reply {
         Reply { retry_after: Some(retry_after), ..Reply::refusal(429, "too many requests") }

@@ -172,6 +172,23 @@ fn ready() -> Summary {
     status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }
 
+/// A spec that turns out to be newer is one more reason, and takes none away.
+#[tokio::test(start_paused = true)]
+async fn both_children_are_put_right_where_the_spec_is_another_too() {
+    let drifted = found(|it| it["metadata"]["generation"] = json!(7));
+    let edited = whole_service(|it| it["spec"]["selector"] = json!({}));
+    let newer = object(|it| it["metadata"]["generation"] = json!(2));
+    let (context, asked) = context([drifted, edited, newer, service(), as_it_was(), written()]);
+    let task = Task { spec: None, ..task(Dirty::DEPLOYMENT | Dirty::SERVICE) };
+    let outcome = reconcile(&context, task).await.expect("done");
+    assert_eq!(outcome.generation, 2);
+    let asked = paths(&asked);
+    assert!(
+        asked.contains(&format!("PATCH {SERVICES}/demo")) && asked.contains(&format!("PATCH {DEPLOYMENT}")),
+        "{asked:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_a_services_name_is_taken_it_is_read_and_nothing_is_made() {
     let taken = found(|it| {
