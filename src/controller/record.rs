@@ -132,9 +132,10 @@ impl Record {
         let mut parsed = object.status().map(|status| status::parse(&status));
         if let Some(parsed) = &mut parsed {
             parsed.summary.is_current = parsed.observed_generation == meta.generation;
-            // No watch reports the port: where another operator has written it, only its status tells.
+            // No watch reports the port: where another operator has written it, only its status tells. One that says
+            // nothing of it may not know it.
             if first || parsed.trusted && !self.says(parsed) {
-                self.service_port = parsed.service_port;
+                self.service_port = parsed.service_port.or(self.service_port);
             }
             if first {
                 self.versions = parsed.versions;

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 use serde_json::{Value, json};
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use crate::api::Phase;
 use crate::model::hashes::Standing;
@@ -51,7 +51,13 @@ pub fn object(uid: &str, resource_version: u64, generation: u32, status: Value) 
 
 /// The status that an operator with this configuration writes when the spec of `generation` is in this phase.
 pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) -> Value {
-    let (endpoint, service_port, hashes) = ("http://demo", None, Some(hashes_of(config_hash)));
+    status_of_port(generation, config_hash, phase, reason, 0)
+}
+
+/// The same where the spec gives the Service this port; 0: it does not.
+pub fn status_of_port(generation: u32, config_hash: u64, phase: Phase, reason: &str, port: u16) -> Value {
+    let (endpoint, hashes) = ("http://demo", Some(hashes_of(config_hash)));
+    let service_port = NonZeroU16::new(port);
     let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, hashes };
     let assessment = Assessment::new(phase, Abnormal::None, reason, "said".into());
     let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, Timestamp(1000));

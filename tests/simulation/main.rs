@@ -41,7 +41,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 21] = [
+const FOUND: [u64; 22] = [
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
@@ -54,6 +54,7 @@ const FOUND: [u64; 21] = [
     892,     // a stale list set a Deployment back to an older spec
     1124,    // a rejection that was over stayed in the status when only the Service was checked
     1365,    // a spec that was read newer than known was taken for applied
+    1223,    // an operator that had timed out did not know the Service's port, and the other believed it
     2003,    // an operator with a stale view forced its spec onto a Deployment that another had made meanwhile
     2751,    // a spec read older than known, after a restore of the datastore, was read again at full speed
     3568, // a status write answered with an older version, after a restore of the datastore, was repeated at full speed

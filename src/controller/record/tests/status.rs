@@ -1,6 +1,7 @@
 //! Statuses: the operator's own, those of an older one and those of others.
 
 use super::*;
+use crate::testing::fixtures::status_of_port;
 
 #[test]
 fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_conditions() {
@@ -92,18 +93,20 @@ fn a_time_that_was_put_right_is_kept_without_a_write() {
     assert_eq!((summary.abnormal_since, summary.written, record.dirty), (Timestamp(5), 77, Dirty::empty()));
 }
 
-/// No watch reports it. Of two operators, each would otherwise correct the other's status forever.
+/// No watch reports it. Of two operators, each would otherwise correct the other's status forever; but one that timed out
+/// before it had read the Service does not know its port.
 #[test]
-fn the_port_of_the_service_is_the_one_that_another_operator_has_told() {
+fn the_port_of_the_service_is_learnt_from_another_operator_and_not_forgotten_by_one() {
+    let port = std::num::NonZeroU16::new(8080);
+    let says = |reason, port| status_of_port(1, CONFIG_HASH, Phase::Ready, reason, port);
     let mut record = settled();
-    record.service_port = std::num::NonZeroU16::new(8080);
-    let mut forged = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
+    let mut forged = says("Forged", 8080);
     forged["readyReplicas"] = serde_json::json!(9);
     record.observe(&object(UID, 101, 1, forged), &judge);
-    assert!(record.service_port.is_some(), "nobody vouches for it");
-    record.observe(&ready(102, 1), &judge);
-    assert_eq!(record.service_port, None);
-    record.service_port = std::num::NonZeroU16::new(8080);
-    record.observe(&ready(103, 1), &judge);
-    assert!(record.service_port.is_some(), "it has been applied, and the known status is from before");
+    assert_eq!(record.service_port, None, "nobody vouches for it");
+    record.observe(&object(UID, 102, 1, says("ReplicasReady", 8080)), &judge);
+    record.observe(&object(UID, 103, 1, says("Other", 8080)), &judge);
+    assert_eq!(record.service_port, port);
+    record.observe(&object(UID, 104, 1, says("Timeout", 0)), &judge);
+    assert_eq!(record.service_port, port);
 }
