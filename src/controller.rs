@@ -4,6 +4,7 @@
 pub mod counts;
 pub mod flags;
 pub mod index;
+pub mod load_time;
 pub mod name_arena;
 mod namespaces;
 pub mod queue;
@@ -123,7 +124,7 @@ pub async fn run(
 
 fn judge_of(context: &Arc<Context>) -> Box<Judge> {
     let context = context.clone();
-    Box::new(move |object, hashes| judge(&context.settings, context.config_hash, object, hashes))
+    Box::new(move |object, status| judge(&context.settings, context.config_hash, object, status))
 }
 
 impl Controller {

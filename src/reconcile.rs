@@ -202,7 +202,7 @@ fn deployment_of(
 ) -> Result<Value, Error> {
     let mut deployment = deployment::build(valid, &context.settings.pods)?;
     let inputs = hashes::inputs(context.config_hash, raw);
-    let children = hashes::of_children(&context.settings, valid, &deployment);
+    let children = hashes::of_children(valid, &deployment);
     let hashes = Hashes { inputs, children, by_rollout: task.released };
     // What brought them stays said while nothing else does.
     let hashes = found.filter(|found| (found.inputs, found.children) == (inputs, children)).unwrap_or(hashes);

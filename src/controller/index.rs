@@ -292,7 +292,8 @@ impl Index {
             return None;
         }
         let record = |slot: Slot| records.get(slot as usize).and_then(Option::as_ref);
-        let state = |slot| record(slot).map_or(State::Leaving, Record::state);
+        let is_here = |record: &&Record| !namespaces.is_terminating(record.namespace);
+        let state = |slot| record(slot).filter(is_here).map_or(State::Leaving, Record::state);
         let order = |slot| record(slot).map(|record| (namespaces.name(record.namespace), names.get(record.name)));
         let slot = rollout.next(limit, state, order)?;
         self.with(slot, |record, _| record.dirty |= Dirty::SPEC_AND_CHILDREN);

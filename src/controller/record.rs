@@ -6,8 +6,9 @@ mod finish;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
-use crate::api::Phase;
+use crate::api::{InferenceServiceStatus, Phase};
 use crate::controller::flags::{self, Flags};
+use crate::controller::load_time::LoadTime;
 use crate::controller::name_arena::NameRef;
 use crate::controller::rollout::State;
 use crate::error::REPORTED_AFTER_FAILURES;
@@ -16,7 +17,7 @@ use crate::model::hashes::Standing;
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, Meta, RawSpec};
 use crate::model::{ChildKind, Dirty};
-use crate::model::{Hashes, ObservedVersions, Summary};
+use crate::model::{ObservedVersions, Summary};
 use crate::reconcile::plan;
 use crate::reconcile::status::{self, ParsedStatus};
 use crate::time::Timestamp;
@@ -24,10 +25,8 @@ use crate::time::Timestamp;
 /// Cap on the repair count; otherwise a conflict of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
 
-const SECONDS_A_MINUTE: u64 = 60;
-
-/// Judges whether the children of an InferenceService, of which its status has these hashes, are those that it would get.
-pub type Judge = dyn Fn(&InferenceServiceView, Option<Hashes>) -> Standing + Send + Sync;
+/// Judges by its status whether the children of an InferenceService are those that it would get.
+pub type Judge = dyn Fn(&InferenceServiceView, &InferenceServiceStatus) -> Standing + Send + Sync;
 
 /// How an object was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +56,8 @@ pub struct Record {
     pub quiet_reads: u8,
     /// Recent repairs: many if another client wants another state.
     pub repairs: u8,
-    /// The load time that replicas are waited for, rounded up; 0: not known. The longest is taken for 255.
-    pub load_minutes: u8,
+    /// The load time that replicas are waited for.
+    pub load_time: LoadTime,
     pub flags: Flags,
     pub dirty: Dirty,
     pub uid: Uid,
@@ -87,7 +86,7 @@ impl Record {
             failures: 0,
             quiet_reads: 0,
             repairs: 0,
-            load_minutes: 0,
+            load_time: LoadTime::default(),
             flags: Flags::ALL_LISTED,
             dirty: Dirty::empty(),
             uid: object.meta.uid,
@@ -129,7 +128,8 @@ impl Record {
         self.resource_version = meta.version();
 
         let mut standing = Standing::UpToDate;
-        let mut parsed = object.status().map(|status| status::parse(&status));
+        let status = object.status();
+        let mut parsed = status.as_ref().map(status::parse);
         if let Some(parsed) = &mut parsed {
             parsed.summary.is_current = parsed.observed_generation == meta.generation;
             // No watch reports the port: where another operator has written it, only its status tells. One that says
@@ -141,8 +141,8 @@ impl Record {
                 self.versions = parsed.versions;
                 parsed.trusted |= parsed.of_earlier_release;
                 // A spec that has changed is acted on anyway.
-                if parsed.trusted && parsed.summary.is_current {
-                    standing = judge(object, parsed.hashes);
+                if let Some(status) = status.as_ref().filter(|_| parsed.trusted && parsed.summary.is_current) {
+                    standing = judge(object, status);
                 }
             }
         }
@@ -293,10 +293,9 @@ impl Record {
     /// What is left of the load time of its replicas. None: nothing, or it is not known.
     pub fn load_left(&self, now: Timestamp) -> Option<Duration> {
         let since = self.summary.map(|summary| summary.abnormal_since).filter(|since| since.is_known()).unwrap_or(now);
-        let load_time = Duration::from_secs(u64::from(self.load_minutes) * SECONDS_A_MINUTE);
         // One second more, because both times are whole seconds.
-        let left = (load_time + Duration::from_secs(1)).saturating_sub(now.since(since));
-        Some(left).filter(|left| self.load_minutes > 0 && !left.is_zero())
+        let left = (self.load_time.get()? + Duration::from_secs(1)).saturating_sub(now.since(since));
+        Some(left).filter(|left| !left.is_zero())
     }
 
     /// What a rollout sees of it.

@@ -100,6 +100,7 @@ impl Rollout {
             State::Starting | State::Down => !under_way.was_down,
             State::Well | State::Leaving => false,
         });
+        self.waiting.retain(|waiting| state(waiting.slot) != State::Leaving);
         let failed = self.under_way.iter().find(|under_way| state(under_way.slot) == State::Down);
         self.halted_by = failed.filter(|_| !self.waiting.is_empty()).map(|failed| failed.slot);
         if self.halted_by.is_some() || self.under_way.len() >= limit {

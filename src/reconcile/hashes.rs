@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::validate::{Valid, decode, validate};
 use super::{deployment, service};
-use crate::api::InferenceServiceSpec;
+use crate::api::{InferenceServiceSpec, InferenceServiceStatus};
 use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::model::hashes::{Hash, Hashes, Standing};
@@ -13,18 +13,31 @@ use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::settings::Settings;
 
-/// How it stands with an InferenceService whose status has these hashes. The inputs are compared first: to build 5,000
-/// times takes a quarter of a second. `config_hash`: of the settings.
-pub fn judge(settings: &Settings, config_hash: u64, object: &InferenceServiceView, built: Option<Hashes>) -> Standing {
-    let is_same = built.is_some_and(|built| built.inputs == inputs(config_hash, &object.spec));
-    if is_same && built.is_some_and(|built| built.by_rollout) {
-        return Standing::RolledOut;
+/// How it stands with an InferenceService that has this status. The inputs are compared first: to build 5,000 times takes
+/// a quarter of a second. `config_hash`: of the settings.
+pub fn judge(
+    settings: &Settings,
+    config_hash: u64,
+    object: &InferenceServiceView,
+    status: &InferenceServiceStatus,
+) -> Standing {
+    let observed = status.observed.as_ref();
+    let built = observed.and_then(|observed| observed.hashes.as_deref()?.parse::<Hashes>().ok());
+    if let Some(built) = built.filter(|built| built.inputs == inputs(config_hash, &object.spec)) {
+        return if built.by_rollout { Standing::RolledOut } else { Standing::UpToDate };
     }
-    if is_same || built.is_some_and(|built| built.children == builds(settings, object)) {
-        return Standing::UpToDate;
+    let (children, replicas) = builds(settings, object);
+    if built.is_none_or(|built| built.children != children) {
+        return Standing::Outdated { replicas };
     }
-    let replicas = decode(&object.spec).ok().and_then(|spec| u32::try_from(spec.replicas).ok());
-    Standing::Outdated { replicas: replicas.unwrap_or(0) }
+    // Another domain changes the status and no child.
+    let port = observed.and_then(|observed| observed.service_port);
+    let endpoint = service::endpoint(&object.meta.namespace, &object.meta.name, port, settings);
+    if status.endpoint.as_ref().is_none_or(|said| *said == endpoint) {
+        Standing::UpToDate
+    } else {
+        Standing::Outdated { replicas: 0 }
+    }
 }
 
 /// A hash over all that decides what is built.
@@ -32,24 +45,27 @@ pub fn inputs(config_hash: u64, spec: &RawSpec) -> u64 {
     Hash::default().text(&config_hash.to_string()).text(spec.text().unwrap_or_default()).finish()
 }
 
-/// A hash over the children that this InferenceService should have.
-fn builds(settings: &Settings, object: &InferenceServiceView) -> u64 {
+/// A hash over the children that this InferenceService should have, and the number of replicas that a change of them may
+/// take down: none if the spec is refused, because then the children stay as they are.
+fn builds(settings: &Settings, object: &InferenceServiceView) -> (u64, u32) {
     let meta = &object.meta;
     let built = decode(&object.spec).and_then(|spec| {
         if spec.paused {
-            return Ok(of_paused());
+            return Ok((of_paused(), 0));
         }
         let valid = validate(&meta.namespace, &meta.name, meta.uid, &spec, &settings.catalog)?;
         let deployment = deployment::build(&valid, &settings.pods)?;
-        Ok(of_children(settings, &valid, &deployment))
+        Ok((of_children(&valid, &deployment), u32::try_from(spec.replicas).unwrap_or(0)))
     });
-    built.unwrap_or_else(|error| of_refusal(&error))
+    built.unwrap_or_else(|error| (of_refusal(&error), 0))
 }
 
-pub fn of_children(settings: &Settings, valid: &Valid, deployment: &Value) -> u64 {
-    let service = service::Desired::new(valid.namespace, valid.name, valid.uid, valid.spec.service.as_ref());
-    let endpoint = service::endpoint(valid.namespace, valid.name, service.port, settings);
-    Hash::default().json(deployment).json(&service.object).text(&endpoint).finish()
+pub fn of_children(valid: &Valid, deployment: &Value) -> u64 {
+    let service = service::build(valid);
+    let (of_deployment, of_service) = (&deployment["metadata"]["labels"], &service["metadata"]);
+    // Not over the owner: children that were restored are adopted as they are.
+    let hash = Hash::default().json(of_deployment).json(&deployment["spec"]);
+    hash.json(&of_service["labels"]).json(&of_service["annotations"]).json(&service["spec"]).finish()
 }
 
 /// A spec that cannot be built has children of another one, or none.
@@ -64,13 +80,14 @@ pub fn of_paused() -> u64 {
 /// A hash over the settings and the release, as the children of one InferenceService for each GPU type and each engine.
 /// Anything that would build other children changes it, and then each InferenceService is looked at more closely.
 pub fn config_hash(settings: &Settings) -> u64 {
-    let mut hash = Hash::default().text(env!("CARGO_PKG_VERSION"));
+    let endpoint = service::endpoint("namespace", "name", None, settings);
+    let mut hash = Hash::default().text(env!("CARGO_PKG_VERSION")).text(&endpoint);
     hash = hash.text(settings.pods.policy.as_str()).text(&settings.pods.host_paths.join(":"));
     for spec in specs(&settings.catalog) {
         let valid = validate("namespace", "name", Uid::default(), &spec, &settings.catalog);
         let built = valid.and_then(|valid| {
             let deployment = deployment::build(&valid, &settings.pods)?;
-            Ok(of_children(settings, &valid, &deployment))
+            Ok(of_children(&valid, &deployment))
         });
         hash = hash.text(&built.unwrap_or_else(|error| of_refusal(&error)).to_string());
     }
@@ -102,6 +119,7 @@ fn specs(catalog: &Catalog) -> impl Iterator<Item = InferenceServiceSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Observed;
     use crate::settings::PodPolicy;
     use crate::testing::fixtures::{UID, object};
 
@@ -121,12 +139,21 @@ mod tests {
 
     /// What this operator writes.
     fn built((settings, hash): &(Settings, u64), object: &InferenceServiceView) -> Hashes {
-        let (inputs, children) = (inputs(*hash, &object.spec), builds(settings, object));
+        let (inputs, (children, _)) = (inputs(*hash, &object.spec), builds(settings, object));
         Hashes { inputs, children, by_rollout: false }
     }
 
-    fn is_current((settings, hash): &(Settings, u64), object: &InferenceServiceView, built: Option<Hashes>) -> bool {
-        judge(settings, *hash, object, built) == Standing::UpToDate
+    /// How an operator judges what another one has written.
+    fn standing(after: &(Settings, u64), before: &(Settings, u64), object: &InferenceServiceView) -> Standing {
+        let endpoint = service::endpoint("ns", "demo", None, &before.0);
+        let status = of(Some(built(before, object)), Some(endpoint));
+        judge(&after.0, after.1, object, &status)
+    }
+
+    fn of(hashes: Option<Hashes>, endpoint: Option<String>) -> InferenceServiceStatus {
+        let hashes = hashes.map(|hashes| hashes.to_string());
+        let observed = Some(Observed { hashes, ..Observed::default() });
+        InferenceServiceStatus { endpoint, observed, ..InferenceServiceStatus::default() }
     }
 
     /// A change of the settings, and which of the InferenceServices it concerns.
@@ -169,25 +196,44 @@ mod tests {
                 |settings| settings.pods.policy = PodPolicy::Closed,
                 [false, false, false, false, true, false],
             ),
-            ("another domain", |settings| settings.cluster_domain.push('x'), [true, true, true, false, false, false]),
+            ("another domain", |settings| settings.cluster_domain.push('x'), [true; 6]),
         ];
         for (what, change, expected) in changes {
             let after = operator(change);
-            let concerned = all.each_ref().map(|spec| {
-                let object = with(spec);
-                !is_current(&after, &object, Some(built(&before, &object)))
-            });
+            let concerned = all.each_ref().map(|spec| standing(&after, &before, &with(spec)) != Standing::UpToDate);
             assert_eq!(concerned, expected, "{what}");
         }
+    }
+
+    /// A rollout waits for what it takes down. A refusal takes nothing down, and neither does another endpoint.
+    #[test]
+    fn what_takes_nothing_down_does_not_wait() {
+        let before = operator(|settings| settings.pods.host_paths.push("/models".into()));
+        let (refusing, other_domain) = (
+            operator(|_| {}),
+            operator(|settings| {
+                settings.pods.host_paths.push("/models".into());
+                settings.cluster_domain.push('x');
+            }),
+        );
+        let refused = with(&json!({"model": "m", "replicas": 3, "cache": {"hostPath": {"path": "/models"}}}));
+        assert_eq!(standing(&refusing, &before, &refused), Standing::Outdated { replicas: 0 });
+        assert_eq!(standing(&other_domain, &before, &refused), Standing::Outdated { replicas: 0 });
+        let other_image = operator(|settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')));
+        let object = with(&json!({"model": "m", "replicas": 3}));
+        assert_eq!(standing(&other_image, &before, &object), Standing::Outdated { replicas: 3 });
     }
 
     #[test]
     fn what_no_operator_has_said_is_not_up_to_date() {
         let operator = operator(|_| {});
-        assert!(!is_current(&operator, &with(&json!({"model": "m"})), None));
-        let object = with(&json!({"model": "m"}));
-        let known = Some(built(&operator, &object));
-        assert!(is_current(&operator, &with(&json!({"model": "m", "replicas": 1})), known), "it builds the same");
-        assert!(!is_current(&operator, &with(&json!({"model": "other"})), known));
+        let known = built(&operator, &with(&json!({"model": "m"})));
+        let judge = |spec: &Value, hashes| judge(&operator.0, operator.1, &with(spec), &of(hashes, None));
+        let same = json!({"model": "m", "replicas": 1});
+        assert_eq!(judge(&same, None), Standing::Outdated { replicas: 1 });
+        assert_eq!(judge(&same, Some(known)), Standing::UpToDate, "it builds the same");
+        assert_eq!(judge(&json!({"model": "other"}), Some(known)), Standing::Outdated { replicas: 1 });
+        let by_rollout = Hashes { by_rollout: true, ..known };
+        assert_eq!(judge(&json!({"model": "m"}), Some(by_rollout)), Standing::RolledOut);
     }
 }

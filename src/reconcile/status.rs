@@ -317,7 +317,6 @@ pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
         },
         service_port: observed.service_port,
         of_earlier_release: observed.hashes.is_none() && !observed.checksum.is_empty(),
-        hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
     }
 }
 
@@ -331,7 +330,6 @@ pub struct ParsedStatus {
     pub observed_generation: u32,
     pub versions: ObservedVersions,
     pub service_port: Option<NonZeroU16>,
-    pub hashes: Option<Hashes>,
     /// It looks like that of a release that did not write hashes yet, whose checksum cannot be checked.
     pub of_earlier_release: bool,
 }

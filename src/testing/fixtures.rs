@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
-use crate::api::Phase;
+use crate::api::{InferenceServiceStatus, Phase};
 use crate::model::hashes::Standing;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use crate::model::{Abnormal, Action, Hashes, ObservedVersions, Outcome, Summary};
@@ -20,7 +20,8 @@ pub const SERVICE_VERSION: u64 = 60;
 pub const CONFIG_HASH: u64 = 7;
 
 /// As the operator judges a status in tests: its children are of this configuration, or outdated.
-pub fn judge(_: &InferenceServiceView, hashes: Option<Hashes>) -> Standing {
+pub fn judge(_: &InferenceServiceView, status: &InferenceServiceStatus) -> Standing {
+    let hashes = status.observed.as_ref().and_then(|observed| observed.hashes.as_deref()?.parse().ok());
     if hashes == Some(hashes_of(CONFIG_HASH)) { Standing::UpToDate } else { Standing::Outdated { replicas: 1 } }
 }
 

@@ -1,8 +1,9 @@
 //! How the end of a reconcile changes a record: what was done is taken over, unless an observation meanwhile knows better.
 
-use super::{Record, SECONDS_A_MINUTE};
+use super::Record;
 use crate::api::Phase;
 use crate::controller::flags::Flags;
+use crate::controller::load_time::LoadTime;
 use crate::controller::task_start::TaskStart;
 use crate::error::Remedy;
 use crate::model::{Action, ChildKind, Dirty, Outcome, Summary};
@@ -42,7 +43,7 @@ impl Record {
                 self.end_failures();
                 self.dirty |= action.dirty();
                 if let Action::AwaitLoad(time) = action {
-                    self.load_minutes = u8::try_from(time.as_secs().div_ceil(SECONDS_A_MINUTE)).unwrap_or(u8::MAX);
+                    self.load_time = LoadTime::new(*time);
                 }
             }
         }

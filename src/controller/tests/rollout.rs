@@ -1,6 +1,7 @@
 //! Other settings, or another release: one InferenceService after the other.
 
 use super::*;
+use crate::api::InferenceServiceStatus;
 use crate::controller::rollout::State;
 use crate::model::hashes::Standing;
 use crate::testing::fixtures::outcome;
@@ -93,7 +94,7 @@ async fn after_a_restart_in_the_middle_the_one_that_was_on_its_way_is_waited_for
     let mut controller = controller();
     let rolled_out = object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
     let outdated = object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"));
-    let judge = |object: &InferenceServiceView, _| match object.meta.name.as_str() {
+    let judge = |object: &InferenceServiceView, _: &InferenceServiceStatus| match object.meta.name.as_str() {
         "on-its-way" => Standing::RolledOut,
         _ => Standing::Outdated { replicas: 1 },
     };
@@ -111,6 +112,17 @@ async fn after_a_restart_in_the_middle_the_one_that_was_on_its_way_is_waited_for
     );
     controller.roll_out();
     assert_eq!((controller.index.rollout().waiting(), controller.index.rollout().under_way()), (1, 1));
+}
+
+/// Nothing is reconciled in it any more.
+#[tokio::test(start_paused = true)]
+async fn one_whose_namespace_goes_away_holds_up_nobody() {
+    let mut controller = restarted(&["a", "b"]);
+    controller.roll_out();
+    let first = controller.queue.pop(Instant::now()).expect("the first");
+    controller.index.namespace_terminates(first);
+    controller.roll_out();
+    assert_eq!((controller.index.rollout().under_way(), controller.index.rollout().waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

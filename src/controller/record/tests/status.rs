@@ -28,7 +28,7 @@ fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
     assert_eq!(record.dirty, Dirty::DUE);
     record.summary = record.summary.map(|summary| Summary { abnormal_since: Timestamp(1000), ..summary });
     assert_eq!(record.load_left(Timestamp(1000)), None, "not known");
-    record.load_minutes = 1;
+    record.load_time = LoadTime::new(Duration::from_secs(60));
     let left = |now| record.load_left(Timestamp(now)).map(|left| left.as_secs());
     assert_eq!((left(1000), left(1004), left(1060), left(1061)), (Some(61), Some(57), Some(1), None));
     assert_eq!(left(500), Some(61), "a clock that was set back");
