@@ -204,8 +204,8 @@ fn deployment_of(
     let inputs = hashes::inputs(context.config_hash, raw);
     let children = hashes::of_children(valid, &deployment);
     let hashes = Hashes { inputs, children, by_rollout: task.released };
-    // What brought them stays said while nothing else does.
-    let hashes = found.filter(|found| (found.inputs, found.children) == (inputs, children)).unwrap_or(hashes);
+    // Where the children stay as they are, so does all that is said of them: an apply that changes nothing writes nothing.
+    let hashes = found.filter(|found| found.children == children).unwrap_or(hashes);
     deployment["metadata"]["annotations"] = json!({ANNOTATION: hashes.to_string()});
     Ok(deployment)
 }

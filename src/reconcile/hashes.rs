@@ -23,20 +23,18 @@ pub fn judge(
 ) -> Standing {
     let observed = status.observed.as_ref();
     let built = observed.and_then(|observed| observed.hashes.as_deref()?.parse::<Hashes>().ok());
-    if let Some(built) = built.filter(|built| built.inputs == inputs(config_hash, &object.spec)) {
-        return if built.by_rollout { Standing::RolledOut } else { Standing::UpToDate };
-    }
-    let (children, replicas) = builds(settings, object);
-    if built.is_none_or(|built| built.children != children) {
-        return Standing::Outdated { replicas };
-    }
     // Another domain changes the status and no child.
     let port = observed.and_then(|observed| observed.service_port);
     let endpoint = service::endpoint(&object.meta.namespace, &object.meta.name, port, settings);
-    if status.endpoint.as_ref().is_none_or(|said| *said == endpoint) {
-        Standing::UpToDate
-    } else {
-        Standing::Outdated { replicas: 0 }
+    let is_said = status.endpoint.as_ref().is_none_or(|said| *said == endpoint);
+    if let Some(built) = built.filter(|built| is_said && built.inputs == inputs(config_hash, &object.spec)) {
+        return if built.by_rollout { Standing::RolledOut } else { Standing::UpToDate };
+    }
+    let (children, replicas) = builds(settings, object);
+    match built {
+        Some(built) if built.children == children && is_said => Standing::UpToDate,
+        Some(built) if built.children == children => Standing::Outdated { replicas: 0 },
+        _ => Standing::Outdated { replicas },
     }
 }
 
@@ -219,6 +217,8 @@ mod tests {
         let refused = with(&json!({"model": "m", "replicas": 3, "cache": {"hostPath": {"path": "/models"}}}));
         assert_eq!(standing(&refusing, &before, &refused), Standing::Outdated { replicas: 0 });
         assert_eq!(standing(&other_domain, &before, &refused), Standing::Outdated { replicas: 0 });
+        let same_inputs = of(Some(built(&before, &refused)), Some("http://demo.ns.svc.other".to_owned()));
+        assert_eq!(judge(&before.0, before.1, &refused, &same_inputs), Standing::Outdated { replicas: 0 });
         let other_image = operator(|settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')));
         let object = with(&json!({"model": "m", "replicas": 3}));
         assert_eq!(standing(&other_image, &before, &object), Standing::Outdated { replicas: 3 });

@@ -114,6 +114,16 @@ async fn what_was_built_is_written_to_the_deployment_and_from_there_to_the_statu
     let spec = task(Dirty::SPEC).spec.expect("a spec");
     assert_eq!(hashes.inputs, hashes::inputs(first.config_hash, &spec));
 
+    // Other settings that build the same change nothing.
+    let earlier = Hashes { inputs: 7, ..hashes }.to_string();
+    let mut object = deployment_json();
+    object["metadata"]["annotations"] = json!({"ai.example.com/hashes": earlier});
+    let (again, asked) = context([Reply::object(&object), as_it_was(), written()]);
+    reconcile(&again, task(Dirty::SPEC | Dirty::DEPLOYMENT)).await.expect("done");
+    let lines = asked.take();
+    let apply = lines.iter().rfind(|line| line.starts_with(&format!("PATCH {DEPLOYMENT}"))).expect("an apply");
+    assert!(apply.contains(&earlier), "{apply}");
+
     let applied = found(|it| {
         it["metadata"]["annotations"] = json!({"ai.example.com/hashes": "0000000000000007-0000000000000008"});
     });
