@@ -100,7 +100,8 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &by_name);
     if !plan.is_idle() || plan::service_needs_spec(task) {
         let raw = spec(context, task, plan.reads_spec).await?;
-        children.inputs = Some(hashes::inputs(context.config_hash, &raw));
+        let inputs = hashes::inputs(context.config_hash, &raw);
+        children.inputs = Some(inputs);
         let spec = validate::decode(&raw)?;
         if spec.paused {
             return pause(context, task, children).await;
@@ -110,7 +111,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, &context.settings.catalog)?;
         let found = children.deployment.found().and_then(|child| child.hashes);
-        let deployment = deployment_of(context, task, &raw, &valid, found)?;
+        let deployment = deployment_of(context, task, inputs, &valid, found)?;
         // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
@@ -169,7 +170,8 @@ async fn apply_unread(
     let valid = spec.as_ref().ok().filter(is_plain).and_then(|spec| {
         let catalog = &context.settings.catalog;
         let valid = validate::validate(&task.namespace, &task.name, task.uid, spec, catalog).ok()?;
-        Some((deployment_of(context, task, &raw, &valid, None).ok()?, spec.replicas))
+        let inputs = hashes::inputs(context.config_hash, &raw);
+        Some((deployment_of(context, task, inputs, &valid, None).ok()?, spec.replicas))
     });
     let Some((desired, replicas)) = valid else {
         task.spec = Some(raw);
@@ -196,12 +198,11 @@ async fn apply_unread(
 fn deployment_of(
     context: &Context,
     task: &Task,
-    raw: &RawSpec,
+    inputs: u64,
     valid: &Valid,
     found: Option<Hashes>,
 ) -> Result<Value, Error> {
     let mut deployment = deployment::build(valid, &context.settings.pods)?;
-    let inputs = hashes::inputs(context.config_hash, raw);
     let children = hashes::of_children(valid, &deployment);
     let hashes = Hashes { inputs, children, by_rollout: task.released };
     // Where the children stay as they are, so does all that is said of them: an apply that changes nothing writes nothing.

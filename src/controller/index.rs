@@ -101,18 +101,18 @@ impl Index {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
         let mut is_made_anew = false;
-        let is_latest = self.with(slot, |record, judge| {
+        let is_latest = self.with(slot, |record| {
             record.flags.set(Flags::LISTED, true);
             let changed = how.is_news(object.meta.version(), record.resource_version);
             is_made_anew = record.uid != object.meta.uid;
             let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
             if is_change {
-                record.observe(&object, judge);
+                record.observe(&object);
             }
             is_change && object.meta.generation == record.generation
         });
         if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
-            self.namespaces.is_recreated(namespace);
+            self.namespaces.recreated(namespace);
         }
         if is_latest {
             self.keep_spec(slot, object.spec);
@@ -193,12 +193,12 @@ impl Index {
     /// an InferenceService that appears later reads its children anyway.
     pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
-        self.with(slot, |record, _| record.observe_child(kind, child, how)).then_some(slot)
+        self.with(slot, |record| record.observe_child(kind, child, how)).then_some(slot)
     }
 
     pub fn observe_child_gone(&mut self, kind: ChildKind, child: &Meta) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
-        self.with(slot, |record, _| record.observe_child_gone(kind, child)).then_some(slot)
+        self.with(slot, |record| record.observe_child_gone(kind, child)).then_some(slot)
     }
 
     /// Time has passed: lowers the repair count of each record by `count`.
@@ -258,7 +258,7 @@ impl Index {
                 Vec::new()
             }
             ListKind::Children(kind) => {
-                unnamed.into_iter().filter(|&slot| self.with(slot, |record, _| record.child_vanished(kind))).collect()
+                unnamed.into_iter().filter(|&slot| self.with(slot, |record| record.child_vanished(kind))).collect()
             }
         }
     }
@@ -266,7 +266,7 @@ impl Index {
     /// From now on a status is not trusted without reading the children.
     pub fn children_are_listed(&mut self) {
         self.children_listed = true;
-        self.rollout.is_listed();
+        self.rollout.all_listed();
     }
 
     /// Starts a reconcile, unless there is nothing to do.
@@ -278,9 +278,9 @@ impl Index {
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
         let spec = self.specs.take(slot);
         let released = self.rollout.is_under_way(slot);
-        let task = self.with(slot, |record, _| record.start(namespace, name, spec));
+        let task = self.with(slot, |record| record.start(namespace, name, spec));
         if task.dirty.contains(Dirty::SPEC) {
-            self.rollout.is_overtaken(slot);
+            self.rollout.overtake(slot);
         }
         Some(Task { released, ..task })
     }
@@ -296,7 +296,7 @@ impl Index {
         let state = |slot| record(slot).filter(is_here).map_or(State::Leaving, Record::state);
         let order = |slot| record(slot).map(|record| (namespaces.name(record.namespace), names.get(record.name)));
         let slot = rollout.next(limit, state, order)?;
-        self.with(slot, |record, _| record.dirty |= Dirty::SPEC_AND_CHILDREN);
+        self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
         Some(slot)
     }
 
@@ -308,18 +308,18 @@ impl Index {
     pub fn finish(&mut self, slot: Slot, start: &TaskStart, result: Result<Outcome, Error>) -> bool {
         let Some(record) = self.get(slot) else { return true };
         if record.flags.contains(Flags::GONE) {
-            self.with(slot, |record, _| record.flags.set(Flags::IN_FLIGHT, false));
+            self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
             self.remove_slot(slot);
             return true;
         }
         if record.uid != start.uid {
             // It was recreated meanwhile; the result is that of its predecessor.
-            self.with(slot, |record, _| record.flags.set(Flags::IN_FLIGHT, false));
+            self.with(slot, |record| record.flags.set(Flags::IN_FLIGHT, false));
             return true;
         }
         let Ok(outcome) = result else {
             let is_over = self.namespaces.is_terminating(record.namespace);
-            self.with(slot, |record, _| {
+            self.with(slot, |record| {
                 record.fail(start);
                 // No retry follows, so it must not lengthen the backoff of the others.
                 if is_over {
@@ -329,7 +329,7 @@ impl Index {
             return true;
         };
         let (version, generation) = (record.resource_version, record.generation);
-        let (is_kept, new_version, new_generation) = self.with(slot, |record, _| {
+        let (is_kept, new_version, new_generation) = self.with(slot, |record| {
             let is_kept = record.finish(start, &outcome);
             (is_kept, record.resource_version, record.generation)
         });
@@ -345,10 +345,10 @@ impl Index {
     }
 
     /// Changes an existing record, and the counts with it.
-    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record, &Judge) -> T) -> T {
+    fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record) -> T) -> T {
         let record = self.records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
         self.counts.subtract(record);
-        let result = change(record, &*self.judge);
+        let result = change(record);
         self.counts.add(record);
         result
     }

@@ -36,7 +36,7 @@ impl Namespaces {
     }
 
     /// Nothing can be created in a namespace that is being deleted.
-    pub fn is_recreated(&mut self, namespace: u32) {
+    pub fn recreated(&mut self, namespace: u32) {
         self.all[namespace as usize].terminating = false;
     }
 

@@ -96,7 +96,7 @@ impl Record {
             service_port: None,
             summary: None,
         };
-        let standing = record.observe(object, judge);
+        let standing = record.take_over(object, Some(judge));
         if !trust {
             record.dirty |= Dirty::SPEC_AND_CHILDREN;
         }
@@ -108,23 +108,26 @@ impl Record {
         self.dirty.is_empty() || self.flags.contains(Flags::DELETING) || self.flags.contains(Flags::GONE)
     }
 
-    /// Applies the InferenceService from a list, an event or a response. Returns how it stands with it when it is seen
-    /// for the first time: later, neither release nor settings can have changed.
-    pub fn observe(&mut self, object: &InferenceServiceView, judge: &Judge) -> Standing {
-        let meta = &object.meta;
-        if meta.uid != self.uid {
+    /// Applies the InferenceService from a list, an event or a response.
+    pub fn observe(&mut self, object: &InferenceServiceView) {
+        if object.meta.uid != self.uid {
             // Recreated under the same name; a reconcile in flight for the old one still has to finish.
             let in_flight = self.flags.contains(Flags::IN_FLIGHT);
-            (*self, _) = Record::new(self.namespace, self.name, object, judge, false);
+            (*self, _) = Record::new(self.namespace, self.name, object, &|_, _| Standing::UpToDate, false);
             self.flags.set(Flags::IN_FLIGHT, in_flight);
-            return Standing::UpToDate;
+            return;
         }
+        self.take_over(object, None);
+    }
+
+    /// `judge`: it is seen for the first time. Later, neither release nor settings can have changed.
+    fn take_over(&mut self, object: &InferenceServiceView, judge: Option<&Judge>) -> Standing {
+        let (meta, first) = (&object.meta, judge.is_some());
         self.flags.set(Flags::GONE, false);
         self.flags.set(Flags::DELETING, meta.deleting);
         if meta.deleting {
             self.end_failures();
         }
-        let first = self.resource_version.is_none();
         self.resource_version = meta.version();
 
         let mut standing = Standing::UpToDate;
@@ -137,7 +140,7 @@ impl Record {
             if first || parsed.trusted && !self.says(parsed) {
                 self.service_port = parsed.service_port.or(self.service_port);
             }
-            if first {
+            if let Some(judge) = judge {
                 self.versions = parsed.versions;
                 parsed.trusted |= parsed.of_earlier_release;
                 // A spec that has changed is acted on anyway.

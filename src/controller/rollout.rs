@@ -50,19 +50,19 @@ impl Rollout {
     }
 
     /// All that wait are known. If there are none, nothing has to be waited for.
-    pub fn is_listed(&mut self) {
+    pub fn all_listed(&mut self) {
         if self.waiting.is_empty() {
             self.under_way.clear();
         }
     }
 
     /// It is about to be brought up to date for another reason: its user has changed the spec, say.
-    pub fn is_overtaken(&mut self, slot: Slot) {
+    pub fn overtake(&mut self, slot: Slot) {
         self.waiting.retain(|waiting| waiting.slot != slot);
     }
 
     pub fn remove(&mut self, slot: Slot) {
-        self.is_overtaken(slot);
+        self.overtake(slot);
         self.under_way.retain(|under_way| under_way.slot != slot);
     }
 
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(next(&mut rollout, 1, WELL), Some(1));
         let mut over = of(&[]);
         over.resume(0);
-        over.is_listed();
+        over.all_listed();
         assert!(over.is_over(), "whatever has become of it since");
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn what_leaves_or_is_changed_by_its_user_is_not_waited_for() {
         let mut rollout = of(&[(0, 1), (1, 1), (2, 1)]);
         assert_eq!(next(&mut rollout, 1, WELL), Some(0));
-        rollout.is_overtaken(1);
+        rollout.overtake(1);
         let leaving = |slot| if slot == 0 { State::Leaving } else { State::Well };
         assert_eq!(next(&mut rollout, 1, leaving), Some(2));
         rollout.remove(2);

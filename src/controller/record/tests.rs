@@ -155,7 +155,7 @@ fn a_service_comes_along_only_where_a_spec_was_refused() {
 fn an_answer_that_is_older_than_what_was_seen_is_not_taken_in() {
     let mut record = settled();
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
-    record.observe(&ready(120, 1), &judge);
+    record.observe(&ready(120, 1));
     record.finish(&start, &outcome(1, STAMPS, Some(ready(110, 1))));
     assert_eq!((record.dirty, record.resource_version), (Dirty::empty(), NonZeroU64::new(120)));
     // Nor is a response for another object of the same name.

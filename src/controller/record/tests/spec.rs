@@ -10,12 +10,12 @@ fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
         let mut record = settled();
         let start = start_task(&mut record, Dirty::DEPLOYMENT);
         if before {
-            record.observe(&newer(), &judge);
+            record.observe(&newer());
         }
         let outcome = ends(&record, 2, STAMPS);
         record.finish(&start, &outcome);
         if !before {
-            record.observe(&newer(), &judge);
+            record.observe(&newer());
         }
         assert_eq!((record.dirty, record.generation), (Dirty::empty(), 2), "before: {before}");
     }
@@ -25,7 +25,7 @@ fn a_spec_that_was_read_in_flight_is_not_acted_on_twice() {
 fn a_spec_that_was_read_before_a_newer_one_came_is_read_again() {
     let mut record = settled();
     let start = start_task(&mut record, Dirty::SPEC);
-    record.observe(&object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")), &judge);
+    record.observe(&object(UID, 105, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady")));
     let outcome = ends(&record, 1, STAMPS);
     record.finish(&start, &outcome);
     assert_eq!((record.dirty, record.generation), (Dirty::SPEC, 2));
@@ -47,7 +47,7 @@ fn a_spec_from_the_past_takes_nothing_back_until_it_is_read() {
     let past = || object(UID, 99, 1, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
     for (what, read, expected) in [("an API server that lags", 2, 2), ("a datastore that was put back", 1, 1)] {
         let mut record = record(&now());
-        record.observe(&past(), &judge);
+        record.observe(&past());
         assert!(record.dirty.contains(Dirty::SPEC) && record.generation == 2, "{what}");
         let start = start_task(&mut record, Dirty::SPEC);
         let outcome = ends(&record, read, STAMPS);

@@ -9,13 +9,13 @@ fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_condition
     let before = record.summary.expect("a summary");
     let mut changed = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
     changed["readyReplicas"] = serde_json::json!(9);
-    record.observe(&object(UID, 101, 1, changed), &judge);
+    record.observe(&object(UID, 101, 1, changed));
     let summary = record.summary.expect("a summary");
     assert_eq!(
         (record.dirty, summary.checksum, summary.ready_since),
         (Dirty::SPEC_AND_CHILDREN, 0, before.ready_since)
     );
-    record.observe(&object(UID, 102, 1, Value::Null), &judge);
+    record.observe(&object(UID, 102, 1, Value::Null));
     let summary = record.summary.expect("what was known of its times");
     assert_eq!((summary.checksum, summary.ready_since), (0, before.ready_since));
 }
@@ -56,8 +56,8 @@ fn a_status_whose_stamps_are_not_kept_is_written_once() {
     let outcome = Outcome { summary: record.summary, ..outcome(1, STAMPS, Some(object(UID, 110, 1, cut.clone()))) };
     assert!(!record.finish(&start, &outcome), "it is told");
     assert_eq!(record.dirty, Dirty::empty());
-    record.observe(&object(UID, 110, 1, cut.clone()), &judge);
-    record.observe(&object(UID, 111, 1, cut), &judge);
+    record.observe(&object(UID, 110, 1, cut.clone()));
+    record.observe(&object(UID, 111, 1, cut));
     assert_eq!(record.dirty, Dirty::empty(), "nor when somebody touches it");
     let start = start_task(&mut record, Dirty::DEPLOYMENT);
     let kept = Outcome { summary: record.summary, ..self::outcome(1, STAMPS, Some(ready(112, 1))) };
@@ -68,13 +68,13 @@ fn a_status_whose_stamps_are_not_kept_is_written_once() {
 fn a_status_that_is_none_of_ours_is_a_repair_where_one_was_known() {
     let mut record = settled();
     record.summary.as_mut().expect("a status").written = 77;
-    record.observe(&object(UID, 101, 1, Value::Null), &judge);
+    record.observe(&object(UID, 101, 1, Value::Null));
     let summary = record.summary.expect("its times are kept");
     assert_eq!((record.repairs, summary.checksum, summary.written), (1, 0, 0));
     assert_eq!(summary.ready_since, settled().summary.expect("a status").ready_since);
     // If there was no status, none was removed.
     let mut new = self::record(&object(UID, 100, 1, Value::Null));
-    new.observe(&object(UID, 101, 1, Value::Null), &judge);
+    new.observe(&object(UID, 101, 1, Value::Null));
     assert_eq!((new.repairs, new.summary), (0, None));
     // Nor is it a repair when a status of other settings is first seen.
     assert_eq!(self::record(&object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"))).repairs, 0);
@@ -102,11 +102,11 @@ fn the_port_of_the_service_is_learnt_from_another_operator_and_not_forgotten_by_
     let mut record = settled();
     let mut forged = says("Forged", 8080);
     forged["readyReplicas"] = serde_json::json!(9);
-    record.observe(&object(UID, 101, 1, forged), &judge);
+    record.observe(&object(UID, 101, 1, forged));
     assert_eq!(record.service_port, None, "nobody vouches for it");
-    record.observe(&object(UID, 102, 1, says("ReplicasReady", 8080)), &judge);
-    record.observe(&object(UID, 103, 1, says("Other", 8080)), &judge);
+    record.observe(&object(UID, 102, 1, says("ReplicasReady", 8080)));
+    record.observe(&object(UID, 103, 1, says("Other", 8080)));
     assert_eq!(record.service_port, port);
-    record.observe(&object(UID, 104, 1, says("Timeout", 0)), &judge);
+    record.observe(&object(UID, 104, 1, says("Timeout", 0)));
     assert_eq!(record.service_port, port);
 }
