@@ -64,6 +64,7 @@ impl Rollout {
     pub fn remove(&mut self, slot: Slot) {
         self.overtake(slot);
         self.under_way.retain(|under_way| under_way.slot != slot);
+        self.halted_by = self.halted_by.filter(|halted| *halted != slot);
     }
 
     pub fn is_under_way(&self, slot: Slot) -> bool {
@@ -200,6 +201,18 @@ mod tests {
         assert_eq!(next(&mut rollout, 1, leaving), Some(2));
         rollout.remove(2);
         assert_eq!((rollout.waiting(), rollout.under_way()), (0, 0));
+    }
+
+    /// Where all of them go at once, nobody asks for the next.
+    #[test]
+    fn a_rollout_of_which_nothing_is_left_is_not_halted() {
+        let mut rollout = of(&[(0, 1), (1, 1)]);
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        assert_eq!(next(&mut rollout, 1, |_| State::Down), None);
+        assert_eq!(rollout.halted_by(), Some(0));
+        rollout.remove(1);
+        rollout.remove(0);
+        assert!(rollout.is_over() && rollout.halted_by().is_none());
     }
 
     #[test]
