@@ -1,6 +1,7 @@
 //! Reconcile of one InferenceService: the decisions are tested as tables here, the requests in the modules below.
 
 mod blamed;
+mod built;
 mod bulky;
 mod healed;
 mod lasting;

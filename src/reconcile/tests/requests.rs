@@ -101,39 +101,6 @@ async fn a_new_one_costs_a_look_two_writes_and_waits_for_the_deployment_controll
     );
 }
 
-/// So that after a restart nothing has to be read to see that other settings build the same.
-#[tokio::test(start_paused = true)]
-async fn what_was_built_is_written_to_the_deployment_and_from_there_to_the_status() {
-    let unseen = found(|it| it["status"] = json!({}));
-    let (first, asked) = context([none(), service(), unseen]);
-    reconcile(&first, new()).await.expect("done");
-    let lines = asked.take();
-    let apply = lines.iter().find(|line| line.starts_with("PATCH")).expect("an apply");
-    let hashes = apply.split("\"ai.example.com/hashes\":\"").nth(1).and_then(|rest| rest.split('"').next());
-    let hashes: Hashes = hashes.expect("an annotation").parse().expect("hashes");
-    let spec = task(Dirty::SPEC).spec.expect("a spec");
-    assert_eq!(hashes.inputs, hashes::inputs(first.config_hash, &spec));
-
-    // Other settings that build the same change nothing.
-    let earlier = Hashes { inputs: 7, ..hashes }.to_string();
-    let mut object = deployment_json();
-    object["metadata"]["annotations"] = json!({"ai.example.com/hashes": earlier});
-    let (again, asked) = context([Reply::object(&object), as_it_was(), written()]);
-    reconcile(&again, task(Dirty::SPEC | Dirty::DEPLOYMENT)).await.expect("done");
-    let lines = asked.take();
-    let apply = lines.iter().rfind(|line| line.starts_with(&format!("PATCH {DEPLOYMENT}"))).expect("an apply");
-    assert!(apply.contains(&earlier), "{apply}");
-
-    let applied = found(|it| {
-        it["metadata"]["annotations"] = json!({"ai.example.com/hashes": "0000000000000007-0000000000000008"});
-    });
-    let (told, asked) = context([applied, written()]);
-    reconcile(&told, task(Dirty::STATUS)).await.expect("done");
-    let lines = asked.take();
-    let status = lines.iter().find(|line| line.contains(STATUS)).expect("a status");
-    assert!(status.contains("\"hashes\":\"0000000000000007-0000000000000008\""), "{status}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_child_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
     let (refused, asked) = context([Reply::refusal(500, "no")]);
