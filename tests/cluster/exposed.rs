@@ -52,11 +52,8 @@ async fn the_service_is_as_the_spec_has_it_and_as_before_when_that_is_unset() {
     fixture.until("demo", Phase::Ready).await;
     operator.settled().await;
     drop(operator);
-    let mark = audit::mark();
-    let operator = Operator::start("exposed", &[]).await;
-    operator.settled().await;
-    let requests = audit::since(mark);
-    assert!(requests.iter().all(|request| !request.is_write() && request.verb != "get"), "{requests:?}");
+    let (operator, requests) = Operator::start_and_settle("exposed", &[]).await;
+    assert!(!requests.iter().any(Request::is_of_one), "{requests:?}");
 
     fixture.change("demo", json!({"service": {"type": "LoadBalancer", "port": 9090, "annotations": null}})).await;
     until_shape(&fixture, "LoadBalancer", &[9090], None).await;

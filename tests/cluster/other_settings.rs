@@ -7,7 +7,7 @@ use inference_operator::api::{InferenceServiceSpec, Phase};
 use serde_json::{Value, json};
 
 use crate::support::fixture::spec;
-use crate::support::{Fixture, Operator, Request, audit, eventually};
+use crate::support::{Fixture, Operator, Request};
 
 const OF_VLLM: [&str; 3] = ["vllm-1", "vllm-2", "vllm-3"];
 
@@ -16,20 +16,12 @@ fn names(requests: &[Request], is_it: impl Fn(&Request) -> bool) -> BTreeSet<Str
     requests.map(|request| request.name.clone()).collect()
 }
 
-/// The operator with these flags until it has nothing more to do, and its requests.
+/// The operator's requests with these flags, from its start until it has nothing more to do.
 async fn started(flags: &[&str]) -> Vec<Request> {
-    let mark = audit::mark();
-    let operator = Operator::start("settings", flags).await;
-    eventually("nothing waits", || async {
-        let waiting = operator.metric("inference_operator_rollout_pending").await;
-        let under_way = operator.metric("inference_operator_rollout_in_progress").await;
-        if waiting + under_way > 0.0 { Err(format!("{waiting} {under_way}")) } else { Ok(()) }
-    })
-    .await;
-    operator.settled().await;
+    let (operator, requests) = Operator::start_and_settle("settings", flags).await;
     let (status, _) = operator.stop();
     assert!(status.success());
-    audit::since(mark)
+    requests
 }
 
 #[tokio::test]
@@ -53,23 +45,26 @@ async fn other_settings_touch_those_whose_children_differ_and_no_others() {
     operator.settled().await;
     drop(operator);
 
-    let is_of_one = |request: &Request| request.is_write() || request.verb == "get";
     let nobody = BTreeSet::new();
-    assert_eq!(names(&started(&[]).await, is_of_one), nobody, "the same settings");
+    assert_eq!(names(&started(&[]).await, Request::is_of_one), nobody, "the same settings");
     // Its refusal names the GPU types, and nobody else's children do.
     let requests = started(&["--gpu-type", "GB10=NVIDIA-GB10"]).await;
-    assert_eq!(names(&requests, is_of_one), BTreeSet::from(["refused".to_owned()]), "a GPU type that nobody uses");
+    assert_eq!(
+        names(&requests, Request::is_of_one),
+        BTreeSet::from(["refused".to_owned()]),
+        "a GPU type that nobody uses"
+    );
 
     let image = ["--gpu-type", "GB10=NVIDIA-GB10", "--server-image", "example.com/vllm:2"];
     let requests = started(&image).await;
     let of_vllm: BTreeSet<String> = OF_VLLM.map(str::to_owned).into();
-    assert_eq!(names(&requests, is_of_one), of_vllm, "another image of vLLM");
+    assert_eq!(names(&requests, Request::is_of_one), of_vllm, "another image of vLLM");
     assert_eq!(names(&requests, |request| request.is("patch", "deployments")), of_vllm);
     assert_eq!(names(&requests, |request| request.is("patch", "services")), nobody);
-    assert_eq!(names(&started(&image).await, is_of_one), nobody, "and once");
+    assert_eq!(names(&started(&image).await, Request::is_of_one), nobody, "and once");
 
     let requests = started(&["--gpu-type", "T4=Tesla-T4", "--server-image", "example.com/vllm:2"]).await;
-    assert_eq!(names(&requests, is_of_one), BTreeSet::from(["refused".to_owned()]));
+    assert_eq!(names(&requests, Request::is_of_one), BTreeSet::from(["refused".to_owned()]));
     let deployment = fixture.deployments.get("refused").await.expect("a Deployment");
     let deployment: Value = serde_json::to_value(deployment).expect("JSON");
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], json!("example.com/vllm:2"));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use simulation::oracle::kstatus::{Verdict, verdict};
 
 use crate::support::fixture::{ready, spec};
-use crate::support::{Fixture, Operator, audit, eventually, kubectl};
+use crate::support::{Fixture, Operator, Request, eventually, kubectl};
 
 fn conditions(object: &InferenceService) -> Vec<(String, String)> {
     let conditions = object.status.clone().expect("a status").conditions;
@@ -48,11 +48,8 @@ async fn what_is_paused_is_left_alone_until_it_goes_on() {
     assert!(ready(&object).2.contains("2 of 2 replicas ready"), "{object:?}");
 
     drop(operator);
-    let mark = audit::mark();
-    let operator = Operator::start("paused", &[]).await;
-    operator.settled().await;
-    let requests = audit::since(mark);
-    assert!(requests.iter().all(|request| !request.is_write() && request.verb != "get"), "{requests:?}");
+    let (_operator, requests) = Operator::start_and_settle("paused", &[]).await;
+    assert!(!requests.iter().any(Request::is_of_one), "{requests:?}");
     assert!(fixture.services.get_opt("demo").await.expect("asked").is_none());
 
     fixture.change("demo", json!({"paused": false, "gpuType": "A100"})).await;

@@ -108,12 +108,7 @@ async fn another_image_reaches_those_of_its_engine_and_never_more_than_allowed_a
         let most = witness.most();
         println!("{image}: {most} at most were down at a time");
         assert!((1..=allowed).contains(&most), "{image}: {most} were down at a time");
-        eventually("the rollout is over", || async {
-            let waiting = operator.metric("inference_operator_rollout_pending").await;
-            let under_way = operator.metric("inference_operator_rollout_in_progress").await;
-            if waiting + under_way > 0.0 { Err(format!("{waiting} {under_way}")) } else { Ok(()) }
-        })
-        .await;
+        operator.rolled_out().await;
     }
     fixture.clean_up().await;
 }

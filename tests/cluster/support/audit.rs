@@ -31,6 +31,12 @@ impl Request {
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
+
+    /// A write, or a read of one object: what a restart with everything settled does not cost.
+    #[allow(dead_code)] // tests/faults/ does not use it
+    pub fn is_of_one(&self) -> bool {
+        self.is_write() || self.verb == "get"
+    }
 }
 
 /// A position in the log to count from.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::audit::{self, Request};
 use super::port::free_port;
 use super::shell::{kubectl, signal, variable};
 use super::wait::eventually;
@@ -60,6 +61,16 @@ impl Operator {
         operator
     }
 
+    /// Starts it and waits until it has nothing more to do. Returns its requests, too.
+    #[allow(dead_code)] // tests/faults/ does not use it
+    pub async fn start_and_settle(name: &str, arguments: &[&str]) -> (Operator, Vec<Request>) {
+        let mark = audit::mark();
+        let operator = Operator::start(name, arguments).await;
+        operator.rolled_out().await;
+        operator.settled().await;
+        (operator, audit::since(mark))
+    }
+
     pub async fn ready(&self) {
         eventually("the operator is ready", || async {
             match self.get("/readyz").await {
@@ -76,6 +87,17 @@ impl Operator {
             let (_, text) = self.get("/metrics").await.map_err(|error| error.to_string())?;
             let depth = text.lines().find_map(|line| line.strip_prefix("workqueue_depth{name=\"inferenceservice\"} "));
             if depth == Some("0") { Ok(()) } else { Err(format!("workqueue_depth is {depth:?}")) }
+        })
+        .await;
+    }
+
+    /// Waits until no InferenceService waits for its turn in a rollout, or is on its way.
+    #[allow(dead_code)] // tests/faults/ does not use it
+    pub async fn rolled_out(&self) {
+        eventually("the rollout is over", || async {
+            let waiting = self.metric("inference_operator_rollout_pending").await;
+            let under_way = self.metric("inference_operator_rollout_in_progress").await;
+            if waiting + under_way > 0.0 { Err(format!("{waiting} {under_way}")) } else { Ok(()) }
         })
         .await;
     }
