@@ -1,6 +1,8 @@
 //! TLS for this client: version 1.3, one CA, no client certificate. Called by client.rs for each CA that it reads; must
 //! never trust anything else.
 
+mod provider;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::crypto::{CryptoProvider, KeyProvider, ring};
+use rustls::crypto::KeyProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
@@ -27,8 +29,7 @@ const NEEDS: &str = "this operator needs TLS 1.3, and for the server and each CA
 /// HTTPS that trusts only the cluster's own CA; TLS 1.3, which every supported API server speaks. `ca`: PEM.
 pub fn https(ca: &[u8]) -> Result<HttpsConnector<HttpConnector>, BoxError> {
     let roots = trusted(ca)?;
-    let provider = CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() };
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider::provider(&NoKeys)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
