@@ -1,5 +1,5 @@
-//! The custom resource InferenceService, `ai.example.com/v1`: the types that the CRD is generated from.
-//! Used by everything that reads or writes one; must never know how a Deployment looks.
+//! The custom resources InferenceService and InferenceCatalog, `ai.example.com/v1`: the types that the CRDs are generated
+//! from. Used by everything that reads or writes one; must never know how a Deployment looks.
 
 use std::borrow::Cow;
 use std::num::NonZeroU16;
@@ -10,9 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::{Timestamp, Utc};
 
+pub mod catalog;
 pub mod schema;
 pub mod spec;
 
+pub use catalog::{InferenceCatalog, InferenceCatalogSpec, InferenceCatalogStatus};
 pub use spec::{InferenceService, InferenceServiceSpec, ServiceSettings};
 
 pub const GROUP: &str = "ai.example.com";

@@ -1,22 +1,24 @@
-//! What an administrator offers: GPU types and engines. Filled by settings, read by validate; must never guess a name
-//! that it does not have.
+//! What an administrator offers: GPU types and engines. Filled by settings and by an InferenceCatalog (accept.rs), read by
+//! validate; must never guess a name that it does not have.
 
 pub mod engine;
 pub mod gpu_type;
 
 pub use engine::Engine;
-pub use gpu_type::GpuType;
+pub use gpu_type::{GPU, GpuType};
 
 /// GPU types and engines in the order in which error messages name them. The first engine is the default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
     gpu_types: Vec<GpuType>,
     engines: Vec<Engine>,
+    /// The resource that a pod requests where its GPU type does not say.
+    pub resource: String,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
-        Catalog { gpu_types: gpu_type::built_in(), engines: engine::built_in() }
+        Catalog { gpu_types: gpu_type::built_in(), engines: engine::built_in(), resource: GPU.to_owned() }
     }
 }
 
@@ -55,12 +57,37 @@ impl Catalog {
 
     /// Adds `TYPE=PRODUCT[,PRODUCT...]`; for an existing type, adds the products.
     pub fn add_gpu_type(&mut self, entry: &str) -> Result<(), String> {
-        let added = GpuType::parse(entry)?;
-        match self.gpu_types.iter_mut().find(|gpu| gpu.name == added.name) {
-            Some(gpu) => gpu.products.extend(added.products),
-            None => self.gpu_types.push(added),
+        let (name, products) = GpuType::parse(entry)?;
+        match self.gpu_types.iter_mut().find(|gpu| gpu.name == name) {
+            Some(gpu) => gpu.add_products(products),
+            None => self.gpu_types.push(GpuType::of_products(name, products)),
         }
         Ok(())
+    }
+
+    /// Replaces the GPU type of this name, or adds it.
+    pub fn put_gpu_type(&mut self, gpu: GpuType) {
+        match self.gpu_types.iter_mut().find(|known| known.name == gpu.name) {
+            Some(known) => *known = gpu,
+            None => self.gpu_types.push(gpu),
+        }
+    }
+
+    /// Replaces the engine of this name, or adds it.
+    pub fn put_engine(&mut self, engine: Engine) {
+        match self.engines.iter_mut().find(|known| known.name == engine.name) {
+            Some(known) => *known = engine,
+            None => self.engines.push(engine),
+        }
+    }
+
+    /// Makes this engine the default. False: there is no such engine.
+    pub fn prefer_engine(&mut self, name: &str) -> bool {
+        let place = self.engines.iter().position(|engine| engine.name == name);
+        if let Some(place) = place {
+            self.engines[..=place].rotate_right(1);
+        }
+        place.is_some()
     }
 }
 
@@ -77,8 +104,10 @@ mod tests {
         let mut catalog = Catalog::default();
         catalog.add_gpu_type("L40S=NVIDIA-L40S-48GB").expect("added");
         catalog.add_gpu_type("T4=Tesla-T4, NVIDIA-T4").expect("added");
-        assert_eq!(catalog.gpu_type("L40S").expect("known").products, ["NVIDIA-L40S", "NVIDIA-L40S-48GB"]);
-        assert_eq!(catalog.gpu_type("T4").expect("known").products, ["Tesla-T4", "NVIDIA-T4"]);
+        let values = |name: &str| catalog.gpu_type(name).expect("known").labels[0].values.clone();
+        let l40s = ["NVIDIA-L40S", "NVIDIA-L40S-48GB", "NVIDIA-L40S-SHARED", "NVIDIA-L40S-48GB-SHARED"];
+        assert_eq!(values("L40S"), l40s, "time-sliced ones too");
+        assert_eq!(values("T4"), ["Tesla-T4", "NVIDIA-T4", "Tesla-T4-SHARED", "NVIDIA-T4-SHARED"]);
     }
 
     #[test]
@@ -88,5 +117,14 @@ mod tests {
         assert_eq!(catalog.engine(Some("llamacpp")).expect("an engine").name, "llamacpp");
         assert_eq!(catalog.engine(Some("VLLM")), None);
         assert_eq!(catalog.engine_names(), "vllm, sglang, llamacpp");
+    }
+
+    #[test]
+    fn another_engine_can_be_the_default_and_no_name_is_lost() {
+        let mut catalog = Catalog::default();
+        assert!(catalog.prefer_engine("llamacpp"));
+        assert_eq!(catalog.engine_names(), "llamacpp, vllm, sglang");
+        assert!(!catalog.prefer_engine("tgi"));
+        assert_eq!(catalog.engine(None).expect("an engine").name, "llamacpp");
     }
 }

@@ -1,6 +1,7 @@
 //! The control loop: watches -> index -> queue -> reconcile. Called by main with the context and a shutdown future;
 //! decides WHEN to reconcile, and must never name a field of a Deployment.
 
+mod catalog;
 pub mod counts;
 pub mod flags;
 pub mod index;
@@ -25,10 +26,12 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::accept::say::Progress;
 use crate::api::Phase;
 use crate::error::Error;
 use crate::kubernetes::backoff::Jitter;
 use crate::kubernetes::watch::Event;
+use crate::model::hashes::Standing;
 use crate::model::task::counted;
 use crate::model::view::{InferenceServiceView, Meta};
 use crate::model::{Action, ChildKind, Outcome};
@@ -49,12 +52,16 @@ const DRAIN: Duration = Duration::from_secs(4);
 type InFlight = BoxFuture<'static, (Slot, TaskStart, Duration, Result<Outcome, Error>)>;
 
 struct Controller {
+    /// Of what is in force: the settings, with the catalogue laid over them.
     context: Arc<Context>,
+    catalog: catalog::Catalog,
     metrics: Arc<Metrics>,
     index: Index,
     queue: Queue,
     in_flight: FuturesUnordered<InFlight>,
     jitter: Jitter,
+    /// See `catalog::InForce`.
+    holds_back: bool,
     /// No reconcile starts earlier: the API server sent a Retry-After.
     paused_until: Instant,
     /// When the repair counts were last reduced.
@@ -101,7 +108,8 @@ pub async fn run(
             biased;
             () = &mut shutdown => break,
             Some(flight) = controller.in_flight.next() => controller.finish(flight),
-            observation = sources.next() => {
+            done = controller.catalog.done() => controller.catalog.finish(done),
+            observation = sources.next(), if controller.catalog.is_decided() || !sources.know_catalog() => {
                 controller.observe(observation);
                 if !controller.in_sync && sources.are_listed() {
                     controller.start_work();
@@ -111,6 +119,10 @@ pub async fn run(
             _ = sweep.tick() => controller.sweep(),
         }
         controller.roll_out();
+        controller.offer();
+        if controller.index.wants_list() {
+            sources.list_owners_again();
+        }
         controller.start();
         controller.publish_metrics();
         if std::mem::take(&mut controller.is_contradicted) {
@@ -122,7 +134,11 @@ pub async fn run(
     controller.memory()
 }
 
-fn judge_of(context: &Arc<Context>) -> Box<Judge> {
+/// `holds_back`: nothing is brought up to date for the administrator's sake.
+fn judge_of(context: &Arc<Context>, holds_back: bool) -> Box<Judge> {
+    if holds_back {
+        return Box::new(|_, _| Standing::UpToDate);
+    }
     let context = context.clone();
     Box::new(move |object, status| judge(&context.settings, context.config_hash, object, status))
 }
@@ -130,12 +146,14 @@ fn judge_of(context: &Arc<Context>) -> Box<Judge> {
 impl Controller {
     fn new(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64) -> Controller {
         Controller {
-            index: Index::new(judge_of(&context)),
+            index: Index::new(judge_of(&context, false)),
+            catalog: catalog::Catalog::new(context.clone()),
             context,
             metrics,
             queue: Queue::default(),
             in_flight: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
+            holds_back: false,
             paused_until: Instant::now(),
             faded: Instant::now(),
             is_contradicted: false,
@@ -148,6 +166,7 @@ impl Controller {
 
     fn observe(&mut self, observation: Observation) {
         match observation {
+            Observation::Catalog(event) => self.catalog.observe(event),
             Observation::InferenceService(event) => self.observe_inference_service(event),
             Observation::Child(kind, event) => self.observe_child(kind, event),
         }
@@ -169,6 +188,7 @@ impl Controller {
                 self.index.list_ends(ListKind::InferenceServices);
                 None
             }
+            Event::Absent => None,
         };
         if let Some(slot) = seen {
             self.queue(slot);
@@ -190,6 +210,7 @@ impl Controller {
                 }
                 None
             }
+            Event::Absent => None,
         };
         if let Some(slot) = changed {
             self.queue(slot);
@@ -206,9 +227,48 @@ impl Controller {
 
     // === scheduling ===
 
+    /// Lets a changed catalogue take force as soon as no reconcile is in flight, whose result would be that of another.
+    fn offer(&mut self) {
+        if self.catalog.is_waiting()
+            && self.in_flight.is_empty()
+            && let Some(next) = self.catalog.take_next()
+        {
+            let changes = next.context.config_hash != self.context.config_hash || next.holds_back != self.holds_back;
+            (self.context, self.holds_back) = (next.context, next.holds_back);
+            if changes {
+                self.judge_again();
+            }
+        }
+        let progress = (self.in_sync && self.index.is_judged()).then(|| self.progress());
+        self.catalog.advance(&self.context, progress);
+    }
+
+    fn judge_again(&mut self) {
+        let judge = judge_of(&self.context, self.holds_back);
+        // Nobody was judged yet.
+        if self.index.is_empty() && !self.in_sync {
+            self.index = Index::new(judge);
+        } else {
+            self.index.judge_again(judge);
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let rollout = self.index.rollout();
+        match rollout.halted_by().and_then(|slot| self.index.get(slot)) {
+            Some(record) => Progress::Halted {
+                namespace: self.index.namespace(record).to_owned(),
+                name: self.index.name(record).to_owned(),
+            },
+            None if rollout.is_over() => Progress::Complete,
+            None => Progress::InProgress,
+        }
+    }
+
     /// Lets InferenceServices go whose children other settings, or another release, would build otherwise.
     fn roll_out(&mut self) {
-        if !self.in_sync {
+        // Of some that wait nobody knows yet whether another one should go first.
+        if !self.in_sync || !self.index.is_judged() {
             return;
         }
         let limit = self.context.settings.max_unavailable.of(self.index.len());
@@ -235,7 +295,10 @@ impl Controller {
     }
 
     fn start(&mut self) {
-        while self.in_flight.len() < self.context.settings.concurrency && self.paused_until <= Instant::now() {
+        while !self.catalog.is_waiting()
+            && self.in_flight.len() < self.context.settings.concurrency
+            && self.paused_until <= Instant::now()
+        {
             let Some(slot) = self.queue.pop(Instant::now()) else { return };
             let Some(task) = self.index.start(slot) else { continue };
             let context = self.context.clone();

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod api;
 pub mod catalog;
 pub mod controller;

@@ -27,6 +27,10 @@ fn main() -> ExitCode {
     let environment = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     match settings::parse(std::env::args_os().skip(1), environment) {
         Ok(Invocation::Run(settings)) => start(*settings),
+        Ok(Invocation::PrintCatalog) => {
+            print!("{}", settings::CATALOG);
+            ExitCode::SUCCESS
+        }
         Ok(Invocation::Help) => {
             print!("{}", settings::help());
             ExitCode::SUCCESS

@@ -2,7 +2,7 @@
 //! the controller with the state from the index; decides WHAT to do and never WHEN.
 
 pub mod apply;
-mod arguments;
+pub mod arguments;
 mod children;
 pub mod deployment;
 pub mod event;
@@ -46,12 +46,17 @@ pub struct Context {
     pub config_hash: u64,
     /// Injected, so that a test can control the clock.
     pub now: fn() -> Timestamp,
-    pub events: event::Limit,
+    pub events: Arc<event::Limit>,
 }
 
 impl Context {
     pub fn new(client: kube::Client, settings: Settings, now: fn() -> Timestamp) -> Arc<Self> {
-        let events = event::Limit::default();
+        Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events: Arc::default() })
+    }
+
+    /// The same with other settings.
+    pub fn with_settings(&self, settings: Settings) -> Arc<Self> {
+        let (client, now, events) = (self.client.clone(), self.now, self.events.clone());
         Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events })
     }
 }
@@ -302,7 +307,7 @@ async fn blame(context: &Context, task: &Task, asked: Option<Value>, error: kube
     let kube::Error::Api(status) = &error else { return error.into() };
     let fault = match asked {
         Some(_) if is_of_fields(&error) => Some(describe(&error)),
-        Some(asked) if status.code == 500 => apply::fault::<DeploymentView>(&context.client, task, &asked).await,
+        Some(asked) if status.code == 500 => apply::fault(&context.client, &task.namespace, &asked).await,
         _ => None,
     };
     fault.map_or(error.into(), Error::InvalidPod)

@@ -22,6 +22,8 @@ use crate::telemetry::log::{self, LogFormat};
 pub struct Settings {
     /// Only this namespace; None: the whole cluster.
     pub namespace: Option<String>,
+    /// The operator's own namespace, which has the InferenceCatalog.
+    pub catalog_namespace: String,
     pub catalog: Catalog,
     pub pods: Pods,
     pub cluster_domain: String,
@@ -47,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             namespace: None,
+            catalog_namespace: "inference-operator".into(),
             catalog: Catalog::default(),
             pods: Pods::default(),
             cluster_domain: "cluster.local".into(),
@@ -64,10 +67,14 @@ impl Default for Settings {
     }
 }
 
+/// What is built in, as an InferenceCatalog.
+pub const CATALOG: &str = include_str!("../k3s-manifests/samples/catalog.yaml");
+
 /// What the command line requests.
 #[derive(Debug, PartialEq)]
 pub enum Invocation {
     Run(Box<Settings>),
+    PrintCatalog,
     Help,
     Version,
 }
@@ -85,6 +92,12 @@ const FLAGS: &[Flag] = &[
         value: "NAME",
         help: "watch only this namespace (default: all)",
         set: |settings, value| optional(value).map(|value| settings.namespace = value),
+    },
+    Flag {
+        name: "catalog-namespace",
+        value: "NAME",
+        help: "namespace of the InferenceCatalog named default: the operator's own (default: inference-operator)",
+        set: |settings, value| required(value).map(|value| settings.catalog_namespace = value),
     },
     Flag {
         name: "gpu-type",
@@ -267,6 +280,7 @@ pub fn parse(
         match argument {
             lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(Invocation::Help),
             lexopt::Arg::Short('V') | lexopt::Arg::Long("version") => return Ok(Invocation::Version),
+            lexopt::Arg::Long("print-catalog") => return Ok(Invocation::PrintCatalog),
             lexopt::Arg::Long(name) => {
                 let flag = FLAGS
                     .iter()
@@ -305,6 +319,8 @@ pub fn help() -> String {
         let _ = writeln!(text, "  --{} {}", flag.name, flag.value);
         wrap(&mut text, flag.help);
     }
+    text.push_str("  --print-catalog\n");
+    wrap(&mut text, "print the InferenceCatalog that says what is built in, as a manifest to start from");
     text.push_str("  -h, --help\n        print this help\n  -V, --version\n        print the version\n");
     text
 }

@@ -154,6 +154,14 @@ pub fn template(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
+pub fn max_unavailable(_: &mut SchemaGenerator) -> Schema {
+    let rule = "type(self) == int ? self > 0 : type(self) == string && self.matches('^([1-9][0-9]?|100)%$')";
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "x-kubernetes-validations": [{"rule": rule, "message": "expected a number from 1, or a percentage from 1% to 100%"}]
+    })
+}
+
 /// An object with exactly one of these properties.
 fn one_of(sources: &Value) -> Schema {
     let names: Vec<&str> = sources.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();

@@ -1,5 +1,9 @@
 //! An engine: the program that serves a model, and how it is told what to serve.
 
+use std::time::Duration;
+
+use serde_json::Value;
+
 /// A container image with an OpenAI-compatible server, and its command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Engine {
@@ -14,8 +18,12 @@ pub struct Engine {
     pub port: u16,
     /// Path that answers 200 once the model is loaded.
     pub health_path: String,
+    /// How long a replica may load its model; None: as long as any.
+    pub load_time: Option<Duration>,
     /// Environment variables for folders below the cache, and the name of each folder.
     pub cache_variables: Vec<(String, String)>,
+    /// A fragment of a pod template.
+    pub template: Option<Value>,
 }
 
 struct BuiltIn {
@@ -27,8 +35,9 @@ struct BuiltIn {
     cache_variables: &'static [(&'static str, &'static str)],
 }
 
-/// All listen on this port, so that the Service and the probes do not depend on the engine.
-const PORT: u16 = 8000;
+/// Where an engine listens, and answers once its model is loaded, unless it says otherwise.
+pub const PORT: u16 = 8000;
+pub const HEALTH_PATH: &str = "/health";
 
 /// Sources: vLLM 0.33.0 (launchers/launcher.py, config/vllm.py), SGLang 0.5.23 (entrypoints/http_server.py,
 /// arg_groups/fields/serving.py), llama.cpp b11434 (common/arg.cpp, tools/server). tests/engines has their options.
@@ -104,8 +113,10 @@ pub fn built_in() -> Vec<Engine> {
         command: strings(engine.command),
         arguments: strings(engine.arguments),
         port: PORT,
-        health_path: "/health".to_owned(),
+        health_path: HEALTH_PATH.to_owned(),
+        load_time: None,
         cache_variables: engine.cache_variables.iter().map(|&(name, folder)| (name.into(), folder.into())).collect(),
+        template: None,
     };
     BUILT_IN.iter().map(engine).collect()
 }

@@ -1,10 +1,32 @@
-//! A GPU type: the node label values that stand for it.
+//! A GPU type: the nodes that have it, and how a pod asks for it.
+
+use serde_json::Value;
+
+/// The resource that NVIDIA's device plugin reports, and the usual taint of GPU nodes.
+pub const GPU: &str = "nvidia.com/gpu";
+
+/// The node label that NVIDIA's GPU feature discovery sets.
+const PRODUCT: &str = "nvidia.com/gpu.product";
+
+/// What GPU time-slicing appends to the name of a product.
+const SHARED: &str = "-SHARED";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct GpuType {
     pub name: String,
-    /// Values of the node label `nvidia.com/gpu.product`.
-    pub products: Vec<String>,
+    /// Labels of a node that has it, all of them.
+    pub labels: Vec<NodeLabel>,
+    /// The resource that a pod requests; None: as any other.
+    pub resource: Option<String>,
+    /// A fragment of a pod template.
+    pub template: Option<Value>,
+}
+
+/// A label, and the values of which one must match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeLabel {
+    pub key: String,
+    pub values: Vec<String>,
 }
 
 /// What NVIDIA's GPU feature discovery writes into `nvidia.com/gpu.product`: the device name that the driver reports,
@@ -43,16 +65,26 @@ const BUILT_IN: &[(&str, &[&str])] = &[
 ];
 
 pub fn built_in() -> Vec<GpuType> {
-    let types = BUILT_IN.iter().map(|(name, products)| GpuType {
-        name: (*name).to_owned(),
-        products: products.iter().map(|&product| product.to_owned()).collect(),
-    });
-    types.collect()
+    let of = |products: &[&str]| products.iter().map(|&product| product.to_owned()).collect();
+    BUILT_IN.iter().map(|(name, products)| GpuType::of_products((*name).to_owned(), of(products))).collect()
 }
 
 impl GpuType {
-    /// Reads `TYPE=PRODUCT[,PRODUCT...]`.
-    pub fn parse(entry: &str) -> Result<GpuType, String> {
+    pub fn of_products(name: String, products: Vec<String>) -> GpuType {
+        let mut gpu = GpuType { name, labels: Vec::new(), resource: None, template: None };
+        gpu.add_products(products);
+        gpu
+    }
+
+    pub fn add_products(&mut self, added: Vec<String>) {
+        let known = self.labels.iter().flat_map(|label| &label.values).filter(|value| !value.ends_with(SHARED));
+        let products: Vec<String> = known.cloned().chain(added).collect();
+        let shared: Vec<String> = products.iter().map(|product| format!("{product}{SHARED}")).collect();
+        self.labels = vec![NodeLabel { key: PRODUCT.to_owned(), values: [products, shared].concat() }];
+    }
+
+    /// Reads `TYPE=PRODUCT[,PRODUCT...]`: a name, and products for it.
+    pub fn parse(entry: &str) -> Result<(String, Vec<String>), String> {
         let expected = "expected TYPE=PRODUCT[,PRODUCT...], such as T4=Tesla-T4,NVIDIA-T4";
         let (name, products) = entry.split_once('=').ok_or(expected)?;
         let name = name.trim();
@@ -65,12 +97,12 @@ impl GpuType {
                 "{product:?} is not a valid label value (letters, digits, '-', '_' and '.', at most 63)"
             ));
         }
-        Ok(GpuType { name: name.to_owned(), products })
+        Ok((name.to_owned(), products))
     }
 }
 
 /// Kubernetes rejects a node affinity with values that are not valid label values.
-fn is_label_value(text: &str) -> bool {
+pub fn is_label_value(text: &str) -> bool {
     let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     bytes.len() <= 63
@@ -86,7 +118,8 @@ mod tests {
     #[test]
     fn every_built_in_product_is_a_label_value() {
         for gpu in built_in() {
-            assert!(gpu.products.iter().all(|product| is_label_value(product)), "{gpu:?}");
+            let values = gpu.labels.iter().flat_map(|label| &label.values);
+            assert!(values.clone().count() > 1 && values.clone().all(|value| is_label_value(value)), "{gpu:?}");
         }
     }
 

@@ -39,6 +39,17 @@ pub struct Index {
     specs: SpecCache,
     counts: Counts,
     rollout: Rollout,
+    judging: Judging,
+}
+
+/// After a change of what the judge knows, each InferenceService is judged as the next list shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judging {
+    /// A list is still to be asked for, or is on its way.
+    Due,
+    /// By the list that is being read.
+    Now,
+    Done,
 }
 
 impl Index {
@@ -55,6 +66,7 @@ impl Index {
             specs: SpecCache::default(),
             counts: Counts::default(),
             rollout: Rollout::default(),
+            judging: Judging::Done,
         }
     }
 
@@ -100,6 +112,7 @@ impl Index {
     pub fn observe(&mut self, object: InferenceServiceView, how: Seen) -> Option<Slot> {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
+        let is_judged = self.judging == Judging::Now && how == Seen::Listed;
         let mut is_made_anew = false;
         let is_latest = self.with(slot, |record| {
             record.flags.set(Flags::LISTED, true);
@@ -114,10 +127,41 @@ impl Index {
         if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
             self.namespaces.recreated(namespace);
         }
-        if is_latest {
+        let standing = self.get(slot).filter(|_| is_judged).map(|record| record.judge(&object, &*self.judge));
+        if let Some(Standing::Outdated { replicas }) = standing {
+            self.enlist(slot, replicas);
+        }
+        if is_latest || standing == Some(Standing::Outdated { replicas: 0 }) {
             self.keep_spec(slot, object.spec);
         }
         Some(slot)
+    }
+
+    /// Its children are to be brought up to date: at once, or when its turn comes.
+    fn enlist(&mut self, slot: Slot, replicas: u32) {
+        // Without replicas there is nothing to take down.
+        if replicas == 0 {
+            self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
+        } else {
+            self.rollout.add(slot, replicas);
+        }
+    }
+
+    /// From now on this judge holds: each InferenceService is judged anew, as the next list shows it.
+    pub fn judge_again(&mut self, judge: Box<Judge>) {
+        self.judge = judge;
+        self.judging = Judging::Due;
+        self.rollout.begin_anew();
+    }
+
+    /// A list has to be asked for.
+    pub fn wants_list(&self) -> bool {
+        self.judging == Judging::Due
+    }
+
+    /// Is everybody judged by what is known now?
+    pub fn is_judged(&self) -> bool {
+        self.judging == Judging::Done
     }
 
     fn insert(&mut self, object: InferenceServiceView) -> Option<Slot> {
@@ -126,11 +170,7 @@ impl Index {
         let place = self.names.add(name)?;
         let namespace = self.namespaces.enter(namespace);
         let trust = !self.children_listed;
-        let (mut record, standing) = Record::new(namespace, place, &object, &*self.judge, trust);
-        // Without replicas there is nothing to take down.
-        if standing == (Standing::Outdated { replicas: 0 }) {
-            record.dirty |= Dirty::SPEC_AND_CHILDREN;
-        }
+        let (record, standing) = Record::new(namespace, place, &object, &*self.judge, trust);
         let (waits, phase) = (!record.dirty.contains(Dirty::SPEC), record.phase());
         self.counts.add(&record);
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -146,7 +186,7 @@ impl Index {
                 .map_or(0, |record| hasher.hash_one((namespaces.name(record.namespace), names.get(record.name))))
         });
         match standing {
-            Standing::Outdated { replicas } if waits => self.rollout.add(slot, replicas),
+            Standing::Outdated { replicas } if waits => self.enlist(slot, replicas),
             Standing::RolledOut if phase != Some(Phase::Ready) => self.rollout.resume(slot),
             _ => {}
         }
@@ -241,6 +281,9 @@ impl Index {
             record.flags.set(list.mark(), false);
         }
         if list == ListKind::InferenceServices {
+            if self.judging == Judging::Due {
+                self.judging = Judging::Now;
+            }
             // A namespace that is there now may have been recreated.
             self.namespaces.are_listed();
         }
@@ -254,6 +297,10 @@ impl Index {
             ListKind::InferenceServices => {
                 for slot in unnamed {
                     self.remove_slot(slot);
+                }
+                if self.judging == Judging::Now {
+                    self.judging = Judging::Done;
+                    self.rollout.all_listed();
                 }
                 Vec::new()
             }

@@ -157,6 +157,18 @@ impl Record {
         standing
     }
 
+    /// How it stands with an InferenceService that is known, if anything is to be decided: a spec that is about to be
+    /// acted on is brought up to date anyway.
+    pub fn judge(&self, object: &InferenceServiceView, judge: &Judge) -> Standing {
+        let is_about_to_change = self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING);
+        let judged = object.status().filter(|_| !is_about_to_change).and_then(|status| {
+            let parsed = status::parse(&status);
+            let is_ours = parsed.trusted || parsed.of_earlier_release;
+            (is_ours && parsed.observed_generation == object.meta.generation).then(|| judge(object, &status))
+        });
+        judged.unwrap_or(Standing::UpToDate)
+    }
+
     /// Is this the known status? Then it may lack the versions: an older CRD has pruned them.
     fn says(&self, parsed: &ParsedStatus) -> bool {
         self.summary.is_some_and(|known| known.checksum == parsed.summary.checksum)

@@ -29,6 +29,8 @@ pub struct Rollout {
 struct Waiting {
     slot: Slot,
     replicas: u32,
+    /// A rollout has taken it down, and another one came before it was Ready again.
+    was_taken_down: bool,
 }
 
 #[derive(Debug)]
@@ -39,9 +41,17 @@ struct UnderWay {
 }
 
 impl Rollout {
-    /// It waits for its turn.
+    /// It waits for its turn, even if it is on its way: what it is on its way to is out of date.
     pub fn add(&mut self, slot: Slot, replicas: u32) {
-        self.waiting.push(Waiting { slot, replicas });
+        let place = self.under_way.iter().position(|under_way| under_way.slot == slot);
+        let before = place.map(|place| self.under_way.swap_remove(place));
+        let was_taken_down = before.is_some_and(|before| !before.was_down);
+        self.waiting.push(Waiting { slot, replicas, was_taken_down });
+    }
+
+    /// Another rollout begins: who waits for it is still to be added.
+    pub fn begin_anew(&mut self) {
+        (self.waiting, self.halted_by) = (Vec::new(), None);
     }
 
     /// It was on its way when an earlier process ended.
@@ -111,8 +121,8 @@ impl Rollout {
         let is_well = |slot| state(slot) == State::Well;
         let cost = |waiting: &Waiting| (is_well(waiting.slot), waiting.replicas, order(waiting.slot));
         let (position, _) = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| cost(waiting))?;
-        let Waiting { slot, .. } = self.waiting.swap_remove(position);
-        self.under_way.push(UnderWay { slot, was_down: state(slot) == State::Down });
+        let Waiting { slot, was_taken_down, .. } = self.waiting.swap_remove(position);
+        self.under_way.push(UnderWay { slot, was_down: state(slot) == State::Down && !was_taken_down });
         Some(slot)
     }
 }

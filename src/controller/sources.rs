@@ -9,72 +9,98 @@ use std::task::{self, Poll};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
+use crate::api::catalog::CATALOG_NAME;
 use crate::kubernetes::resource::{Kind, Watched};
 use crate::kubernetes::selector::Selector;
 use crate::kubernetes::watch::{Event, Watch};
 use crate::model::ChildKind;
 use crate::model::labels::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::model::view::catalog::CatalogView;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
 use crate::reconcile::Context;
 use crate::telemetry::metrics::Metrics;
 
 /// An event of one of the watches.
 pub enum Observation {
+    /// Its parts are those of an InferenceService.
+    Catalog(Event<InferenceServiceView>),
     InferenceService(Event<InferenceServiceView>),
     Child(ChildKind, Event<Meta>),
 }
 
+/// The kinds that are watched, in the order in which they are listed: InferenceServices are judged by the catalogue, and
+/// children are joined with the status of their InferenceService.
 pub struct Sources {
+    catalog: Vec<Source>,
     owners: Vec<Source>,
-    /// Their lists are joined with the status of the InferenceServices, which are therefore listed first.
     children: Vec<Source>,
-    /// Number of requests to all watches to list again.
-    relists: Arc<AtomicU32>,
 }
 
 struct Source {
     /// The first list has been read.
     is_listed: bool,
+    /// Number of requests to list again.
+    relists: Arc<AtomicU32>,
     observations: BoxStream<'static, Observation>,
 }
 
 impl Sources {
     /// `seed` determines all jitter.
     pub fn new(context: &Context, metrics: &Arc<Metrics>, seed: u64) -> Sources {
-        let relists = Arc::default();
-        let open = Open { context, metrics, seed, relists: &relists };
+        let open = Open { context, metrics, seed };
+        let (kind, namespace) = (Kind::of::<CatalogView>(), Some(&*context.settings.catalog_namespace));
+        let catalog = open.watch(4, kind, namespace, Selector::name(CATALOG_NAME)).optional();
+        let (kind, namespace) = (Kind::of::<InferenceServiceView>(), context.settings.namespace.as_deref());
+        let owners = open.watch(1, kind, namespace, Selector::everything());
         let managed = || Selector::label(MANAGED_BY_LABEL, MANAGED_BY);
-        let inference_services = Kind::of::<InferenceServiceView>();
-        let (deployments, services) = (Kind::of::<PartialDeployment>(), Kind::of::<PartialService>());
-        let owners = vec![open.watch(1, inference_services, Selector::everything(), Observation::InferenceService)];
+        let deployments = open.watch(2, Kind::of::<PartialDeployment>(), namespace, managed());
+        let services = open.watch(3, Kind::of::<PartialService>(), namespace, managed());
         let children = vec![
-            open.watch(2, deployments, managed(), |event| Observation::Child(ChildKind::Deployment, event)),
-            open.watch(3, services, managed(), |event| Observation::Child(ChildKind::Service, event)),
+            Source::new(deployments, |event| Observation::Child(ChildKind::Deployment, event)),
+            Source::new(services, |event| Observation::Child(ChildKind::Service, event)),
         ];
-        Sources { owners, children, relists }
+        let catalog = vec![Source::new(catalog, Observation::Catalog)];
+        Sources { catalog, owners: vec![Source::new(owners, Observation::InferenceService)], children }
     }
 
     /// The next observation. Cancel safe: can be dropped and called again without losing anything.
     pub async fn next(&mut self) -> Observation {
         poll_fn(|context| {
             // A fixed order, so that a simulation depends on its seed alone.
-            let owner = poll_first(&mut self.owners, context);
-            if owner.is_ready() || !are_listed(&self.owners) {
-                return owner;
+            if !are_listed(&self.catalog) {
+                return poll_first(&mut self.catalog, context);
             }
-            poll_first(&mut self.children, context)
+            // It changes the least.
+            for sources in [&mut self.owners, &mut self.children, &mut self.catalog] {
+                let observation = poll_first(sources, context);
+                if observation.is_ready() || !are_listed(sources) {
+                    return observation;
+                }
+            }
+            Poll::Pending
         })
         .await
     }
 
+    /// Is it known whether there is a catalogue?
+    pub fn know_catalog(&self) -> bool {
+        are_listed(&self.catalog)
+    }
+
     /// Has the first list of each watch been read?
     pub fn are_listed(&self) -> bool {
-        are_listed(&self.owners) && are_listed(&self.children)
+        [&self.catalog, &self.owners, &self.children].into_iter().all(|sources| are_listed(sources))
     }
 
     /// A change was missed: closes the open watches and lists again.
     pub fn list_again(&self) {
-        self.relists.fetch_add(1, Relaxed);
+        self.list_owners_again();
+        self.children.iter().for_each(Source::list_again);
+    }
+
+    /// The same of the InferenceServices alone.
+    pub fn list_owners_again(&self) {
+        self.owners.iter().for_each(Source::list_again);
     }
 }
 
@@ -88,7 +114,9 @@ fn poll_first(sources: &mut [Source], context: &mut task::Context<'_>) -> Poll<O
         if let Poll::Ready(Some(observation)) = source.observations.poll_next_unpin(context) {
             source.is_listed |= matches!(
                 observation,
-                Observation::InferenceService(Event::InitDone) | Observation::Child(_, Event::InitDone)
+                Observation::Catalog(Event::InitDone | Event::Absent)
+                    | Observation::InferenceService(Event::InitDone)
+                    | Observation::Child(_, Event::InitDone)
             );
             return Poll::Ready(observation);
         }
@@ -101,24 +129,22 @@ struct Open<'a> {
     context: &'a Context,
     metrics: &'a Arc<Metrics>,
     seed: u64,
-    relists: &'a Arc<AtomicU32>,
 }
 
 impl Open<'_> {
     /// `number`: a different one for each watch, for its jitter.
-    fn watch<K: Watched>(
-        &self,
-        number: u64,
-        kind: Kind,
-        selector: Selector,
-        show: fn(Event<K>) -> Observation,
-    ) -> Source {
-        let namespace = self.context.settings.namespace.as_deref();
+    fn watch<K: Watched>(&self, number: u64, kind: Kind, namespace: Option<&str>, selector: Selector) -> Watch<K> {
         let client = self.context.client.clone();
-        let watch = Watch::<K>::new(client, kind, namespace, selector, self.seed ^ number, self.metrics.clone());
-        let relists = self.relists.clone();
+        Watch::new(client, kind, namespace, selector, self.seed ^ number, self.metrics.clone())
+    }
+}
+
+impl Source {
+    fn new<K: Watched>(watch: Watch<K>, show: fn(Event<K>) -> Observation) -> Source {
+        let relists: Arc<AtomicU32> = Arc::default();
+        let asked_for = relists.clone();
         let observations = stream::unfold((Box::new(watch), 0), move |(mut watch, mut answered)| {
-            let relists = relists.clone();
+            let relists = asked_for.clone();
             async move {
                 loop {
                     let known = answered;
@@ -137,7 +163,11 @@ impl Open<'_> {
                 }
             }
         });
-        Source { is_listed: false, observations: observations.boxed() }
+        Source { is_listed: false, relists, observations: observations.boxed() }
+    }
+
+    fn list_again(&self) {
+        self.relists.fetch_add(1, Relaxed);
     }
 }
 
@@ -163,7 +193,7 @@ mod tests {
 
     fn sources(replies: usize) -> (Sources, Asked) {
         let (client, asked) = fake_api_server::client((0..replies).map(|_| empty_list()));
-        let (settings, events) = (Settings::default(), Limit::default());
+        let (settings, events) = (Settings::default(), Arc::<Limit>::default());
         let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
         (Sources::new(&context, &Arc::default(), 1), asked)
     }
@@ -172,6 +202,7 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..count {
             seen.push(match sources.next().await {
+                Observation::Catalog(_) => "InferenceCatalog",
                 Observation::InferenceService(_) => "InferenceService",
                 Observation::Child(ChildKind::Deployment, _) => "Deployment",
                 Observation::Child(ChildKind::Service, _) => "Service",
@@ -181,8 +212,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_children_are_listed_after_the_inference_services() {
-        let (mut sources, asked) = sources(3);
+    async fn the_catalogue_is_listed_first_and_the_children_last() {
+        let (mut sources, asked) = sources(4);
+        assert_eq!(take(&mut sources, 1).await, ["InferenceCatalog"]);
+        assert!(!sources.know_catalog());
+        assert_eq!(take(&mut sources, 1).await, ["InferenceCatalog"]);
+        assert!(sources.know_catalog());
+        assert_eq!(asked.take().len(), 1);
         assert_eq!(take(&mut sources, 2).await, ["InferenceService", "InferenceService"]);
         assert_eq!(asked.take().len(), 1);
         assert!(!sources.are_listed());
@@ -195,8 +231,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_something_was_missed_each_kind_is_listed_again_once() {
-        let (mut sources, asked) = sources(6);
-        take(&mut sources, 6).await;
+        let (mut sources, asked) = sources(7);
+        take(&mut sources, 8).await;
         asked.take();
         sources.list_again();
         take(&mut sources, 6).await;
@@ -206,5 +242,18 @@ mod tests {
         assert_eq!([lists("/inferenceservices"), lists("/deployments"), lists("/services")], [1, 1, 1], "{asked:?}");
         let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next()).await;
         assert!(quiet.is_err() && sources.are_listed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_the_catalogue_costs_one_list() {
+        let (mut sources, asked) = sources(5);
+        take(&mut sources, 8).await;
+        asked.take();
+        sources.list_owners_again();
+        take(&mut sources, 2).await;
+        let asked = asked.take();
+        assert!(asked.len() == 1 && asked[0].contains("/inferenceservices"), "{asked:?}");
+        let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next()).await;
+        assert!(quiet.is_err());
     }
 }

@@ -31,7 +31,7 @@ fn controller() -> Controller {
 fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let (client, _) = fake_api_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
-    let events = Limit::default();
+    let events = Arc::<Limit>::default();
     let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
     let controller = Controller::new(Arc::new(context), Arc::default(), 1);
     Controller { index: Index::new(Box::new(judge)), ..controller }

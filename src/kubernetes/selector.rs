@@ -1,8 +1,8 @@
-//! A label selector, encoded for the query of a list or watch. Built by the code that opens a watch.
+//! A label or field selector, encoded for the query of a list or watch. Built by the code that opens a watch.
 
 use std::fmt::Write;
 
-/// `&labelSelector=...`, encoded; empty: all objects.
+/// `&labelSelector=...` or `&fieldSelector=...`, encoded; empty: all objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(String);
 
@@ -13,7 +13,16 @@ impl Selector {
 
     /// Objects with this label and value.
     pub fn label(key: &str, value: &str) -> Selector {
-        let mut query = String::from("&labelSelector=");
+        Selector::of("labelSelector", key, value)
+    }
+
+    /// The object of this name.
+    pub fn name(name: &str) -> Selector {
+        Selector::of("fieldSelector", "metadata.name", name)
+    }
+
+    fn of(kind: &str, key: &str, value: &str) -> Selector {
+        let mut query = format!("&{kind}=");
         for byte in key.bytes().chain(*b"=").chain(value.bytes()) {
             match byte {
                 // RFC 3986, section 2.3: unreserved characters.
@@ -39,6 +48,7 @@ mod tests {
         assert_eq!(Selector::everything().as_query(), "");
         let selector = Selector::label("app.kubernetes.io/managed-by", "inference-operator");
         assert_eq!(selector.as_query(), "&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dinference-operator");
+        assert_eq!(Selector::name("default").as_query(), "&fieldSelector=metadata.name%3Ddefault");
         assert_eq!(Selector::label("a b&c", "é").as_query(), "&labelSelector=a%20b%26c%3D%C3%A9");
     }
 }

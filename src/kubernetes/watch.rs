@@ -50,11 +50,15 @@ pub enum Event<K> {
     InitDone,
     Apply(K),
     Delete(K),
+    /// There is no such kind, and so no object of it. Only where it is optional.
+    Absent,
 }
 
 pub struct Watch<K> {
     client: kube::Client,
     kind: Kind,
+    /// The API server need not know it.
+    is_optional: bool,
     namespace: Option<String>,
     selector: Selector,
     stage: Stage,
@@ -101,6 +105,7 @@ impl<K: Watched> Watch<K> {
         Watch {
             client,
             kind,
+            is_optional: false,
             namespace: namespace.map(str::to_owned),
             selector,
             stage: Stage::Begin,
@@ -115,6 +120,11 @@ impl<K: Watched> Watch<K> {
         }
     }
 
+    /// The same for a kind that the API server need not know.
+    pub fn optional(self) -> Watch<K> {
+        Watch { is_optional: true, ..self }
+    }
+
     /// The next event. Cancel-safe: can be dropped and called again without losing one.
     pub async fn next(&mut self) -> Event<K> {
         loop {
@@ -122,6 +132,7 @@ impl<K: Watched> Watch<K> {
             match self.step().await {
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
+                Err(interruption) if self.is_absent(&interruption) => return Event::Absent,
                 Err(interruption) => self.interrupted(interruption),
             }
         }

@@ -1,6 +1,7 @@
 //! Lean types for the objects that the API server sends, and for each type the fields that prune.rs lets through.
 //! Used by the watches and by reconcile; must never contain a field that is not read.
 
+pub mod catalog;
 mod wire;
 
 use std::num::{NonZeroU32, NonZeroU64};

@@ -12,14 +12,19 @@ use crate::kubernetes::refusal::{describe, is_of_fields};
 use crate::kubernetes::request;
 use crate::kubernetes::resource::Resource;
 use crate::model::Task;
-use crate::model::view::InferenceServiceView;
+use crate::model::view::{DeploymentView, InferenceServiceView};
 
 /// A resourceVersion that no object has: the datastores' own first entries come before any object.
 const ABSENT_RESOURCE_VERSION: &str = "1";
 
 /// None: the object does not exist.
 pub async fn get<K: Resource>(client: &kube::Client, task: &Task) -> Result<Option<K>, kube::Error> {
-    let path = format!("{}/{}", K::path(Some(&task.namespace)), task.name);
+    get_of(client, &task.namespace, &task.name).await
+}
+
+/// The same for an object that is not the task's.
+pub async fn get_of<K: Resource>(client: &kube::Client, namespace: &str, name: &str) -> Result<Option<K>, kube::Error> {
+    let path = format!("{}/{name}", K::path(Some(namespace)));
     match request::object(client, build_request(Request::get(path), Vec::new())?).await {
         Ok(object) => Ok(Some(object)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
@@ -88,10 +93,10 @@ pub async fn replace_ports<K: Resource>(
     request::object(client, build_request(builder, encode(&body)?)?).await
 }
 
-/// Why the API server would not create this child, if it is the child's own fault: what is mistyped, named twice or out
+/// Why the API server would not create this Deployment, if it is the Deployment's own fault: what is mistyped, named twice or out
 /// of bounds. To an apply it answers such a mistake like a fault of its own, with 500.
-pub async fn fault<K: Resource>(client: &kube::Client, task: &Task, desired: &Value) -> Option<String> {
-    let path = format!("{}?dryRun=All&fieldValidation=Strict", K::path(Some(&task.namespace)));
+pub async fn fault(client: &kube::Client, namespace: &str, desired: &Value) -> Option<String> {
+    let path = format!("{}?dryRun=All&fieldValidation=Strict", DeploymentView::path(Some(namespace)));
     let builder = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     let request = build_request(builder, encode(desired).ok()?).ok()?;
     match request::send(client, request, &[]).await {
@@ -99,6 +104,14 @@ pub async fn fault<K: Resource>(client: &kube::Client, task: &Task, desired: &Va
         Err(error) if is_of_fields(&error) => Some(describe(&error)),
         _ => None,
     }
+}
+
+/// Sends a JSON patch (RFC 6902) to this path.
+pub async fn patch_json(client: &kube::Client, path: &str, patch: &Value) -> Result<(), kube::Error> {
+    let builder = Request::patch(format!("{path}?fieldManager={FIELD_MANAGER}"));
+    let builder = builder.header(header::CONTENT_TYPE, "application/json-patch+json");
+    request::send(client, build_request(builder, encode(patch)?)?, &[]).await?;
+    Ok(())
 }
 
 /// The request of an apply. `options`: further query parameters, each with its '&'; a test passes others.

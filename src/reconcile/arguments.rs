@@ -32,6 +32,25 @@ fn is_placeholder(template: &str) -> bool {
     template.starts_with('{') && template.find('}') == Some(template.len() - 1)
 }
 
+/// All placeholders.
+pub const PLACEHOLDERS: [&str; 7] =
+    ["{model}", "{modelFile}", "{modelName}", "{maxBatchSize}", "{gpuCount}", "{port}", "{name}"];
+
+/// A word in braces that looks like a placeholder and is none.
+pub fn unknown_placeholder(template: &str) -> Option<&str> {
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        rest = &rest[start..];
+        let end = rest[1..].find(|letter: char| !letter.is_ascii_alphanumeric()).map_or(rest.len(), |end| end + 1);
+        let word = rest.get(..=end).unwrap_or(rest);
+        if end > 1 && word.ends_with('}') && !PLACEHOLDERS.contains(&word) {
+            return Some(word);
+        }
+        rest = &rest[1..];
+    }
+    None
+}
+
 /// What stands for a placeholder.
 enum Substitute<'a> {
     Text(Cow<'a, str>),

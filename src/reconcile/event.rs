@@ -15,7 +15,6 @@ use crate::model::Task;
 use crate::model::uid::Uid;
 use crate::reconcile::Context;
 use crate::reconcile::deployment::MANAGED_BY;
-use crate::reconcile::status::Assessment;
 use crate::time::{Timestamp, Utc};
 
 /// Kubernetes' own limit for an Event's note.
@@ -73,15 +72,30 @@ impl Limit {
 /// Many clusters store Events in a separate etcd: a longer wait would delay the other reconciles.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Posts a Warning. Failing to post it does not fail the reconcile.
-pub async fn warn(context: &Context, task: &Task, assessment: &Assessment) {
-    // The log already contains the same message.
-    let _ = tokio::time::timeout(PATIENCE, post(context, task, assessment)).await;
+/// The InferenceService that an Event is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Regarding<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: Uid,
+    pub generation: u32,
 }
 
-async fn post(context: &Context, task: &Task, assessment: &Assessment) {
-    let event = build(task, assessment, (context.now)());
-    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", task.namespace);
+impl<'a> From<&'a Task> for Regarding<'a> {
+    fn from(task: &'a Task) -> Self {
+        Regarding { namespace: &task.namespace, name: &task.name, uid: task.uid, generation: task.generation }
+    }
+}
+
+/// Posts a Warning. Failing to post it does not fail the reconcile.
+pub async fn warn(context: &Context, about: Regarding<'_>, reason: &str, message: &str) {
+    // The log already contains the same message.
+    let _ = tokio::time::timeout(PATIENCE, post(context, about, reason, message)).await;
+}
+
+async fn post(context: &Context, about: Regarding<'_>, reason: &str, message: &str) {
+    let event = build(about, reason, message, (context.now)());
+    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", about.namespace);
     let request = http::Request::post(path)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(event.to_string().into_bytes());
@@ -90,34 +104,39 @@ async fn post(context: &Context, task: &Task, assessment: &Assessment) {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 409 || is_of_a_namespace_that_goes(&status) => {}
         Err(error) => {
-            tracing::warn!(namespace = task.namespace, name = task.name, "cannot post an Event: {}", describe(&error));
+            tracing::warn!(
+                namespace = about.namespace,
+                name = about.name,
+                "cannot post an Event: {}",
+                describe(&error)
+            );
         }
     }
 }
 
-fn build(task: &Task, assessment: &Assessment, now: Timestamp) -> Value {
+fn build(about: Regarding, reason: &str, message: &str, now: Timestamp) -> Value {
     let mut hasher = fnv::FnvHasher::default();
     // Messages that differ only in numbers, such as the usage of a quota, make the same Event.
-    let words: String = assessment.message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
-    for part in [&task.uid.to_string(), &task.generation.to_string(), &assessment.reason, &words] {
+    let words: String = message.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+    for part in [&*about.uid.to_string(), &about.generation.to_string(), reason, &words] {
         hasher.write(part.as_bytes());
     }
     let time = Utc::from(now);
-    let note: String = assessment.message.chars().take(NOTE_LIMIT / 4).collect();
+    let note: String = message.chars().take(NOTE_LIMIT / 4).collect();
     json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"namespace": task.namespace, "name": format!("{}.{:016x}", task.name, hasher.finish())},
+        "metadata": {"namespace": about.namespace, "name": format!("{}.{:016x}", about.name, hasher.finish())},
         "type": "Warning",
         "eventTime": format!("{time:.6}"),
         "action": "Reconcile",
-        "reason": assessment.reason,
+        "reason": reason,
         "note": note,
         "reportingController": format!("{}/{MANAGED_BY}", api::GROUP),
         "reportingInstance": MANAGED_BY,
         "regarding": {
             "apiVersion": api::API_VERSION, "kind": api::KIND,
-            "namespace": task.namespace, "name": task.name, "uid": task.uid.to_string()
+            "namespace": about.namespace, "name": about.name, "uid": about.uid.to_string()
         }
     })
 }

@@ -1,5 +1,5 @@
-//! The pod template, in layers: the operator's base with engine and GPUs <- the administrator's defaults <- the fields
-//! of the spec <- `spec.template`. Then what no layer may take away. Pure.
+//! The pod template, in layers: the operator's base with engine and GPUs <- the engine's fragment <- the GPU type's <- the
+//! administrator's defaults <- the fields of the spec <- `spec.template`. Then what no layer may take away. Pure.
 
 use serde_json::{Value, json};
 
@@ -7,6 +7,8 @@ use super::arguments::{arguments, literal};
 use super::merge::{drop_nulls, merge};
 use super::validate::Valid;
 use super::{fields, pod_security};
+use crate::catalog::GPU;
+use crate::catalog::gpu_type::NodeLabel;
 use crate::error::Error;
 use crate::model::labels::labels;
 use crate::settings::Pods;
@@ -16,9 +18,6 @@ pub const SERVER: &str = "server";
 
 /// The name of its port; the Service and the probes know it by that.
 pub const PORT: &str = "http";
-
-/// The resource that NVIDIA's device plugin reports, and the usual taint of GPU nodes.
-pub const GPU: &str = "nvidia.com/gpu";
 
 /// Seconds between two probes.
 const PROBE_PERIOD: u64 = 10;
@@ -49,11 +48,10 @@ pub fn template(valid: &Valid, pods: &Pods) -> Result<Value, Error> {
     if let Some(runtime_class) = pods.runtime_class.as_ref().filter(|_| valid.has_device()) {
         template["spec"]["runtimeClassName"] = json!(runtime_class);
     }
-    for layer in fields::layers(valid) {
+    let offered = [&valid.engine.template, &valid.gpu_type.and_then(|gpu| gpu.template.clone()), &pods.template];
+    let offered = offered.into_iter().flatten().cloned();
+    for layer in offered.chain(fields::layers(valid)).chain(valid.spec.template.clone()) {
         merge(&mut template, layer);
-    }
-    if let Some(overlay) = &valid.spec.template {
-        merge(&mut template, overlay.clone());
     }
     drop_nulls(&mut template);
     protect(&mut template, valid)?;
@@ -98,10 +96,14 @@ fn base(valid: &Valid, pods: &Pods) -> Value {
         "terminationGracePeriodSeconds": DRAIN_SECONDS + GRACE_SECONDS
     });
     if valid.gpu_count > 0 {
-        server["resources"] = json!({"limits": {GPU: valid.gpu_count.to_string()}});
+        server["resources"] = json!({"limits": {valid.resource: valid.gpu_count.to_string()}});
     }
     if valid.has_device() {
-        pod["tolerations"] = json!([{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]);
+        let mut taints = vec![GPU];
+        taints.extend(Some(valid.resource).filter(|&resource| resource != GPU));
+        let tolerations =
+            taints.into_iter().map(|key| json!({"key": key, "operator": "Exists", "effect": "NoSchedule"}));
+        pod["tolerations"] = tolerations.collect();
     }
     pod["containers"] = Value::Array(vec![server]);
     let (mut template, mut metadata) = (json!({}), json!({}));
@@ -133,14 +135,14 @@ fn protect(template: &mut Value, valid: &Valid) -> Result<(), Error> {
         let port = valid.engine.port;
         return Err(spoiled(&format!("spec.containers: {SERVER} must keep its port {port} with the name {PORT}")));
     }
-    if let Some(products) = products(valid) {
-        require_gpu(template, &products).ok_or_else(|| spoiled("spec.affinity.nodeAffinity is not one"))?;
+    if let Some(gpu) = valid.gpu_type.filter(|gpu| !gpu.labels.is_empty()) {
+        require_gpu(template, &gpu.labels).ok_or_else(|| spoiled("spec.affinity.nodeAffinity is not one"))?;
     }
     Ok(())
 }
 
-/// Adds the GPU's products to each term for nodes: one of them has to match. None: the affinity cannot be read.
-fn require_gpu(template: &mut Value, products: &[String]) -> Option<()> {
+/// Adds the GPU's node labels to each term for nodes. None: the affinity cannot be read.
+fn require_gpu(template: &mut Value, labels: &[NodeLabel]) -> Option<()> {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     let mut affinity = json!({"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{}]}}});
     let pod = template.get_mut("spec")?.as_object_mut()?;
@@ -150,17 +152,11 @@ fn require_gpu(template: &mut Value, products: &[String]) -> Option<()> {
     let terms = affinity.get_mut("nodeAffinity")?.get_mut(REQUIRED)?.get_mut("nodeSelectorTerms")?;
     for term in terms.as_array_mut()? {
         let expressions = term.as_object_mut()?.entry("matchExpressions").or_insert_with(|| json!([]));
-        let product = json!({"key": "nvidia.com/gpu.product", "operator": "In", "values": products});
-        expressions.as_array_mut()?.insert(0, product);
+        let required = labels.iter().map(|label| json!({"key": label.key, "operator": "In", "values": label.values}));
+        expressions.as_array_mut()?.splice(0..0, required);
     }
     pod.insert("affinity".to_owned(), affinity);
     Some(())
-}
-
-/// GPU time-slicing appends "-SHARED" to the product name.
-fn products(valid: &Valid) -> Option<Vec<String>> {
-    let products = &valid.gpu_type?.products;
-    Some(products.iter().cloned().chain(products.iter().map(|product| format!("{product}-SHARED"))).collect())
 }
 
 /// The API server copies the name into a deprecated field, and back from there when the name is unset, unless that field

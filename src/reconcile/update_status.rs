@@ -162,7 +162,7 @@ pub async fn report(context: &Context, task: &Task, assessment: &Assessment) {
     // The limit for Events applies to the log too: a flapping object must not fill it.
     if is_alarm && context.events.allow(task.uid, (context.now)()) {
         tracing::warn!(namespace = task.namespace, name = task.name, reason, "{message}");
-        event::warn(context, task, assessment).await;
+        event::warn(context, task.into(), reason, message).await;
     } else {
         tracing::debug!(namespace = task.namespace, name = task.name, reason, "{message}");
     }

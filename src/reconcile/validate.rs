@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::pod::GPU;
 use crate::api::InferenceServiceSpec;
 use crate::api::schema::SERVICE_TYPES;
 use crate::catalog::{Catalog, Engine, GpuType};
@@ -32,12 +31,15 @@ pub struct Valid<'a> {
     pub gpu_type: Option<&'a GpuType>,
     /// GPUs of each replica; 0: it runs on the CPU.
     pub gpu_count: u32,
+    /// The resource that they are.
+    pub resource: &'a str,
 }
 
 impl Valid<'_> {
     /// How long a replica may load its model.
     pub fn load_time(&self, pods: &Pods) -> Duration {
-        self.spec.load_seconds.map_or(pods.load_time, |seconds| Duration::from_secs(seconds.into()))
+        let own = self.spec.load_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        own.or(self.engine.load_time).unwrap_or(pods.load_time)
     }
 
     /// Does a replica use a device of its node? One that is asked for as another resource, such as a shared GPU, has a
@@ -108,9 +110,6 @@ pub fn validate<'a>(
         return Err(Error::InvalidSpec(format!("service.type is {found} (expected: {expected})")));
     }
     let gpu_count = spec.gpu_count.unwrap_or(1);
-    if limited(spec).any(|name| name == GPU) {
-        return Err(Error::InvalidSpec(format!("resources.limits has {GPU} (expected: gpuCount)")));
-    }
     if gpu_count == 0 && spec.gpu_type.is_some() {
         return Err(Error::InvalidSpec("gpuType is set and gpuCount is 0 (expected: 1 or more)".into()));
     }
@@ -118,11 +117,16 @@ pub fn validate<'a>(
         let refused = || Error::InvalidGpuType { found: cut(name), expected: catalog.gpu_type_names() };
         catalog.gpu_type(name).ok_or_else(refused)
     });
+    let gpu_type = gpu_type.transpose()?;
+    let resource = gpu_type.and_then(|gpu| gpu.resource.as_deref()).unwrap_or(&catalog.resource);
+    if limited(spec).any(|name| name == resource) {
+        return Err(Error::InvalidSpec(format!("resources.limits has {resource} (expected: gpuCount)")));
+    }
     let engine = catalog.engine(spec.engine.as_deref()).ok_or_else(|| Error::InvalidEngine {
         found: cut(spec.engine.as_deref().unwrap_or_default()),
         expected: catalog.engine_names(),
     })?;
-    Ok(Valid { namespace, name, uid, spec, engine, gpu_type: gpu_type.transpose()?, gpu_count })
+    Ok(Valid { namespace, name, uid, spec, engine, gpu_type, gpu_count, resource })
 }
 
 /// A name for a message, of the length that the schema allows.

@@ -3,12 +3,16 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// What holds for all pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pods {
-    /// How long a model may take to load before the container is restarted.
+    /// How long a model may take to load before the container is restarted, where its engine does not say.
     pub load_time: Duration,
     pub runtime_class: Option<String>,
+    /// A fragment of a pod template, laid over those of engine and GPU type.
+    pub template: Option<Value>,
     pub policy: PodPolicy,
     /// Folders of the nodes that pods may mount, each with all below it.
     pub host_paths: Vec<String>,
@@ -51,6 +55,7 @@ impl Default for Pods {
         Pods {
             load_time: Duration::from_secs(1800),
             runtime_class: None,
+            template: None,
             policy: PodPolicy::Baseline,
             host_paths: Vec::new(),
         }

@@ -47,7 +47,8 @@ const OTHER: usize = CODES.len();
 const NO_ANSWER: usize = CODES.len() + 1;
 
 /// The watches, in the order of `Metrics::heard`.
-const WATCHES: [&str; 3] = ["inferenceservices.ai.example.com", "deployments.apps", "services"];
+const WATCHES: [&str; 4] =
+    ["inferenceservices.ai.example.com", "deployments.apps", "services", "inferencecatalogs.ai.example.com"];
 
 /// The phases of an InferenceService, in the order of `Metrics::loop_ticked`.
 const PHASES: [&str; 6] = ["Pending", "Progressing", "Ready", "Degraded", "Failed", "Paused"];
@@ -328,6 +329,7 @@ mod tests {
         assert_eq!(metrics.is_deaf(), None);
         metrics.heard(0);
         metrics.heard(2);
+        metrics.heard(3);
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(metrics.is_deaf(), Some(("deployments.apps", Duration::from_secs(307))));
         let text = metrics.text();

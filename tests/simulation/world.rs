@@ -183,7 +183,7 @@ impl Process {
         invariants::process_starts(&mut inner);
         drop(inner);
         let client = server::client(cluster.clone(), killed);
-        let (config_hash, events) = (*CONFIG_HASH, Limit::default());
+        let (config_hash, events) = (*CONFIG_HASH, Arc::<Limit>::default());
         let context = Arc::new(Context { client, settings: SETTINGS.clone(), config_hash, now: clock::now, events });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };

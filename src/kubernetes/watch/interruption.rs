@@ -38,6 +38,26 @@ impl<K: Watched> Watch<K> {
         }
     }
 
+    /// Is the kind not there, where it need not be? Asked for again at the pace of the slowest lists. To lack the right to
+    /// it counts as well, but only before it was ever listed: for a moment an API server that starts knows of no right.
+    pub(super) fn is_absent(&mut self, interruption: &Interruption) -> bool {
+        let Interruption::Refused(kube::Error::Api(status)) = interruption else { return false };
+        let lacks_right = status.code == 403 && !self.progress.was_listed() && self.progress.warns();
+        if !self.is_optional || status.code != 404 && !lacks_right {
+            return false;
+        }
+        let resource = (self.kind.resource)();
+        if lacks_right {
+            self.message.report(&resource, message(&resource, &kube::Error::Api(status.clone())));
+        } else {
+            tracing::debug!(resource, "the API server does not know it");
+        }
+        self.metrics.heard(self.number);
+        self.stage = Stage::Begin;
+        self.paused_until = Instant::now() + self.progress.absent(self.jitter.draw());
+        true
+    }
+
     pub(super) fn interrupted(&mut self, interruption: Interruption) {
         let now = Instant::now();
         match (&self.stage, &interruption) {

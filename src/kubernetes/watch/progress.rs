@@ -38,6 +38,7 @@ pub struct Progress {
     failures: u8,
     /// Lists completed since a watch last delivered something.
     lists: u8,
+    was_listed: bool,
     failed_streams: u8,
     /// When a list or a watch last delivered something.
     since: Instant,
@@ -46,7 +47,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(now: Instant) -> Progress {
-        Progress { failures: 0, lists: 0, failed_streams: 0, since: now, relist: now + RELIST }
+        Progress { failures: 0, lists: 0, was_listed: false, failed_streams: 0, since: now, relist: now + RELIST }
     }
 
     /// A watch delivered an event or a bookmark.
@@ -62,6 +63,7 @@ impl Progress {
     /// A list was completed. Returns whether it is the first since a watch delivered something.
     pub fn listed(&mut self, now: Instant, random: u64) -> bool {
         self.lists = self.lists.saturating_add(1);
+        self.was_listed = true;
         self.since = now;
         self.relist = now + RELIST - RELIST / 4 * u32::try_from(random % 1000).unwrap_or(0) / 1000;
         self.lists == 1
@@ -71,6 +73,17 @@ impl Progress {
     pub fn failed(&mut self, random: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         backoff(self.failures, if self.lists > 1 { LONGEST_WAIT_TO_LIST } else { LONGEST_WAIT }, random)
+    }
+
+    /// How long to wait until an optional kind is asked for again.
+    pub fn absent(&mut self, random: u64) -> Duration {
+        self.failures = WARN_AFTER_FAILURES;
+        backoff(u8::MAX, LONGEST_WAIT_TO_LIST, random)
+    }
+
+    /// Was a list ever read?
+    pub fn was_listed(&self) -> bool {
+        self.was_listed
     }
 
     pub fn warns(&self) -> bool {

@@ -23,6 +23,7 @@ async fn next(watch: &mut Watch<Meta>) -> String {
         Ok(Event::InitApply(object)) => format!("listed {}", object.name),
         Ok(Event::Apply(object)) => format!("applied {}", object.name),
         Ok(Event::Delete(object)) => format!("deleted {}", object.name),
+        Ok(Event::Absent) => "absent".into(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::model::uid::Uid;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireMetadata<'a> {
+pub(super) struct WireMetadata<'a> {
     #[serde(default)]
     namespace: String,
     #[serde(default)]
@@ -82,12 +82,23 @@ struct WireManager<'a> {
     fields_v1: Option<u64>,
 }
 
+/// One of this operator's own kinds: spec and status are decoded when they are needed.
 #[derive(Deserialize)]
-struct WireInferenceService<'a> {
+pub(super) struct WireCustomResource<'a> {
     #[serde(borrow)]
-    metadata: WireMetadata<'a>,
-    spec: Option<Box<RawValue>>,
-    status: Option<Box<RawValue>>,
+    pub metadata: WireMetadata<'a>,
+    pub spec: Option<Box<RawValue>>,
+    pub status: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireAccepted {
+    pub status: Option<WireAcceptedStatus>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireAcceptedStatus {
+    pub accepted: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -203,7 +214,7 @@ impl WireManager<'_> {
 
 impl<'de> Deserialize<'de> for InferenceServiceView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = WireInferenceService::deserialize(deserializer)?;
+        let wire = WireCustomResource::deserialize(deserializer)?;
         Ok(InferenceServiceView { meta: wire.metadata.into(), spec: RawSpec(wire.spec), status: wire.status })
     }
 }

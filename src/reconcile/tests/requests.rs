@@ -19,7 +19,7 @@ pub const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
 pub fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
     let (client, asked) = fake_api_server::client(replies);
     let settings = Settings::default();
-    let (config_hash, events) = (config_hash(&settings), event::Limit::default());
+    let (config_hash, events) = (config_hash(&settings), std::sync::Arc::default());
     (Context { client, config_hash, settings, now: || Timestamp(1000), events }, asked)
 }
 

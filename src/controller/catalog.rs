@@ -1,0 +1,211 @@
+//! The InferenceCatalog: when it is decided on, when it takes force, and when its status is written. Owned by the
+//! controller; holds one request at a time.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::accept::say::{News, Progress, say};
+use crate::accept::{Refusal, Verdict, decide};
+use crate::kubernetes::watch::Event;
+use crate::model::uid::Uid;
+use crate::model::view::InferenceServiceView;
+use crate::model::view::catalog::CatalogView;
+use crate::reconcile::Context;
+
+/// How long to wait before a status that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Uid and generation of a catalogue; None: there is none.
+type Version = Option<(Uid, u32)>;
+
+pub struct Catalog {
+    /// What is built in, and what the flags say. A catalogue is laid over it.
+    base: Arc<Context>,
+    object: Option<CatalogView>,
+    /// The list that is being read, or was read last, has it.
+    is_listed: bool,
+    /// None: not known yet.
+    version: Option<Version>,
+    decided: Option<Version>,
+    /// Why the catalogue is not in force.
+    refusal: Option<Refusal>,
+    /// What takes force as soon as no reconcile is in flight.
+    next: Option<InForce>,
+    /// What to build from is known: there is no catalogue, or one was accepted.
+    knows_any: bool,
+    /// Its status was not compared with what there is to say since one of the two has changed.
+    is_unsaid: bool,
+    said: Option<News>,
+    retry_at: Instant,
+    job: Option<BoxFuture<'static, Done>>,
+}
+
+/// What InferenceServices are built from.
+pub struct InForce {
+    pub context: Arc<Context>,
+    /// A catalogue is there, and none is known that was accepted: no child is changed for the administrator's sake.
+    pub holds_back: bool,
+}
+
+/// How a request ended.
+pub enum Done {
+    Decided(Version, Box<Verdict>),
+    Said(bool),
+}
+
+impl Catalog {
+    pub fn new(base: Arc<Context>) -> Catalog {
+        Catalog {
+            base,
+            object: None,
+            is_listed: false,
+            version: None,
+            decided: None,
+            refusal: None,
+            next: None,
+            knows_any: false,
+            is_unsaid: false,
+            said: None,
+            retry_at: Instant::now(),
+            job: None,
+        }
+    }
+
+    /// Is it known what to build from? Before, no InferenceService is looked at.
+    pub fn is_decided(&self) -> bool {
+        self.decided.is_some()
+    }
+
+    /// Is a change about to take force?
+    pub fn is_waiting(&self) -> bool {
+        self.next.is_some()
+    }
+
+    pub fn observe(&mut self, event: Event<InferenceServiceView>) {
+        match event {
+            Event::Init => {
+                self.is_listed = false;
+                return;
+            }
+            Event::InitDone if self.is_listed => return,
+            Event::InitApply(object) => (self.object, self.is_listed) = (Some(CatalogView(object)), true),
+            Event::Apply(object) => self.object = Some(CatalogView(object)),
+            Event::InitDone | Event::Delete(_) | Event::Absent => self.object = None,
+        }
+        self.version = Some(self.object.as_ref().map(|CatalogView(object)| (object.meta.uid, object.meta.generation)));
+        self.is_unsaid = true;
+    }
+
+    /// Starts what is to be done, if anything is. `progress`: of the rollout; None: not known yet.
+    pub fn advance(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
+        if self.job.is_some() {
+            return;
+        }
+        let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
+            return self.tell(context, progress);
+        };
+        let Some(object) = self.object.clone() else { return self.conclude_absent() };
+        let (base, is_first) = (self.base.clone(), !self.knows_any);
+        self.job =
+            Some(async move { Done::Decided(version, Box::new(decide(&base, &object, is_first).await)) }.boxed());
+    }
+
+    fn conclude_absent(&mut self) {
+        if self.decided.is_some() {
+            tracing::info!("there is no catalogue any more: what is built in is in force");
+        }
+        (self.decided, self.refusal, self.knows_any) = (Some(None), None, true);
+        self.next = Some(InForce { context: self.base.clone(), holds_back: false });
+    }
+
+    fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
+        let Some(progress) = progress.filter(|_| self.next.is_none()) else { return };
+        let news = News { refusal: self.refusal.clone(), progress };
+        let is_news = self.is_unsaid || self.said.as_ref() != Some(&news);
+        let has_reader = self.object.is_some() || matches!(news.progress, Progress::Halted { .. });
+        if !is_news || Instant::now() < self.retry_at {
+            return;
+        }
+        (self.is_unsaid, self.said) = (false, Some(news.clone()));
+        if !has_reader {
+            return;
+        }
+        let (context, object) = (context.clone(), self.object.clone());
+        self.job = Some(
+            async move {
+                let result =
+                    tokio::time::timeout(context.settings.deadline, say(&context, object.as_ref(), &news)).await;
+                let problem = match result {
+                    Ok(Ok(())) => return Done::Said(true),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "timed out".to_owned(),
+                };
+                tracing::warn!("cannot write the status of the catalogue: {problem}; retrying");
+                Done::Said(false)
+            }
+            .boxed(),
+        );
+    }
+
+    /// Waits for the request in flight; for ever, if there is none. Cancel-safe.
+    pub async fn done(&mut self) -> Done {
+        let Some(job) = &mut self.job else { return pending().await };
+        let done = job.await;
+        self.job = None;
+        done
+    }
+
+    /// Takes over how a request ended.
+    pub fn finish(&mut self, done: Done) {
+        match done {
+            Done::Said(true) => {}
+            Done::Said(false) => {
+                self.is_unsaid = true;
+                self.retry_at = Instant::now() + RETRY;
+            }
+            Done::Decided(version, verdict) => {
+                // Decided on again if it has changed meanwhile.
+                self.decided = Some(version);
+                self.conclude(*verdict);
+            }
+        }
+    }
+
+    fn conclude(&mut self, verdict: Verdict) {
+        let is_first = !std::mem::replace(&mut self.knows_any, true);
+        let (settings, holds_back) = match verdict.accepted {
+            Ok(settings) => {
+                let (engines, gpu_types) = (settings.catalog.engine_names(), settings.catalog.gpu_type_names());
+                tracing::info!(engines, gpu_types, "the catalogue is accepted");
+                self.refusal = None;
+                (Some(settings), false)
+            }
+            Err(refusal) => {
+                let message = &refusal.message;
+                tracing::warn!("the catalogue is not accepted, and the last accepted one stays in force: {message}");
+                self.refusal = Some(refusal);
+                // Of which nothing is known.
+                self.knows_any = !is_first || verdict.last.is_some();
+                (verdict.last, is_first)
+            }
+        };
+        let context = match settings {
+            Some(settings) => Context::with_settings(&self.base, settings),
+            None if is_first => self.base.clone(),
+            None => return,
+        };
+        let holds_back = holds_back && !self.knows_any;
+        self.next = Some(InForce { context, holds_back });
+    }
+
+    /// What takes force now.
+    pub fn take_next(&mut self) -> Option<InForce> {
+        self.is_unsaid = true;
+        self.next.take()
+    }
+}
