@@ -205,7 +205,11 @@ impl Catalog {
 
     /// What takes force now.
     pub fn take_next(&mut self) -> Option<InForce> {
+        let next = self.next.take()?;
         self.is_unsaid = true;
-        self.next.take()
+        Some(next)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,6 +225,39 @@ mod tests {
         assert!(rollout.is_over() && rollout.halted_by().is_none());
     }
 
+    /// The mend of a bad change has to prove itself where the bad one was found, before it takes down another.
+    #[test]
+    fn what_one_rollout_has_taken_down_is_the_first_that_the_next_one_waits_for() {
+        let mut rollout = of(&[(0, 1), (1, 1)]);
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        assert_eq!(rollout.halted_by(), Some(0));
+        rollout.begin_anew();
+        assert_eq!(rollout.halted_by(), None);
+        rollout.add(0, 9);
+        rollout.add(1, 1);
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), Some(0));
+        assert_eq!(next(&mut rollout, 1, first_is(State::Starting)), None);
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        assert_eq!(rollout.halted_by(), Some(0));
+        assert_eq!(next(&mut rollout, 1, WELL), Some(1));
+    }
+
+    /// Or else each further change would take down one more.
+    #[test]
+    fn a_change_that_does_not_concern_what_halts_a_rollout_leaves_it_halted() {
+        let mut rollout = of(&[(0, 1), (1, 1)]);
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        rollout.begin_anew();
+        rollout.add(1, 1);
+        rollout.all_listed();
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        assert_eq!(rollout.halted_by(), Some(0));
+    }
+
     #[test]
     fn one_that_lasts_longer_than_the_rollout_does_not_halt_it() {
         let mut rollout = of(&[(0, 1)]);

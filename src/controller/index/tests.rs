@@ -4,6 +4,7 @@
 
 mod changed;
 mod in_flight;
+mod judged;
 mod memory;
 mod namespaces;
 

@@ -297,3 +297,4 @@ async fn a_watch_that_breaks_off_is_said_the_third_time_in_a_row() {
 }
 
 mod deaf;
+mod optional;

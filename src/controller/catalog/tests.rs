@@ -1,0 +1,249 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::settings::Settings;
+use crate::testing::fake_api_server::{self, Asked, Reply};
+use crate::testing::fixtures::UID;
+use crate::testing::log_capture::listen;
+use crate::time::Timestamp;
+
+/// An operator that waits for its catalogue: what is in force, the catalogue, and the requests.
+struct Operator {
+    context: Arc<Context>,
+    catalog: Catalog,
+    holds_back: bool,
+    asked: Asked,
+}
+
+/// Every patch is taken; a GET finds this status.
+fn operator(status: &Value) -> Operator {
+    let object = json!({"metadata": {"name": "default", "resourceVersion": "7"}, "status": status});
+    let (client, asked) = fake_api_server::client_of(move |_| Reply::object(&object));
+    let context = Context::new(client, Settings::default(), || Timestamp(1000));
+    Operator { catalog: Catalog::new(context.clone()), context, holds_back: false, asked }
+}
+
+impl Operator {
+    /// Does all that is to be done, as the controller does it.
+    async fn settle(&mut self, progress: &Progress) {
+        for _ in 0..9 {
+            self.catalog.advance(&self.context, Some(progress.clone()));
+            if let Some(next) = self.catalog.take_next() {
+                (self.context, self.holds_back) = (next.context, next.holds_back);
+                continue;
+            }
+            if self.catalog.job.is_none() {
+                return;
+            }
+            let done = self.catalog.done().await;
+            self.catalog.finish(done);
+        }
+        panic!("it never settles");
+    }
+
+    async fn see(&mut self, object: Value) {
+        self.catalog.observe(Event::Apply(view(object)));
+        self.settle(&Progress::Complete).await;
+    }
+
+    /// The status that the last patch sets.
+    fn said(&self) -> Value {
+        let asked = self.asked.take();
+        assert!(asked.len() == 1 && asked[0].starts_with("PATCH "), "{asked:?}");
+        let (_, body) = asked[0].split_once('[').expect("a patch");
+        let patch: Value = serde_json::from_str(&format!("[{body}")).expect("JSON");
+        assert_eq!(patch[0], json!({"op": "test", "path": "/metadata/uid", "value": UID}));
+        let mut status = json!({});
+        for operation in &patch.as_array().expect("operations")[1..] {
+            let field =
+                operation["path"].as_str().expect("a path").trim_start_matches("/status").trim_start_matches('/');
+            if field.is_empty() {
+                status = operation["value"].clone()
+            } else {
+                status[field] = operation["value"].clone()
+            }
+        }
+        status
+    }
+
+    fn image(&self) -> &str {
+        &self.context.settings.catalog.engine(None).expect("an engine").image
+    }
+}
+
+fn view(object: Value) -> InferenceServiceView {
+    serde_json::from_value(object).expect("an object")
+}
+
+/// As it is watched: without the catalogue that was accepted last.
+fn object(generation: u32, image: &str, status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(fields) = status.as_object_mut() {
+        fields.remove("accepted");
+    }
+    json!({
+        "metadata": {"name": "default", "namespace": "inference-operator", "uid": UID,
+                     "resourceVersion": "9", "generation": generation},
+        "spec": {"engines": [{"name": "vllm", "image": image}]},
+        "status": status
+    })
+}
+
+fn condition<'a>(status: &'a Value, type_: &str) -> (&'a str, &'a str, &'a str) {
+    let conditions = status["conditions"].as_array().expect("conditions");
+    let found = conditions.iter().find(|condition| condition["type"] == type_).expect("there");
+    let text = |field: &str| found[field].as_str().expect("a text");
+    (text("status"), text("reason"), text("message"))
+}
+
+const BUILT_IN: &str = "vllm/vllm-openai:v0.33.0";
+
+#[tokio::test(start_paused = true)]
+async fn without_a_catalogue_what_is_built_in_holds_and_nothing_is_asked_or_said() {
+    let (lines, _guard) = listen();
+    let mut operator = operator(&Value::Null);
+    assert!(!operator.catalog.is_decided());
+    operator.catalog.observe(Event::Init);
+    assert!(!operator.catalog.is_decided());
+    operator.catalog.observe(Event::InitDone);
+    operator.settle(&Progress::InProgress).await;
+    assert!(operator.catalog.is_decided() && !operator.holds_back);
+    assert_eq!(operator.image(), BUILT_IN);
+    operator.catalog.observe(Event::Absent);
+    operator.settle(&Progress::Complete).await;
+    assert!(operator.asked.take().is_empty() && lines.take().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_catalogue_takes_force_and_that_is_said_once() {
+    let mut operator = operator(&Value::Null);
+    operator.see(object(1, "mine", &Value::Null)).await;
+    assert_eq!(operator.image(), "mine");
+    let status = operator.said();
+    assert_eq!(condition(&status, "Accepted"), ("True", "Accepted", "it is in force"));
+    assert_eq!(condition(&status, "Rollout").1, "Complete");
+    assert_eq!(status["accepted"]["engines"][0]["image"], "mine", "kept for an operator that starts when it is broken");
+    assert_eq!((&status["engines"], &status["observedGeneration"]), (&json!("vllm, sglang, llamacpp"), &json!(1)));
+    operator.see(object(1, "mine", &status)).await;
+    assert!(operator.asked.take().is_empty(), "the echo of its own write");
+    let mut other = status.clone();
+    other["conditions"][0]["status"] = json!("False");
+    operator.see(object(1, "mine", &other)).await;
+    assert_eq!(condition(&operator.said(), "Accepted").0, "True", "somebody else's word is put right");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_catalogue_changes_nothing_and_says_where_it_is_wrong() {
+    let mut operator = operator(&Value::Null);
+    operator.see(object(1, "mine", &Value::Null)).await;
+    let status = operator.said();
+    operator.see(object(2, " ", &status)).await;
+    assert_eq!(operator.image(), "mine");
+    let refused = operator.said();
+    assert_eq!(condition(&refused, "Accepted"), ("False", "InvalidSpec", "spec.engines[vllm].image: it is missing"));
+    assert_eq!(refused["accepted"], Value::Null, "what was accepted last stays where it is");
+    operator.catalog.observe(Event::Delete(view(object(2, " ", &refused))));
+    operator.settle(&Progress::Complete).await;
+    assert_eq!(operator.image(), BUILT_IN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_the_last_accepted_catalogue_is_still_in_force() {
+    let mut operator = operator(&json!({"accepted": {"engines": [{"name": "vllm", "image": "mine"}]}}));
+    operator.see(object(2, " ", &Value::Null)).await;
+    assert_eq!((operator.image(), operator.holds_back), ("mine", false));
+    let asked = operator.asked.take();
+    assert!(asked.len() == 2 && asked[0].starts_with("GET "), "{asked:?}");
+}
+
+/// Or else a mistake in the catalogue and a restart of the operator would take a fleet back to what is built in.
+#[tokio::test(start_paused = true)]
+async fn where_no_accepted_catalogue_is_known_nothing_is_rolled_out_until_one_is() {
+    let mut operator = operator(&Value::Null);
+    operator.see(object(1, " ", &Value::Null)).await;
+    assert_eq!((operator.image(), operator.holds_back), (BUILT_IN, true));
+    operator.see(object(2, "", &Value::Null)).await;
+    assert!(operator.holds_back);
+    operator.see(object(3, "mine", &Value::Null)).await;
+    assert_eq!((operator.image(), operator.holds_back), ("mine", false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_halted_rollout_names_the_service_that_halts_it_and_posts_an_event() {
+    let halted = || Progress::Halted { namespace: "ns".into(), name: "demo".into() };
+    let ready = json!({"observedGeneration": 1, "conditions": [{
+        "type": "Ready", "status": "False", "reason": "ReplicasUnavailable", "message": "0 of 1",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let mut operator = operator(&ready);
+    operator.see(object(1, "mine", &Value::Null)).await;
+    let status = operator.said();
+    operator.settle(&halted()).await;
+    let asked = operator.asked.take();
+    let verbs: Vec<&str> = asked.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(verbs, ["GET", "PATCH", "POST"], "{asked:?}");
+    assert!(
+        asked[1].contains("ns/demo has not become Ready again") && asked[1].contains("ReplicasUnavailable: 0 of 1")
+    );
+    assert!(asked[2].contains("RolloutHalted"), "{}", asked[2]);
+    operator.settle(&halted()).await;
+    assert!(operator.asked.take().is_empty(), "said once");
+    operator.see(object(1, "mine", &status)).await;
+    assert!(operator.asked.take().is_empty(), "it says that nothing is halted any more, and that is so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_catalogue_a_halted_rollout_is_an_event_alone() {
+    let mut operator = operator(&Value::Null);
+    operator.catalog.observe(Event::Absent);
+    operator.settle(&Progress::Halted { namespace: "ns".into(), name: "demo".into() }).await;
+    let asked = operator.asked.take();
+    assert!(asked.len() == 2 && asked[1].starts_with("POST "), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_could_not_be_written_is_written_later() {
+    let (client, asked) = fake_api_server::client_of(|_| Reply::refusal(500, "no"));
+    let mut operator = Operator { asked, ..operator(&Value::Null) };
+    operator.context = Context::new(client, Settings::default(), || Timestamp(1000));
+    operator.catalog = Catalog::new(operator.context.clone());
+    operator.see(object(1, "mine", &Value::Null)).await;
+    assert_eq!((operator.asked.take().len(), operator.image()), (1, "mine"));
+    operator.settle(&Progress::Complete).await;
+    assert!(operator.asked.take().is_empty(), "not at once");
+    tokio::time::advance(RETRY).await;
+    operator.settle(&Progress::Complete).await;
+    assert_eq!(operator.asked.take().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fragment_with_a_mistyped_field_is_refused_by_the_api_server_and_asked_about_once() {
+    let (client, asked) = fake_api_server::client_of(|line| {
+        if line.contains("dryRun=All") && line.contains("conatiners") {
+            Reply::refusal(400, "unknown field spec.template.spec.conatiners")
+        } else {
+            Reply::object(&json!({"metadata": {"resourceVersion": "7"}}))
+        }
+    });
+    let mut operator = Operator { asked, ..operator(&Value::Null) };
+    operator.context = Context::new(client, Settings::default(), || Timestamp(1000));
+    operator.catalog = Catalog::new(operator.context.clone());
+    let with = |field: &str, generation: u32, status: &Value| {
+        let mut object = object(generation, "mine", status);
+        object["spec"]["engines"][0]["template"] = json!({"spec": {field: []}});
+        object
+    };
+    operator.see(with("volumes", 1, &Value::Null)).await;
+    let asked = operator.asked.take();
+    assert!(asked.len() == 2 && asked[0].contains("dryRun=All"), "{asked:?}");
+    operator.see(with("conatiners", 2, &Value::Null)).await;
+    let asked = operator.asked.take();
+    let problem = "spec.engines[vllm].template: unknown field spec.template.spec.conatiners (400)";
+    assert!(asked.len() == 2 && asked[1].contains(problem), "{asked:?}");
+    let accepted = json!({"observedGeneration": 1, "conditions": [{
+        "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    operator.catalog = Catalog::new(operator.catalog.base.clone());
+    operator.see(with("volumes", 1, &accepted)).await;
+    let asked = operator.asked.take();
+    assert!(!asked.iter().any(|line| line.contains("dryRun")), "a restart asks nothing: {asked:?}");
+}
