@@ -1,6 +1,8 @@
 //! All InferenceServices, one Record each, looked up by namespace and name. Owned by the controller, which applies the
 //! watch events to it; must never hold an object as the API server sent it.
 
+mod rollout;
+
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
@@ -12,7 +14,7 @@ use crate::controller::name_arena::{NameArena, NameRef};
 use crate::controller::namespaces::Namespaces;
 pub use crate::controller::record::Seen;
 use crate::controller::record::{Judge, Record};
-use crate::controller::rollout::{Rollout, State};
+use crate::controller::rollout::Rollout;
 use crate::controller::spec_cache::SpecCache;
 use crate::controller::task_start::TaskStart;
 use crate::error::Error;
@@ -330,25 +332,6 @@ impl Index {
             self.rollout.overtake(slot);
         }
         Some(Task { released, ..task })
-    }
-
-    /// Lets the next InferenceService of a rollout go, if there is one and it may.
-    pub fn release(&mut self, limit: usize) -> Option<Slot> {
-        let Index { rollout, records, names, namespaces, .. } = self;
-        if rollout.is_over() {
-            return None;
-        }
-        let record = |slot: Slot| records.get(slot as usize).and_then(Option::as_ref);
-        let is_here = |record: &&Record| !namespaces.is_terminating(record.namespace);
-        let state = |slot| record(slot).filter(is_here).map_or(State::Leaving, Record::state);
-        let order = |slot| record(slot).map(|record| (namespaces.name(record.namespace), names.get(record.name)));
-        let slot = rollout.next(limit, state, order)?;
-        self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
-        Some(slot)
-    }
-
-    pub fn rollout(&self) -> &Rollout {
-        &self.rollout
     }
 
     /// Applies the result of a reconcile. False: the API server has not kept all of the status that was written.
