@@ -27,7 +27,8 @@ pub fn inference_service_event(number: usize) -> Bytes {
     let endpoint = "http://demo";
     let hashes = Some(Hashes { inputs: 7, children: 7, by_rollout: false });
     let (generation, service_port) = (1, None);
-    let subject = Subject { namespace: "models", name: &name, endpoint, generation, service_port, hashes };
+    let subject =
+        Subject { namespace: "models", name: &name, endpoint, generation, service_port, hashes, instance: None };
     let message = "1 of 1 replicas ready".into();
     let assessment = Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", message);
     let deployment_revision = revision(number, 1);

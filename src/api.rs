@@ -117,6 +117,11 @@ pub struct Observed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hashes: Option<String>,
 
+    /// The instance of the operator that last changed the children: when it started, and its release.
+    /// Of two operators at once, the older one yields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+
     /// A hash over the rest of this status. A status that does not match its checksum is recomputed.
     pub checksum: String,
 }

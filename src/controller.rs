@@ -140,7 +140,9 @@ fn judge_of(context: &Arc<Context>, holds_back: bool) -> Box<Judge> {
         return Box::new(|_, _| Standing::UpToDate);
     }
     let context = context.clone();
-    Box::new(move |object, status| judge(&context.settings, context.config_hash, object, status))
+    Box::new(move |object, status| {
+        judge(&context.settings, context.config_hash, &context.instances.own(), object, status)
+    })
 }
 
 impl Controller {
@@ -178,7 +180,12 @@ impl Controller {
                 self.index.list_begins(ListKind::InferenceServices);
                 None
             }
-            Event::InitApply(object) => self.index.observe(object, Seen::Listed),
+            Event::InitApply(object) => {
+                if !self.in_sync {
+                    self.start_after(&object);
+                }
+                self.index.observe(object, Seen::Listed)
+            }
             Event::Apply(object) => self.index.observe(object, Seen::Event),
             Event::Delete(object) => {
                 self.index.remove(&object.meta.namespace, &object.meta.name);
@@ -192,6 +199,13 @@ impl Controller {
         };
         if let Some(slot) = seen {
             self.queue(slot);
+        }
+    }
+
+    /// This process is newer than the one that has brought the children of `found`, an object of the first list.
+    fn start_after(&self, found: &InferenceServiceView) {
+        if let Some(instance) = found.instance() {
+            self.context.instances.start_after(&instance);
         }
     }
 
@@ -269,6 +283,11 @@ impl Controller {
     fn roll_out(&mut self) {
         // Of some that wait nobody knows yet whether another one should go first.
         if !self.in_sync || !self.index.is_judged() {
+            return;
+        }
+        if self.context.instances.has_met_newer() {
+            // It rolls out its own settings.
+            self.index.end_rollout();
             return;
         }
         let limit = self.context.settings.max_unavailable.of(self.index.len());
@@ -380,6 +399,7 @@ impl Controller {
         let rollout = self.index.rollout();
         let halted = usize::from(rollout.halted_by().is_some());
         self.metrics.rolled_out([rollout.waiting(), rollout.under_way(), halted]);
+        self.metrics.met_newer(self.context.instances.has_met_newer());
         self.metrics.loop_ticked(self.in_sync, self.queue.len(), &self.index.counts().phases);
     }
 }

@@ -91,6 +91,10 @@ pub enum Error {
     #[error("the InferenceService no longer exists")]
     Gone,
 
+    /// A newer instance of this operator is about to do it, and to report it.
+    #[error("left to a newer instance of this operator")]
+    LeftToNewer,
+
     #[error("timed out after {} s", .0.as_secs())]
     Timeout(Duration),
 }
@@ -120,6 +124,7 @@ impl Error {
             Error::LabelTakenAway(..) => LABEL_TAKEN_AWAY,
             Error::ReplicasOverridden { .. } => REPLICAS_OVERRIDDEN,
             Error::Gone => "Gone",
+            Error::LeftToNewer => "LeftToNewer",
             Error::Timeout(_) => TIMEOUT,
         }
     }
@@ -145,15 +150,15 @@ impl Error {
             }
             // Reported at once: our own deadline is so long that the status would be out of date for too long.
             Error::Timeout(_) | Error::ReplicasOverridden { .. } => Remedy::RetryAndReport,
-            Error::Kube(_) | Error::Terminating { .. } | Error::Gone => Remedy::Time,
+            Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::LeftToNewer => Remedy::Time,
         }
     }
 
     /// Does the status report it? `failures`: failed attempts before this one. Any error that lasts is reported, unless
-    /// the InferenceService or its namespace is going away: then nobody would read it.
+    /// the InferenceService or its namespace is going away: then nobody would read it. Or unless another instance reports.
     pub fn is_reported(&self, failures: u8) -> bool {
-        let nobody_is_there = matches!(self, Error::Gone) || self.is_of_a_namespace_that_goes();
-        !nobody_is_there && (self.remedy() != Remedy::Time || failures >= REPORTED_AFTER_FAILURES)
+        let is_silent = matches!(self, Error::Gone | Error::LeftToNewer) || self.is_of_a_namespace_that_goes();
+        !is_silent && (self.remedy() != Remedy::Time || failures >= REPORTED_AFTER_FAILURES)
     }
 
     /// How long all reconciles have to wait: an overloaded API server says so with these codes. With any other code it

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use inference_operator::kubernetes::client;
 use inference_operator::settings::{self, Invocation, Settings};
 use inference_operator::telemetry::metrics::Metrics;
-use inference_operator::time::Timestamp;
+use inference_operator::time::{Timestamp, Utc};
 use inference_operator::{controller, reconcile, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,6 +72,7 @@ fn start(settings: Settings) -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), BoxError> {
+    let started = Utc::now();
     let metrics = Arc::new(Metrics::default());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     if let Some(address) = settings.telemetry_address {
@@ -87,7 +88,7 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
         gpu_types = settings.catalog.gpu_type_names(),
         "starting"
     );
-    let context = reconcile::Context::new(client, settings, Timestamp::now);
+    let context = reconcile::Context::new(client, settings, Timestamp::now, started);
     let shutdown = async move {
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",

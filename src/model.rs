@@ -4,6 +4,7 @@
 pub mod child;
 pub mod dirty;
 pub mod hashes;
+pub mod instance;
 pub mod labels;
 pub mod status;
 pub mod task;
@@ -13,5 +14,6 @@ pub mod view;
 pub use child::ChildKind;
 pub use dirty::Dirty;
 pub use hashes::Hashes;
+pub use instance::Instance;
 pub use status::{Abnormal, ObservedVersions, Summary};
 pub use task::{Action, Outcome, Task};

@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod event;
 mod fields;
 mod hashes;
+pub mod instances;
 pub mod merge;
 pub mod plan;
 pub mod pod;
@@ -16,6 +17,7 @@ pub mod service;
 pub mod status;
 mod update_status;
 pub mod validate;
+mod yielding;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -25,18 +27,21 @@ use serde_json::{Value, json};
 use crate::api::{InferenceServiceSpec, ServiceSettings};
 use crate::error::Error;
 use crate::kubernetes::refusal::{describe, is_of_fields};
-use crate::model::hashes::ANNOTATION;
+use crate::model::hashes::ANNOTATION as HASHES;
+use crate::model::instance::ANNOTATION as INSTANCE;
 use crate::model::view::{DeploymentView, InferenceServiceView, PartialService, RawSpec, ServiceView};
 use crate::model::{ChildKind, Dirty, Hashes, Outcome, Summary, Task};
 use crate::settings::Settings;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Utc};
 use apply::Precondition;
 use children::{Child, Children};
 pub use hashes::{config_hash, judge};
+use instances::Instances;
 use plan::{Plan, Reads, Step};
 use service::Desired;
 use update_status::{pause, refuse, report, update_status};
 use validate::Valid;
+use yielding::{Brought, is_in_doubt, yielded};
 
 /// The dependencies of every reconcile.
 pub struct Context {
@@ -47,17 +52,21 @@ pub struct Context {
     /// Injected, so that a test can control the clock.
     pub now: fn() -> Timestamp,
     pub events: Arc<event::Limit>,
+    pub instances: Arc<Instances>,
 }
 
 impl Context {
-    pub fn new(client: kube::Client, settings: Settings, now: fn() -> Timestamp) -> Arc<Self> {
-        Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events: Arc::default() })
+    /// `started`: the time of the process's start.
+    pub fn new(client: kube::Client, settings: Settings, now: fn() -> Timestamp, started: Utc) -> Arc<Self> {
+        let (events, instances) = (Arc::default(), Arc::new(Instances::new(started)));
+        Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events, instances })
     }
 
     /// The same with other settings.
     pub fn with_settings(&self, settings: Settings) -> Arc<Self> {
-        let (client, now, events) = (self.client.clone(), self.now, self.events.clone());
-        Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events })
+        let (client, now) = (self.client.clone(), self.now);
+        let (events, instances) = (self.events.clone(), self.instances.clone());
+        Arc::new(Context { client, config_hash: config_hash(&settings), settings, now, events, instances })
     }
 }
 
@@ -84,7 +93,9 @@ pub async fn reconcile(context: &Context, mut task: Task) -> Result<Outcome, Err
 
 async fn converge(context: &Context, task: &mut Task, children: &mut Children) -> Result<Outcome, Error> {
     let reads = plan::reads(task);
+    // What a newer instance has brought must not be overwritten unseen.
     if let Reads::Nothing(version) = reads
+        && !context.instances.has_met_newer()
         && apply_unread(context, task, children, version).await?
     {
         return update_status(context, task, children).await;
@@ -103,8 +114,12 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         service = read_service(context, task, children).await?;
     }
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &by_name);
-    if !plan.is_idle() || plan::service_needs_spec(task) {
-        let raw = spec(context, task, plan.reads_spec).await?;
+    let is_in_doubt = is_in_doubt(context, task, children);
+    if !plan.is_idle() || plan::service_needs_spec(task) || is_in_doubt {
+        let (raw, brought) = spec(context, task, plan.reads_spec || is_in_doubt).await?;
+        if let Some(outcome) = yielded(context, task, children, &raw, brought).await? {
+            return Ok(outcome);
+        }
         let inputs = hashes::inputs(context.config_hash, &raw);
         children.inputs = Some(inputs);
         let spec = validate::decode(&raw)?;
@@ -115,8 +130,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         // The spec may differ from the one in the index, so plan again.
         let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
         let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, &context.settings.catalog)?;
-        let found = children.deployment.found().and_then(|child| child.hashes);
-        let deployment = deployment_of(context, task, inputs, &valid, found)?;
+        let deployment = deployment_of(context, task, inputs, &valid, children.deployment.found())?;
         // If one of the names is taken, neither child is written: both steps are checked before the first write.
         let (deployment_step, service_step) = (plan.deployment?, plan.service?);
         apply_service(context, task, children, service_step, &desired, service).await?;
@@ -167,7 +181,7 @@ async fn apply_unread(
     children: &mut Children,
     version: NonZeroU64,
 ) -> Result<bool, Error> {
-    let raw = spec(context, task, false).await?;
+    let (raw, _) = spec(context, task, false).await?;
     let spec = validate::decode(&raw);
     // What can be refused for a mistake of the user is better applied where that is looked into, and what has a Service
     // of its own shape where that is applied too.
@@ -199,28 +213,34 @@ async fn apply_unread(
     }
 }
 
-/// The desired Deployment, with the hashes of what this spec builds.
+/// The desired Deployment, with the hashes of what this spec builds, and with who has built it.
 fn deployment_of(
     context: &Context,
     task: &Task,
     inputs: u64,
     valid: &Valid,
-    found: Option<Hashes>,
+    found: Option<&DeploymentView>,
 ) -> Result<Value, Error> {
     let mut deployment = deployment::build(valid, &context.settings.pods)?;
     let children = hashes::of_children(valid, &deployment);
-    let hashes = Hashes { inputs, children, by_rollout: task.released };
     // Where the children stay as they are, so does all that is said of them: an apply that changes nothing writes nothing.
-    let hashes = found.filter(|found| found.children == children).unwrap_or(hashes);
-    deployment["metadata"]["annotations"] = json!({ANNOTATION: hashes.to_string()});
+    let same = found.and_then(|found| Some((found.hashes?, found.instance.clone())));
+    let (hashes, instance) = same
+        .filter(|(hashes, _)| hashes.children == children)
+        .unwrap_or_else(|| (Hashes { inputs, children, by_rollout: task.released }, Some(context.instances.own())));
+    let annotations = &mut deployment["metadata"]["annotations"];
+    *annotations = json!({HASHES: hashes.to_string()});
+    if let Some(instance) = instance {
+        annotations[INSTANCE] = json!(instance.to_string());
+    }
     Ok(deployment)
 }
 
 /// The spec from the index or, if there is none, from the API server: a GET reads the datastore and not the API
-/// server's watch cache. `afresh`: always read it.
-async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpec, Error> {
+/// server's watch cache. With what the status read on the way says of who has brought the children. `afresh`: always read.
+async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<(RawSpec, Option<Brought>), Error> {
     if let Some(spec) = task.spec.take().filter(|_| !afresh) {
-        return Ok(spec);
+        return Ok((spec, None));
     }
     let object = read_owner(context, task).await?;
     if object.meta.generation != task.generation {
@@ -228,7 +248,8 @@ async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<RawSpe
         task.dirty |= Dirty::SPEC;
         task.summary = task.summary.map(|before| Summary { is_current: false, ..before });
     }
-    Ok(object.spec)
+    let brought = object.status().as_ref().and_then(Brought::from_status);
+    Ok((object.spec, brought))
 }
 
 /// The InferenceService as it is in the datastore now.

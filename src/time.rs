@@ -61,6 +61,14 @@ impl Utc {
         // Accepted only if it formats to the same text.
         (time.to_string() == text).then_some(time)
     }
+
+    /// The same for microseconds, as `{:.6}` writes them.
+    pub fn parse_microseconds(text: &str) -> Option<Utc> {
+        let (seconds, rest) = text.split_once('.')?;
+        let micros = rest.strip_suffix('Z')?.parse().ok()?;
+        let time = Utc(Utc::parse(&format!("{seconds}Z"))?.0 + Duration::from_micros(micros));
+        (format!("{time:.6}") == text).then_some(time)
+    }
 }
 
 impl fmt::Display for Utc {
@@ -107,6 +115,7 @@ mod tests {
         let time = Utc(Duration::from_micros(1_795_528_093_013_280));
         assert_eq!(time.to_string(), "2026-11-24T13:48:13Z");
         assert_eq!(format!("{time:.6}"), "2026-11-24T13:48:13.013280Z");
+        assert_eq!(Utc::parse_microseconds("2026-11-24T13:48:13.013280Z"), Some(time));
         assert_eq!(Utc(Duration::ZERO).to_string(), "1970-01-01T00:00:00Z");
     }
 
@@ -136,6 +145,9 @@ mod tests {
             "2026-11-2\u{e9}T13:48:13Z",
         ] {
             assert_eq!(Utc::parse(text), None, "{text}");
+        }
+        for text in ["", ".", "2026-11-24T13:48:13Z", "2026-11-24T13:48:13.5Z", "2026-11-24T13:48:13.1000000Z"] {
+            assert_eq!(Utc::parse_microseconds(text), None, "{text}");
         }
     }
 }

@@ -179,6 +179,7 @@ mod tests {
 
     use super::*;
     use crate::reconcile::event::Limit;
+    use crate::reconcile::instances::Instances;
     use crate::settings::Settings;
     use crate::testing::fake_api_server::{self, Asked, Part, Reply};
     use crate::testing::fixtures::CONFIG_HASH;
@@ -194,7 +195,9 @@ mod tests {
     fn sources(replies: usize) -> (Sources, Asked) {
         let (client, asked) = fake_api_server::client((0..replies).map(|_| empty_list()));
         let (settings, events) = (Settings::default(), Arc::<Limit>::default());
-        let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
+        let instances = Arc::new(Instances::new(Timestamp(1000).into()));
+        let context =
+            Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events, instances };
         (Sources::new(&context, &Arc::default(), 1), asked)
     }
 

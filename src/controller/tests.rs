@@ -13,6 +13,7 @@ use super::*;
 use crate::model::view::Meta;
 use crate::model::{Dirty, ObservedVersions};
 use crate::reconcile::event::Limit;
+use crate::reconcile::instances::Instances;
 use crate::settings::Settings;
 use crate::telemetry::metrics::ReconcileResult;
 use crate::testing::fake_api_server::{self, Reply};
@@ -31,8 +32,8 @@ fn controller() -> Controller {
 fn controller_of(replies: impl IntoIterator<Item = Reply>) -> Controller {
     let (client, _) = fake_api_server::client(replies);
     let settings = Settings { concurrency: 2, ..Settings::default() };
-    let events = Arc::<Limit>::default();
-    let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events };
+    let (events, instances) = (Arc::<Limit>::default(), Arc::new(Instances::new(Timestamp(1000).into())));
+    let context = Context { client, settings, config_hash: CONFIG_HASH, now: || Timestamp(1000), events, instances };
     let controller = Controller::new(Arc::new(context), Arc::default(), 1);
     Controller { index: Index::new(Box::new(judge)), ..controller }
 }

@@ -15,6 +15,7 @@ use crate::api::{self, InferenceServiceStatus};
 use crate::kubernetes::prune::{Fields, Keep};
 use crate::kubernetes::resource::{CODE, JSON_METADATA, JSON_METADATA_LIST, MESSAGE, REASON, Resource, Watched};
 use crate::model::hashes::{self, Hashes};
+use crate::model::instance::{self, Instance};
 use crate::model::labels::{self, Labels};
 use crate::model::uid::Uid;
 
@@ -61,7 +62,7 @@ const OWNED_METADATA: Keep = Keep::Fields(&[
     GENERATION,
     DELETION_TIMESTAMP,
     LABELS,
-    ("annotations", Keep::Fields(&[(hashes::ANNOTATION, Keep::Whole)])),
+    ("annotations", Keep::Fields(&[(hashes::ANNOTATION, Keep::Whole), (instance::ANNOTATION, Keep::Whole)])),
     OWNER_REFERENCES,
     (
         "managedFields",
@@ -116,6 +117,18 @@ impl InferenceServiceView {
         let status = serde_json::from_str(self.status.as_deref()?.get()).ok();
         status.filter(says_something)
     }
+
+    /// Who has brought the children, as the status says it.
+    pub fn instance(&self) -> Option<Instance> {
+        let status: ObservedOnly = serde_json::from_str(self.status.as_deref()?.get()).ok()?;
+        status.observed.instance?.parse().ok()
+    }
+}
+
+#[derive(Deserialize)]
+struct ObservedOnly {
+    #[serde(default)]
+    observed: api::Observed,
 }
 
 /// False for the API server's own default, before the operator has written a status.
@@ -170,6 +183,8 @@ pub struct DeploymentView {
     pub managers: Managers,
     /// None: not those of an apply.
     pub hashes: Option<Hashes>,
+    /// Who has brought these children. None: an operator of a release that did not say so, which is older than any.
+    pub instance: Option<Instance>,
     pub spec_replicas: i32,
     /// `kubectl rollout pause`.
     pub paused: bool,

@@ -4,24 +4,31 @@
 use serde_json::{Map, Value, json};
 
 use super::validate::{Valid, decode, validate};
+use super::yielding::Brought;
 use super::{deployment, service};
 use crate::api::{InferenceServiceSpec, InferenceServiceStatus};
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::model::Instance;
 use crate::model::hashes::{Hash, Hashes, Standing};
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::settings::Settings;
 
 /// How it stands with an InferenceService that has this status. The inputs are compared first: to build 5,000 times takes
-/// a quarter of a second. `config_hash`: of the settings.
+/// a quarter of a second. `config_hash`: of the settings. What a newer instance than `own` has brought is not rolled out
+/// over.
 pub fn judge(
     settings: &Settings,
     config_hash: u64,
+    own: &Instance,
     object: &InferenceServiceView,
     status: &InferenceServiceStatus,
 ) -> Standing {
     let observed = status.observed.as_ref();
+    if Brought::from_status(status).is_some_and(|brought| brought.instance > *own) {
+        return Standing::UpToDate;
+    }
     let built = observed.and_then(|observed| observed.hashes.as_deref()?.parse::<Hashes>().ok());
     // Another domain changes the status and no child.
     let port = observed.and_then(|observed| observed.service_port);
@@ -30,7 +37,8 @@ pub fn judge(
     if let Some(built) = built.filter(|built| is_said && built.inputs == inputs(config_hash, &object.spec)) {
         return if built.by_rollout { Standing::RolledOut } else { Standing::UpToDate };
     }
-    let (children, replicas) = builds(settings, object);
+    let meta = &object.meta;
+    let (children, replicas) = builds(settings, &meta.namespace, &meta.name, meta.uid, &object.spec);
     match built {
         Some(built) if built.children == children && is_said => Standing::UpToDate,
         Some(built) if built.children == children => Standing::Outdated { replicas: 0 },
@@ -45,13 +53,12 @@ pub fn inputs(config_hash: u64, spec: &RawSpec) -> u64 {
 
 /// A hash over the children that this InferenceService should have, and the number of replicas that a change of them may
 /// take down: none if the spec is refused, because then the children stay as they are.
-fn builds(settings: &Settings, object: &InferenceServiceView) -> (u64, u32) {
-    let meta = &object.meta;
-    let built = decode(&object.spec).and_then(|spec| {
+pub fn builds(settings: &Settings, namespace: &str, name: &str, uid: Uid, spec: &RawSpec) -> (u64, u32) {
+    let built = decode(spec).and_then(|spec| {
         if spec.paused {
             return Ok((of_paused(), 0));
         }
-        let valid = validate(&meta.namespace, &meta.name, meta.uid, &spec, &settings.catalog)?;
+        let valid = validate(namespace, name, uid, &spec, &settings.catalog)?;
         let deployment = deployment::build(&valid, &settings.pods)?;
         Ok((of_children(&valid, &deployment), u32::try_from(spec.replicas).unwrap_or(0)))
     });
@@ -135,9 +142,14 @@ mod tests {
         object
     }
 
+    fn own() -> Instance {
+        Instance::of_this_release(1000)
+    }
+
     /// What this operator writes.
     fn built((settings, hash): &(Settings, u64), object: &InferenceServiceView) -> Hashes {
-        let (inputs, (children, _)) = (inputs(*hash, &object.spec), builds(settings, object));
+        let (inputs, (children, _)) =
+            (inputs(*hash, &object.spec), builds(settings, "ns", "demo", object.meta.uid, &object.spec));
         Hashes { inputs, children, by_rollout: false }
     }
 
@@ -145,7 +157,7 @@ mod tests {
     fn standing(after: &(Settings, u64), before: &(Settings, u64), object: &InferenceServiceView) -> Standing {
         let endpoint = service::endpoint("ns", "demo", None, &before.0);
         let status = of(Some(built(before, object)), Some(endpoint));
-        judge(&after.0, after.1, object, &status)
+        judge(&after.0, after.1, &own(), object, &status)
     }
 
     fn of(hashes: Option<Hashes>, endpoint: Option<String>) -> InferenceServiceStatus {
@@ -218,7 +230,7 @@ mod tests {
         assert_eq!(standing(&refusing, &before, &refused), Standing::Outdated { replicas: 0 });
         assert_eq!(standing(&other_domain, &before, &refused), Standing::Outdated { replicas: 0 });
         let same_inputs = of(Some(built(&before, &refused)), Some("http://demo.ns.svc.other".to_owned()));
-        assert_eq!(judge(&before.0, before.1, &refused, &same_inputs), Standing::Outdated { replicas: 0 });
+        assert_eq!(judge(&before.0, before.1, &own(), &refused, &same_inputs), Standing::Outdated { replicas: 0 });
         let other_image = operator(|settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')));
         let object = with(&json!({"model": "m", "replicas": 3}));
         assert_eq!(standing(&other_image, &before, &object), Standing::Outdated { replicas: 3 });
@@ -228,12 +240,28 @@ mod tests {
     fn what_no_operator_has_said_is_not_up_to_date() {
         let operator = operator(|_| {});
         let known = built(&operator, &with(&json!({"model": "m"})));
-        let judge = |spec: &Value, hashes| judge(&operator.0, operator.1, &with(spec), &of(hashes, None));
+        let judge = |spec: &Value, hashes| judge(&operator.0, operator.1, &own(), &with(spec), &of(hashes, None));
         let same = json!({"model": "m", "replicas": 1});
         assert_eq!(judge(&same, None), Standing::Outdated { replicas: 1 });
         assert_eq!(judge(&same, Some(known)), Standing::UpToDate, "it builds the same");
         assert_eq!(judge(&json!({"model": "other"}), Some(known)), Standing::Outdated { replicas: 1 });
         let by_rollout = Hashes { by_rollout: true, ..known };
         assert_eq!(judge(&json!({"model": "m"}), Some(by_rollout)), Standing::RolledOut);
+    }
+
+    /// Nor does a status that says nothing of it, or nothing that can be read: it is older than any.
+    #[test]
+    fn what_a_newer_instance_has_brought_is_not_rolled_out_over() {
+        let operator = operator(|_| {});
+        let standing = |instance: Option<String>| {
+            let observed = Some(Observed { instance, ..Observed::default() });
+            let status = InferenceServiceStatus { observed, ..InferenceServiceStatus::default() };
+            judge(&operator.0, operator.1, &own(), &with(&json!({"model": "m"})), &status)
+        };
+        let of = |started| Some(Instance::of_this_release(started).to_string());
+        assert_eq!(standing(of(1001)), Standing::UpToDate);
+        for older in [of(1000), of(999), None, Some("yesterday".to_owned())] {
+            assert_eq!(standing(older), Standing::Outdated { replicas: 1 });
+        }
     }
 }

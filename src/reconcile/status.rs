@@ -8,7 +8,7 @@ use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
 use crate::model::hashes::{Hash, Hashes};
 use crate::model::view::{DeploymentCondition, DeploymentView};
-use crate::model::{Abnormal, ChildKind, ObservedVersions, Summary};
+use crate::model::{Abnormal, ChildKind, Instance, ObservedVersions, Summary};
 use crate::reconcile::deployment::selector;
 use crate::time::Timestamp;
 
@@ -53,6 +53,8 @@ pub struct Subject<'a> {
     pub service_port: Option<NonZeroU16>,
     /// Of the children as they are, or of why there are none. None: not known.
     pub hashes: Option<Hashes>,
+    /// Who has brought them. None: not known.
+    pub instance: Option<&'a Instance>,
 }
 
 /// How long replicas of this spec have been starting, and how long they may take.
@@ -257,6 +259,7 @@ pub fn compose(
         service_resource_version: text(versions.service),
         service_port: subject.service_port,
         hashes: subject.hashes.map(|hashes| hashes.to_string()),
+        instance: subject.instance.map(Instance::to_string),
         checksum: String::new(),
     };
     summary.checksum = checksum(&status);
@@ -334,7 +337,8 @@ pub struct ParsedStatus {
     pub of_earlier_release: bool,
 }
 
-/// The checksum as it is written: also over what a list of the children does not confirm.
+/// The checksum as it is written: also over what a list of the children does not confirm. Not over the instance, so that
+/// the status is trusted where an older CRD has pruned it, and by an earlier release, which does not know it.
 fn seal(checksum: u64, observed: &Observed) -> String {
     let port = observed.service_port.map_or(0, NonZeroU16::get);
     let hash = Hash::default().text(&checksum.to_string()).text(&port.to_string());

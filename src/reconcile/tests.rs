@@ -14,6 +14,7 @@ mod shaped;
 mod stripped;
 mod unknown;
 mod unposted;
+mod yields;
 
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use super::status::{self, Assessment, LoadWait, Subject};
 use super::{Context, apply, deployment, event, hashes, read_owner, service};
 use crate::api::Phase;
 use crate::error::{Error, Remedy};
-use crate::model::view::InferenceServiceView;
-use crate::model::{Action, Dirty, Hashes, Outcome, Summary, Task};
+use crate::model::view::{DeploymentView, InferenceServiceView};
+use crate::model::{Action, Dirty, Hashes, Instance, Outcome, Summary, Task};
 
 /// Reports how far the Deployment is.
 pub async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
@@ -22,16 +22,14 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     }
     let before = plan::before(task, deployment);
     let endpoint = endpoint(context, task);
-    let subject = subject(task, &endpoint, deployment.hashes);
+    let instance = deployment.instance.clone();
+    let subject = subject(task, &endpoint, deployment.hashes, instance.as_ref());
     let assessment = match &children.repair {
         Some(repair) if plan::is_contested(task, repaired) => {
             let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
             status::contested(repair.kind, who, &subject)
         }
-        _ => {
-            let load_wait = LoadWait::new(before.as_ref(), deployment::load_time(deployment), now);
-            status::assess(deployment, load_wait, &subject)
-        }
+        _ => assess(context, task, deployment),
     };
     let action = plan::follow_up(task, deployment, repaired, assessment.phase);
     let ready_replicas = deployment.status.ready_replicas;
@@ -40,14 +38,23 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     write_status(context, task, children, news, Outcome { action, ..outcome }).await
 }
 
+/// How far this Deployment is.
+pub fn assess(context: &Context, task: &Task, deployment: &DeploymentView) -> Assessment {
+    let before = plan::before(task, deployment);
+    let load_wait = LoadWait::new(before.as_ref(), deployment::load_time(deployment), (context.now)());
+    let endpoint = endpoint(context, task);
+    status::assess(deployment, load_wait, &subject(task, &endpoint, deployment.hashes, None))
+}
+
 /// Reports that the children are left as they are.
 pub async fn pause(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
     let versions = children.versions(task, false).of_no_spec();
     let endpoint = endpoint(context, task);
     let owned = children.deployment.found().filter(|child| child.meta.is_controlled_by(task.uid));
     let hashes = children.inputs.map(|inputs| Hashes { inputs, children: hashes::of_paused(), by_rollout: false });
+    let own = context.instances.own();
     let news = News {
-        subject: subject(task, &endpoint, hashes),
+        subject: subject(task, &endpoint, hashes, hashes.map(|_| &own)),
         assessment: status::paused(owned),
         ready_replicas: owned.map_or(0, |child| child.status.ready_replicas),
         before: before(task),
@@ -74,11 +81,15 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
     };
     let endpoint = endpoint(context, task);
     let refused = children.inputs.filter(|_| error.remedy() == Remedy::User);
-    let hashes = match refused {
-        Some(inputs) => Some(Hashes { inputs, children: hashes::of_refusal(&error), by_rollout: false }),
-        None => children.deployment.found().and_then(|child| child.hashes),
+    let found = children.deployment.found();
+    let (hashes, instance) = match refused {
+        Some(inputs) => {
+            let hashes = Hashes { inputs, children: hashes::of_refusal(&error), by_rollout: false };
+            (Some(hashes), Some(context.instances.own()))
+        }
+        None => (found.and_then(|child| child.hashes), found.and_then(|child| child.instance.clone())),
     };
-    let subject = subject(task, &endpoint, hashes);
+    let subject = subject(task, &endpoint, hashes, instance.as_ref());
     let assessment = status::refuse(&error, ready_replicas > 0);
     let news = News { subject, assessment, ready_replicas, before: before(task), must_write: false };
     let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
@@ -94,7 +105,12 @@ fn endpoint(context: &Context, task: &Task) -> String {
     service::endpoint(&task.namespace, &task.name, task.service_port, &context.settings)
 }
 
-fn subject<'a>(task: &'a Task, endpoint: &'a str, hashes: Option<Hashes>) -> Subject<'a> {
+fn subject<'a>(
+    task: &'a Task,
+    endpoint: &'a str,
+    hashes: Option<Hashes>,
+    instance: Option<&'a Instance>,
+) -> Subject<'a> {
     Subject {
         namespace: &task.namespace,
         name: &task.name,
@@ -102,6 +118,7 @@ fn subject<'a>(task: &'a Task, endpoint: &'a str, hashes: Option<Hashes>) -> Sub
         generation: task.generation,
         service_port: task.service_port,
         hashes,
+        instance,
     }
 }
 

@@ -63,6 +63,8 @@ const ROLLOUT: [(&str, &str); 3] = [
     ("inference_operator_rollout_halted", "1 while a rollout is halted, because one of them is not Ready."),
 ];
 
+const NEWER: &str = "inference_operator_newer_instance";
+
 const HEARD: &str = "inference_operator_watch_last_heard_seconds";
 
 /// A watch that has heard nothing for this long is unhealthy. After three minutes of silence it is reopened, and if
@@ -78,6 +80,7 @@ pub struct Metrics {
     queue_depth: AtomicU32,
     phases: [AtomicU32; PHASES.len()],
     rollout: [AtomicU32; ROLLOUT.len()],
+    has_met_newer: AtomicBool,
     in_sync: AtomicBool,
     /// Milliseconds from the start until each watch last heard something.
     heard: [AtomicU64; WATCHES.len()],
@@ -96,6 +99,7 @@ impl Default for Metrics {
             queue_depth: AtomicU32::default(),
             phases: Default::default(),
             rollout: Default::default(),
+            has_met_newer: AtomicBool::default(),
             in_sync: AtomicBool::default(),
             heard: Default::default(),
             last_turn: AtomicU64::default(),
@@ -129,6 +133,11 @@ impl Metrics {
         for (gauge, count) in self.rollout.iter().zip(counts) {
             gauge.store(u32::try_from(count).unwrap_or(u32::MAX), Relaxed);
         }
+    }
+
+    /// Has this process met children of a newer instance of the operator?
+    pub fn met_newer(&self, has_met: bool) {
+        self.has_met_newer.store(has_met, Relaxed);
     }
 
     /// The controller's loop completed one turn.
@@ -224,6 +233,8 @@ impl Metrics {
             family(out, name, "gauge", help);
             line(out, format_args!("{name} {}", count.load(Relaxed)));
         }
+        family(out, NEWER, "gauge", "1 if a newer instance of this operator runs, or ran, beside this one.");
+        line(out, format_args!("{NEWER} {}", u8::from(self.has_met_newer.load(Relaxed))));
         text
     }
 
@@ -282,11 +293,13 @@ mod tests {
         metrics.requested(&Method::PATCH, None);
         metrics.loop_ticked(true, 7, &[0, 1, 2, 3, 4, 5]);
         metrics.rolled_out([8, 9, 1]);
+        metrics.met_newer(true);
         let text = metrics.text();
         for line in [
             "inference_operator_rollout_pending 8",
             "inference_operator_rollout_in_progress 9",
             "inference_operator_rollout_halted 1",
+            "inference_operator_newer_instance 1",
             "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1",
             "controller_runtime_reconcile_errors_total{controller=\"inferenceservice\"} 1",
             "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"0.002\"} 0",

@@ -59,7 +59,7 @@ pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) 
 pub fn status_of_port(generation: u32, config_hash: u64, phase: Phase, reason: &str, port: u16) -> Value {
     let (endpoint, hashes) = ("http://demo", Some(hashes_of(config_hash)));
     let service_port = NonZeroU16::new(port);
-    let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, hashes };
+    let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, hashes, instance: None };
     let assessment = Assessment::new(phase, Abnormal::None, reason, "said".into());
     let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, Timestamp(1000));
     serde_json::to_value(status).expect("JSON")

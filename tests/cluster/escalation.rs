@@ -295,6 +295,7 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
         generation,
         service_port: None,
         hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
+        instance: None,
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
     let assessment = Assessment::new(phase, abnormal, "ReplicasReady", "99 of 99".into());

@@ -8,7 +8,9 @@ use std::time::Duration;
 use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
 use inference_operator::reconcile::event::Limit;
+use inference_operator::reconcile::instances::Instances;
 use inference_operator::telemetry::metrics::Metrics;
+use inference_operator::time::Utc;
 use simulation::api_server::faults::Faults;
 use simulation::api_server::server;
 use simulation::chance::Chance;
@@ -184,7 +186,10 @@ impl Process {
         drop(inner);
         let client = server::client(cluster.clone(), killed);
         let (config_hash, events) = (*CONFIG_HASH, Arc::<Limit>::default());
-        let context = Arc::new(Context { client, settings: SETTINGS.clone(), config_hash, now: clock::now, events });
+        // Two that start at the same moment do so some microseconds apart.
+        let started = Utc(clock::precise().0 + Duration::from_micros(seed & 0xff));
+        let (settings, now, instances) = (SETTINGS.clone(), clock::now, Arc::new(Instances::new(started)));
+        let context = Arc::new(Context { client, settings, config_hash, now, events, instances });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
         let task = AbortOnDrop(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));

@@ -28,6 +28,11 @@ pub fn now() -> Timestamp {
     Timestamp(FIRST + u32::try_from(elapsed(Instant::now()).as_secs()).unwrap_or(0))
 }
 
+/// The same in microseconds.
+pub fn precise() -> Utc {
+    Utc(Duration::from_secs(FIRST.into()) + elapsed(Instant::now()))
+}
+
 /// The time in Kubernetes' format.
 pub fn stamp() -> String {
     Utc::from(now()).to_string()

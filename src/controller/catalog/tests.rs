@@ -19,7 +19,7 @@ struct Operator {
 fn operator(status: &Value) -> Operator {
     let object = json!({"metadata": {"name": "default", "resourceVersion": "7"}, "status": status});
     let (client, asked) = fake_api_server::client_of(move |_| Reply::object(&object));
-    let context = Context::new(client, Settings::default(), || Timestamp(1000));
+    let context = Context::new(client, Settings::default(), || Timestamp(1000), Timestamp(1000).into());
     Operator { catalog: Catalog::new(context.clone()), context, holds_back: false, asked }
 }
 
@@ -204,7 +204,7 @@ async fn without_a_catalogue_a_halted_rollout_is_an_event_alone() {
 async fn a_status_that_could_not_be_written_is_written_later() {
     let (client, asked) = fake_api_server::client_of(|_| Reply::refusal(500, "no"));
     let mut operator = Operator { asked, ..operator(&Value::Null) };
-    operator.context = Context::new(client, Settings::default(), || Timestamp(1000));
+    operator.context = Context::new(client, Settings::default(), || Timestamp(1000), Timestamp(1000).into());
     operator.catalog = Catalog::new(operator.context.clone());
     operator.see(object(1, "mine", &Value::Null)).await;
     assert_eq!((operator.asked.take().len(), operator.image()), (1, "mine"));
@@ -225,7 +225,7 @@ async fn a_fragment_with_a_mistyped_field_is_refused_by_the_api_server_and_asked
         }
     });
     let mut operator = Operator { asked, ..operator(&Value::Null) };
-    operator.context = Context::new(client, Settings::default(), || Timestamp(1000));
+    operator.context = Context::new(client, Settings::default(), || Timestamp(1000), Timestamp(1000).into());
     operator.catalog = Catalog::new(operator.context.clone());
     let with = |field: &str, generation: u32, status: &Value| {
         let mut object = object(generation, "mine", status);

@@ -21,6 +21,11 @@ impl Index {
         Some(slot)
     }
 
+    /// What still waits for its turn stays as it is.
+    pub fn end_rollout(&mut self) {
+        self.rollout = Rollout::default();
+    }
+
     pub fn rollout(&self) -> &Rollout {
         &self.rollout
     }

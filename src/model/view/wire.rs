@@ -49,6 +49,8 @@ pub(super) struct WireMetadata<'a> {
 struct WireAnnotations<'a> {
     #[serde(rename = "ai.example.com/hashes", default, borrow)]
     hashes: Option<Cow<'a, str>>,
+    #[serde(rename = "ai.example.com/instance", default, borrow)]
+    instance: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -239,8 +241,10 @@ impl<'de> Deserialize<'de> for DeploymentView {
         let managers = wire.metadata.managers();
         let annotations = wire.metadata.annotations.as_ref();
         let hashes = annotations.and_then(|annotations| annotations.hashes.as_deref()?.parse().ok());
+        let instance = annotations.and_then(|annotations| annotations.instance.as_deref()?.parse().ok());
         Ok(DeploymentView {
             hashes,
+            instance,
             meta: wire.metadata.into(),
             managers,
             spec_replicas: replicas,

@@ -17,6 +17,7 @@ const SUBJECT: Subject = Subject {
     generation: 3,
     service_port: NonZeroU16::new(8080),
     hashes: Some(Hashes { inputs: 7, children: 8, by_rollout: true }),
+    instance: None,
 };
 
 fn deployment(replicas: i32, generation: u32, status: Value) -> DeploymentView {

@@ -19,8 +19,9 @@ pub const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
 pub fn context(replies: impl IntoIterator<Item = Reply>) -> (Context, Asked) {
     let (client, asked) = fake_api_server::client(replies);
     let settings = Settings::default();
-    let (config_hash, events) = (config_hash(&settings), std::sync::Arc::default());
-    (Context { client, config_hash, settings, now: || Timestamp(1000), events }, asked)
+    let (config_hash, events) = (config_hash(&settings), Arc::default());
+    let instances = Arc::new(Instances::new(Timestamp(1000).into()));
+    (Context { client, config_hash, settings, now: || Timestamp(1000), events, instances }, asked)
 }
 
 /// One response each: an unchanged Deployment, the written status, an Event.
@@ -144,7 +145,15 @@ fn ready() -> Summary {
     let found = deployment(|_| {});
     let endpoint = service::endpoint("ns", "demo", None, &settings);
     let (generation, service_port, hashes) = (1, None, None);
-    let subject = Subject { namespace: "ns", name: "demo", endpoint: &endpoint, generation, service_port, hashes };
+    let subject = Subject {
+        namespace: "ns",
+        name: "demo",
+        endpoint: &endpoint,
+        generation,
+        service_port,
+        hashes,
+        instance: None,
+    };
     let said = status::assess(&found, LoadWait::new(None, Duration::from_secs(10), Timestamp(1000)), &subject);
     status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }
