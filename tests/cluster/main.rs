@@ -31,4 +31,5 @@ mod rights;
 mod rollout;
 mod support;
 mod telemetry;
+mod two_operators;
 mod unlucky;

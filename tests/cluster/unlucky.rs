@@ -1,7 +1,5 @@
 //! Clusters that reject, change or remove what the operator writes, and a second operator started by mistake.
 
-use std::time::Duration;
-
 use inference_operator::api::Phase;
 use serde_json::{Value, json};
 
@@ -226,36 +224,5 @@ async fn two_operators_by_mistake_do_the_same_and_come_to_rest() {
     assert!(writes <= COUNT * 4 * 4, "{requests:?}");
     check.ends_well(&fixture, NEIGHBOUR * (COUNT + 1) * 3).await;
     drop(twin);
-    fixture.clean_up().await;
-}
-
-#[tokio::test]
-async fn two_operators_with_other_settings_fight_slowly_and_say_so() {
-    let fixture = Fixture::new("fight").await;
-    let twin = Operator::start("fight-b", &["--server-image", "example.com/twin"]).await;
-    let check = StabilityCheck::of(Operator::start("fight-a", &[]).await).await;
-    fixture.create("demo", 0).await;
-    fixture.until_deployment("demo", "it is there", |_| Ok(())).await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let requests = check.requests();
-    let writes = requests.iter().filter(|request| request.is_write()).count();
-    println!("{} requests, {writes} of them writes, of two that fight for 10 s", requests.len());
-    assert!(requests.len() <= 100, "{} requests", requests.len());
-    let words = "an unknown client keeps changing Deployment";
-    fixture.until_said("demo", Phase::Degraded, "Contested", words).await;
-    // Each message is reported once: the other operator sees it in the status.
-    let lines = check.operator.lines_with(words) + twin.lines_with(words);
-    assert!((1..=2).contains(&lines), "{lines}: {}", check.operator.log());
-    // Once one of them is gone, the other one's settings are applied.
-    twin.kill();
-    fixture
-        .until_deployment("demo", "it is the other's", |deployment| {
-            let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).expect("a pod");
-            if pod.containers[0].image.as_deref() == Some("example.com/twin") { Err("not yet".into()) } else { Ok(()) }
-        })
-        .await;
-    fixture.until("demo", Phase::Ready).await;
-    audit::is_quiet().await;
-    check.ends_well(&fixture, 200).await;
     fixture.clean_up().await;
 }
