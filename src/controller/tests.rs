@@ -2,6 +2,7 @@
 
 mod failing;
 mod metrics;
+mod newer;
 mod retry_after;
 mod rollout;
 

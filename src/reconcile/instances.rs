@@ -79,7 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_newer_one_is_met() {
+    fn only_a_newer_one_is_met_and_that_is_logged_once() {
+        let (log, _guard) = crate::testing::log_capture::listen();
         let instances = at(1000);
         for other in [at(999), at(1000)] {
             assert!(!instances.meet(&other.own(), "ns", "demo") && !instances.has_met_newer());
@@ -88,5 +89,7 @@ mod tests {
         assert!(instances.meet(&newer, "ns", "demo") && instances.has_met_newer());
         assert!(!instances.meet(&at(1).own(), "ns", "demo"));
         assert!(instances.has_met_newer(), "for good");
+        assert!(instances.meet(&newer, "ns", "other"));
+        assert_eq!(log.take().len(), 1);
     }
 }

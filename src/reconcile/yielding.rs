@@ -113,7 +113,17 @@ pub async fn yielded(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::kubernetes::backoff::backoff;
+
+    #[test]
+    fn a_newer_instance_is_taken_for_gone_after_about_five_minutes_and_something_new_after_ten_seconds() {
+        let wait = |failures| (1..=failures).map(|failures| backoff(failures, Duration::from_secs(10), 500)).sum();
+        let (gone, new): (Duration, Duration) = (wait(GONE_AFTER_FAILURES), wait(NEW_AFTER_FAILURES));
+        assert!((280..340).contains(&gone.as_secs()) && (8..15).contains(&new.as_secs()), "{gone:?}, {new:?}");
+    }
 
     #[test]
     fn what_a_newer_instance_leaves_undone_is_waited_for_and_then_only_that_is_done() {
