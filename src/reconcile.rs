@@ -41,7 +41,7 @@ use plan::{Plan, Reads, Step};
 use service::Desired;
 use update_status::{pause, refuse, report, update_status};
 use validate::Valid;
-use yielding::{Brought, is_in_doubt, yielded};
+use yielding::{Said, Turn};
 
 /// The dependencies of every reconcile.
 pub struct Context {
@@ -100,7 +100,8 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     {
         return update_status(context, task, children).await;
     }
-    let by_name = if task.dirty.contains(Dirty::SERVICE) { desired_service(task, None) } else { Desired::default() };
+    let mut by_name =
+        if task.dirty.contains(Dirty::SERVICE) { desired_service(task, None) } else { Desired::default() };
     let mut service = None;
     if reads == Reads::ServiceFirst {
         service = read_service(context, task, children).await?;
@@ -114,32 +115,55 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         service = read_service(context, task, children).await?;
     }
     let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &by_name);
-    let is_in_doubt = is_in_doubt(context, task, children);
-    if !plan.is_idle() || plan::service_needs_spec(task) || is_in_doubt {
-        let (raw, brought) = spec(context, task, plan.reads_spec || is_in_doubt).await?;
-        if let Some(outcome) = yielded(context, task, children, &raw, brought).await? {
-            return Ok(outcome);
-        }
-        let inputs = hashes::inputs(context.config_hash, &raw);
-        children.inputs = Some(inputs);
-        let spec = validate::decode(&raw)?;
-        if spec.paused {
-            return pause(context, task, children).await;
-        }
-        let desired = reshape(context, task, children, &spec, by_name, &mut service).await?;
-        // The spec may differ from the one in the index, so plan again.
-        let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
-        let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, &context.settings.catalog)?;
-        let deployment = deployment_of(context, task, inputs, &valid, children.deployment.found())?;
-        // If one of the names is taken, neither child is written: both steps are checked before the first write.
-        let (deployment_step, service_step) = (plan.deployment?, plan.service?);
-        apply_service(context, task, children, service_step, &desired, service).await?;
-        if task.dirty.contains(Dirty::SERVICE) {
-            task.service_port = desired.port;
-        }
-        apply_deployment(context, task, children, deployment_step, deployment, &spec).await?;
-        require_replicas(task, children, spec.replicas)?;
+    let is_in_doubt = yielding::is_in_doubt(context, task, children);
+    if plan.is_idle() && !plan::service_needs_spec(task) && !is_in_doubt {
+        return update_status(context, task, children).await;
     }
+    let (raw, said) = spec(context, task, plan.reads_spec || is_in_doubt).await?;
+    match yielding::turn(context, task, children, &raw, said.as_ref()) {
+        Turn::Own => {}
+        Turn::Rest => return Ok(Outcome { versions: children.versions(task, true), ..Outcome::unchanged(task) }),
+        Turn::Wait => return Err(Error::LeftToNewer),
+        Turn::StatusAlone => return update_status(context, task, children).await,
+        Turn::TakeOver => {
+            task.dirty |= Dirty::SPEC_AND_CHILDREN;
+            by_name = desired_service(task, None);
+            if matches!(children.service, Child::Unread) {
+                service = read_service(context, task, children).await?;
+            }
+        }
+    }
+    apply_children(context, task, children, &raw, by_name, service).await
+}
+
+/// `by_name`: the Service, where `spec.service` does not shape it; `service`: as it was read.
+async fn apply_children(
+    context: &Context,
+    task: &mut Task,
+    children: &mut Children,
+    raw: &RawSpec,
+    by_name: Desired,
+    mut service: Option<ServiceView>,
+) -> Result<Outcome, Error> {
+    let inputs = hashes::inputs(context.config_hash, raw);
+    children.inputs = Some(inputs);
+    let spec = validate::decode(raw)?;
+    if spec.paused {
+        return pause(context, task, children).await;
+    }
+    let desired = reshape(context, task, children, &spec, by_name, &mut service).await?;
+    // The spec may differ from the one in the index, so plan again.
+    let plan = Plan::new(task, children.deployment.found(), service.as_ref(), &desired);
+    let valid = validate::validate(&task.namespace, &task.name, task.uid, &spec, &context.settings.catalog)?;
+    let deployment = deployment_of(context, task, inputs, &valid, children.deployment.found())?;
+    // If one of the names is taken, neither child is written: both steps are checked before the first write.
+    let (deployment_step, service_step) = (plan.deployment?, plan.service?);
+    apply_service(context, task, children, service_step, &desired, service).await?;
+    if task.dirty.contains(Dirty::SERVICE) {
+        task.service_port = desired.port;
+    }
+    apply_deployment(context, task, children, deployment_step, deployment, &spec).await?;
+    require_replicas(task, children, spec.replicas)?;
     update_status(context, task, children).await
 }
 
@@ -237,8 +261,8 @@ fn deployment_of(
 }
 
 /// The spec from the index or, if there is none, from the API server: a GET reads the datastore and not the API
-/// server's watch cache. With what the status read on the way says of who has brought the children. `afresh`: always read.
-async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<(RawSpec, Option<Brought>), Error> {
+/// server's watch cache. With what the status says that was read on the way. `afresh`: always read.
+async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<(RawSpec, Option<Said>), Error> {
     if let Some(spec) = task.spec.take().filter(|_| !afresh) {
         return Ok((spec, None));
     }
@@ -248,8 +272,8 @@ async fn spec(context: &Context, task: &mut Task, afresh: bool) -> Result<(RawSp
         task.dirty |= Dirty::SPEC;
         task.summary = task.summary.map(|before| Summary { is_current: false, ..before });
     }
-    let brought = object.status().as_ref().and_then(Brought::from_status);
-    Ok((object.spec, brought))
+    let said = Said::of(&object);
+    Ok((object.spec, said))
 }
 
 /// The InferenceService as it is in the datastore now.

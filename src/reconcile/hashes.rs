@@ -4,7 +4,6 @@
 use serde_json::{Map, Value, json};
 
 use super::validate::{Valid, decode, validate};
-use super::yielding::Brought;
 use super::{deployment, service};
 use crate::api::{InferenceServiceSpec, InferenceServiceStatus};
 use crate::catalog::Catalog;
@@ -26,7 +25,8 @@ pub fn judge(
     status: &InferenceServiceStatus,
 ) -> Standing {
     let observed = status.observed.as_ref();
-    if Brought::from_status(status).is_some_and(|brought| brought.instance > *own) {
+    let brought = observed.and_then(|observed| observed.instance.as_deref()?.parse::<Instance>().ok());
+    if brought.is_some_and(|instance| instance > *own) {
         return Standing::UpToDate;
     }
     let built = observed.and_then(|observed| observed.hashes.as_deref()?.parse::<Hashes>().ok());

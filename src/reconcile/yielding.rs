@@ -1,13 +1,12 @@
 //! Of two operators at once, the older one leaves what the newer one has brought. Asked by reconcile before it writes;
-//! must never make a model restart for a status that is late.
+//! sends no requests.
 
 use super::children::{Child, Children};
-use super::update_status::{assess, update_status};
-use super::{Context, hashes};
-use crate::api::{InferenceServiceStatus, Phase};
-use crate::error::Error;
-use crate::model::view::RawSpec;
-use crate::model::{Hashes, Instance, Outcome, Summary, Task};
+use super::update_status::assess;
+use super::{Context, hashes, status};
+use crate::api::Phase;
+use crate::model::view::{InferenceServiceView, RawSpec};
+use crate::model::{Hashes, Instance, Task};
 
 /// So many attempts in a row found that the newer one has left something undone: it is taken for gone. With the backoff
 /// of recent failures that is about five minutes.
@@ -17,28 +16,38 @@ pub const GONE_AFTER_FAILURES: u8 = 45;
 /// InferenceService: about ten seconds. There is no trace of the newer one here, and it may have ended long ago.
 pub const NEW_AFTER_FAILURES: u8 = 5;
 
-/// Who has brought children, or the reason why there are none.
+/// What a status says, as it was just read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Brought {
-    pub instance: Instance,
+pub struct Said {
+    /// Who has brought the children. None: not said, so one that is older than any.
+    pub instance: Option<Instance>,
     pub hashes: Option<Hashes>,
+    pub phase: Phase,
+    /// An operator wrote it, about this very spec.
+    pub is_current: bool,
 }
 
-impl Brought {
-    /// As the status says it.
-    pub fn from_status(status: &InferenceServiceStatus) -> Option<Brought> {
-        let observed = status.observed.as_ref()?;
-        let hashes = observed.hashes.as_ref().and_then(|hashes| hashes.parse().ok());
-        Some(Brought { instance: observed.instance.as_ref()?.parse().ok()?, hashes })
+impl Said {
+    pub fn of(object: &InferenceServiceView) -> Option<Said> {
+        let status = object.status()?;
+        let (parsed, observed) = (status::parse(&status), status.observed.unwrap_or_default());
+        Some(Said {
+            instance: observed.instance.and_then(|instance| instance.parse().ok()),
+            hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
+            phase: status.phase,
+            is_current: parsed.trusted && parsed.observed_generation == object.meta.generation,
+        })
     }
 }
 
-/// What the older one does where a newer one has built other children than it would.
+/// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Nothing is left undone.
+    /// Ours, as if there were no other operator.
+    Own,
+    /// That of a newer one, which has built other children than we would; nothing is left undone.
     Rest,
-    /// Something is: the newer one is about to do it.
+    /// The same, and something is left undone: the newer one is about to do it.
     Wait,
     /// It was not done for long: the status is written, and the children are left.
     StatusAlone,
@@ -46,15 +55,13 @@ pub enum Turn {
     TakeOver,
 }
 
-/// `failures`: attempts in a row that ended with `Turn::Wait`. `said`: the status. `found`: the phase that the Deployment
-/// is in; None: there is none.
-pub fn turn(failures: u8, said: Option<&Summary>, found: Option<Phase>) -> Turn {
+/// Where a newer one has built other children. `failures`: attempts in a row that ended with `Turn::Wait`. `found`: the
+/// phase that the Deployment is in; None: there is none.
+fn of_newer(failures: u8, said: Option<&Said>, found: Option<Phase>) -> Turn {
     let current = said.filter(|said| said.is_current);
-    // In these phases the newer one sees an obstacle, or has nothing to do; the Deployment does not show either.
+    // In these phases the newer one sees an obstacle, or has nothing to do; the Deployment shows neither.
     let is_of_spec = |phase| matches!(phase, Phase::Pending | Phase::Failed | Phase::Paused);
-    // The checksum is 0 where somebody else has changed the status.
-    let is_said = |said: &&Summary| said.checksum != 0 && (is_of_spec(said.phase) || found == Some(said.phase));
-    if current.is_some_and(|said| is_said(&said)) {
+    if current.is_some_and(|said| is_of_spec(said.phase) || found == Some(said.phase)) {
         Turn::Rest
     } else if failures < GONE_AFTER_FAILURES {
         Turn::Wait
@@ -77,38 +84,26 @@ pub fn is_in_doubt(context: &Context, task: &Task, children: &Children) -> bool 
     }
 }
 
-/// The outcome, if it is a newer instance's turn. `said`: by the InferenceService's status, if it was read on the way.
-pub async fn yielded(
-    context: &Context,
-    task: &Task,
-    children: &mut Children,
-    spec: &RawSpec,
-    said: Option<Brought>,
-) -> Result<Option<Outcome>, Error> {
+/// `spec`, `said`: of the InferenceService; None: it was not read on the way.
+pub fn turn(context: &Context, task: &Task, children: &Children, spec: &RawSpec, said: Option<&Said>) -> Turn {
     let deployment = children.deployment.found();
     let owned = deployment.filter(|child| child.meta.is_controlled_by(task.uid));
-    let brought = match (deployment, owned) {
-        (_, Some(child)) => child.instance.clone().map(|instance| Brought { instance, hashes: child.hashes }),
+    let (instance, hashes) = match (deployment, owned) {
+        (_, Some(child)) => (child.instance.as_ref(), child.hashes),
         // Somebody else's, or one to adopt: it has had another life.
-        (Some(_), None) => None,
-        (None, None) => said,
+        (Some(_), None) => (None, None),
+        (None, None) => (said.and_then(|said| said.instance.as_ref()), said.and_then(|said| said.hashes)),
     };
-    let newer = brought.filter(|brought| context.instances.meet(&brought.instance, &task.namespace, &task.name));
-    let Some(newer) = newer else {
+    if !instance.is_some_and(|instance| context.instances.meet(instance, &task.namespace, &task.name)) {
         let is_new = deployment.is_none() && task.summary.is_none() && context.instances.has_met_newer();
-        return if is_new && task.failures < NEW_AFTER_FAILURES { Err(Error::LeftToNewer) } else { Ok(None) };
-    };
+        return if is_new && task.failures < NEW_AFTER_FAILURES { Turn::Wait } else { Turn::Own };
+    }
     let (built, _) = hashes::builds(&context.settings, &task.namespace, &task.name, task.uid, spec);
-    if newer.hashes.is_some_and(|hashes| hashes.children == built) {
-        return Ok(None);
+    // A pause changes no child, and both say the same of it.
+    if built == hashes::of_paused() || hashes.is_some_and(|hashes| hashes.children == built) {
+        return Turn::Own;
     }
-    let found = owned.map(|child| assess(context, task, child).phase);
-    match turn(task.failures, task.summary.as_ref(), found) {
-        Turn::Rest => Ok(Some(Outcome { versions: children.versions(task, true), ..Outcome::unchanged(task) })),
-        Turn::Wait => Err(Error::LeftToNewer),
-        Turn::StatusAlone => update_status(context, task, children).await.map(Some),
-        Turn::TakeOver => Ok(None),
-    }
+    of_newer(task.failures, said, owned.map(|child| assess(context, task, child).phase))
 }
 
 #[cfg(test)]
@@ -127,23 +122,22 @@ mod tests {
 
     #[test]
     fn what_a_newer_instance_leaves_undone_is_waited_for_and_then_only_that_is_done() {
-        let said = |phase| Summary { checksum: 7, phase, is_current: true, ..Summary::default() };
-        let ready = Some(said(Phase::Ready));
-        let of_earlier_spec = ready.map(|said| Summary { is_current: false, ..said });
-        let edited = ready.map(|said| Summary { checksum: 0, ..said });
-        let (there, is) = (Some(Phase::Ready), Some(Phase::Degraded));
+        let said = |phase| Some(Said { instance: None, hashes: None, phase, is_current: true });
+        let is_ready = said(Phase::Ready);
+        // Or it is one that somebody else has changed.
+        let of_earlier_spec = said(Phase::Ready).map(|said| Said { is_current: false, ..said });
+        let (there, late) = (Some(Phase::Ready), Some(Phase::Degraded));
         for (what, said, found, at_first, at_last) in [
-            ("all is done", ready, there, Turn::Rest, Turn::Rest),
-            ("the status is out of date", ready, is, Turn::Wait, Turn::StatusAlone),
-            ("somebody has edited the status", edited, there, Turn::Wait, Turn::StatusAlone),
-            ("the spec was changed", of_earlier_spec, there, Turn::Wait, Turn::TakeOver),
-            ("there is no status", None, there, Turn::Wait, Turn::TakeOver),
-            ("the Deployment was deleted", ready, None, Turn::Wait, Turn::TakeOver),
-            ("the spec is refused", Some(said(Phase::Failed)), there, Turn::Rest, Turn::Rest),
-            ("it is paused", Some(said(Phase::Paused)), None, Turn::Rest, Turn::Rest),
-            ("an obstacle is reported", Some(said(Phase::Pending)), None, Turn::Rest, Turn::Rest),
+            ("all is done", &is_ready, there, Turn::Rest, Turn::Rest),
+            ("the status is out of date", &is_ready, late, Turn::Wait, Turn::StatusAlone),
+            ("the spec was changed", &of_earlier_spec, there, Turn::Wait, Turn::TakeOver),
+            ("there is no status", &None, there, Turn::Wait, Turn::TakeOver),
+            ("the Deployment was deleted", &is_ready, None, Turn::Wait, Turn::TakeOver),
+            ("the spec is refused", &said(Phase::Failed), there, Turn::Rest, Turn::Rest),
+            ("it is paused", &said(Phase::Paused), None, Turn::Rest, Turn::Rest),
+            ("an obstacle is reported", &said(Phase::Pending), None, Turn::Rest, Turn::Rest),
         ] {
-            let turn = |failures| turn(failures, said.as_ref(), found);
+            let turn = |failures| of_newer(failures, said.as_ref(), found);
             assert_eq!([turn(0), turn(GONE_AFTER_FAILURES - 1)], [at_first; 2], "{what}");
             assert_eq!([turn(GONE_AFTER_FAILURES), turn(u8::MAX)], [at_last; 2], "{what}");
         }

@@ -27,11 +27,20 @@ fn by_newer() -> Reply {
     Reply::object(&brought(NEWER, OTHERS))
 }
 
-/// The InferenceService, with a status of this instance.
+/// The InferenceService, with a status of this instance about generation 1.
 fn owner(generation: u32, instance: &str) -> Reply {
+    owner_in(Phase::Ready, generation, instance)
+}
+
+fn owner_in(phase: Phase, generation: u32, instance: &str) -> Reply {
+    let (instance, hashes) = (instance.parse().ok(), OTHERS.parse().ok());
+    let (namespace, name, endpoint) = ("ns", "demo", "http://demo");
+    let subject =
+        Subject { namespace, name, endpoint, generation: 1, service_port: None, hashes, instance: instance.as_ref() };
+    let assessment = status::Assessment::new(phase, Abnormal::None, "Reason", "said".into());
+    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, crate::time::Timestamp(900));
     Reply::object(&json!({"metadata": {"namespace": "ns", "name": "demo", "uid": UID, "resourceVersion": "120",
-        "generation": generation}, "spec": {"model": "m", "gpuType": "A100"},
-        "status": {"phase": "Ready", "observedGeneration": 1, "observed": {"hashes": OTHERS, "instance": instance}}}))
+        "generation": generation}, "spec": {"model": "m", "gpuType": "A100"}, "status": status}))
 }
 
 /// What this operator builds for the test's spec.
@@ -70,10 +79,12 @@ async fn a_changed_spec_is_left_to_the_newer_instance_until_it_is_taken_for_gone
         assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), OWNER.to_owned()], "and no status");
     }
     let own = Reply::object(&brought("1970-01-01T00:16:40.000000Z 0.1.0", OTHERS));
-    let (context, asked) = context([by_newer(), owner(2, NEWER), own, written()]);
+    // Its Service may be another one, too.
+    let (context, asked) = context([by_newer(), owner(2, NEWER), service(), service(), own, written()]);
     let task = failed(GONE_AFTER_FAILURES, task(Dirty::SPEC | Dirty::DEPLOYMENT));
     reconcile(&context, task).await.expect("taken over");
     let lines = asked.take();
+    assert!(lines.iter().any(|line| line.starts_with(&format!("PATCH {SERVICES}/demo"))), "{lines:?}");
     let apply = lines.iter().find(|line| line.starts_with(&format!("PATCH {DEPLOYMENT}"))).expect("an apply");
     assert!(apply.contains(&format!("\"ai.example.com/instance\":\"{}\"", context.instances.own())), "{apply}");
 }
@@ -81,10 +92,11 @@ async fn a_changed_spec_is_left_to_the_newer_instance_until_it_is_taken_for_gone
 #[tokio::test(start_paused = true)]
 async fn a_status_that_the_newer_instance_leaves_out_of_date_is_written_and_the_children_are_left() {
     let said = || Task { summary: Some(summary(Phase::Degraded)), ..task(Dirty::ROLLOUT) };
-    let (waits, asked) = context([by_newer(), owner(1, NEWER)]);
+    let owner = || owner_in(Phase::Degraded, 1, NEWER);
+    let (waits, asked) = context([by_newer(), owner()]);
     assert!(matches!(reconcile(&waits, said()).await, Err(Error::LeftToNewer)));
     assert_eq!(asked.take().len(), 2);
-    let (context, asked) = context([by_newer(), owner(1, NEWER), written()]);
+    let (context, asked) = context([by_newer(), owner(), written()]);
     reconcile(&context, failed(GONE_AFTER_FAILURES, said())).await.expect("said");
     let lines = asked.take();
     assert_eq!(written_phase(&lines), Some("Ready"), "{lines:?}");
@@ -152,7 +164,7 @@ async fn a_deployment_that_is_gone_is_left_to_the_newer_instance_that_the_status
     let (waits, asked) = context([none(), owner(1, NEWER)]);
     assert!(matches!(reconcile(&waits, gone(0)).await, Err(Error::LeftToNewer)));
     assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), OWNER.to_owned()]);
-    let (context, asked) = context([none(), owner(1, NEWER), by_newer(), written()]);
+    let (context, asked) = context([none(), owner(1, NEWER), service(), service(), by_newer(), written()]);
     reconcile(&context, gone(GONE_AFTER_FAILURES)).await.expect("made");
     assert!(paths(&asked).contains(&format!("PATCH {DEPLOYMENT}")));
 }
