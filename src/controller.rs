@@ -34,7 +34,7 @@ use crate::kubernetes::watch::Event;
 use crate::model::hashes::Standing;
 use crate::model::task::counted;
 use crate::model::view::{InferenceServiceView, Meta};
-use crate::model::{Action, ChildKind, Outcome};
+use crate::model::{Action, ChildKind, Instance, Outcome};
 use crate::reconcile::{Context, judge, reconcile};
 use crate::telemetry::metrics::Metrics;
 use index::{Index, ListKind, Seen, Slot};
@@ -181,9 +181,7 @@ impl Controller {
                 None
             }
             Event::InitApply(object) => {
-                if !self.in_sync {
-                    self.start_after(&object);
-                }
+                self.find(|| object.instance());
                 self.index.observe(object, Seen::Listed)
             }
             Event::Apply(object) => self.index.observe(object, Seen::Event),
@@ -202,10 +200,13 @@ impl Controller {
         }
     }
 
-    /// This process is newer than the one that has brought the children of `found`, an object of the first list.
-    fn start_after(&self, found: &InferenceServiceView) {
-        if let Some(instance) = found.instance() {
-            self.context.instances.start_after(&instance);
+    /// An object of a list names who has brought the children. This process is newer, if it is its first list.
+    fn find(&self, instance: impl FnOnce() -> Option<Instance>) {
+        if self.in_sync {
+            return;
+        }
+        if let Some(found) = instance() {
+            self.context.instances.start_after(&found);
         }
     }
 
@@ -215,7 +216,10 @@ impl Controller {
                 self.index.list_begins(ListKind::Children(kind));
                 None
             }
-            Event::InitApply(child) => self.index.observe_child(kind, &child, Seen::Listed),
+            Event::InitApply(child) => {
+                self.find(|| child.instance.clone());
+                self.index.observe_child(kind, &child, Seen::Listed)
+            }
             Event::Apply(child) => self.index.observe_child(kind, &child, Seen::Event),
             Event::Delete(child) => self.index.observe_child_gone(kind, &child),
             Event::InitDone => {

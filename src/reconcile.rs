@@ -248,7 +248,7 @@ fn deployment_of(
     let mut deployment = deployment::build(valid, &context.settings.pods)?;
     let children = hashes::of_children(valid, &deployment);
     // Where the children stay as they are, so does all that is said of them: an apply that changes nothing writes nothing.
-    let same = found.and_then(|found| Some((found.hashes?, found.instance.clone())));
+    let same = found.and_then(|found| Some((found.hashes?, found.meta.instance.clone())));
     let (hashes, instance) = same
         .filter(|(hashes, _)| hashes.children == children)
         .unwrap_or_else(|| (Hashes { inputs, children, by_rollout: task.released }, Some(context.instances.own())));

@@ -49,7 +49,7 @@ const METADATA: Keep = Keep::Fields(&[
     GENERATION,
     DELETION_TIMESTAMP,
     LABELS,
-    ("annotations", Keep::Fields(&[(INITIAL_EVENTS_END, Keep::Whole)])),
+    ("annotations", Keep::Fields(&[(INITIAL_EVENTS_END, Keep::Whole), (instance::ANNOTATION, Keep::Whole)])),
     OWNER_REFERENCES,
 ]);
 
@@ -183,8 +183,6 @@ pub struct DeploymentView {
     pub managers: Managers,
     /// None: not those of an apply.
     pub hashes: Option<Hashes>,
-    /// Who has brought these children. None: an operator of a release that did not say so, which is older than any.
-    pub instance: Option<Instance>,
     pub spec_replicas: i32,
     /// `kubectl rollout pause`.
     pub paused: bool,
@@ -266,6 +264,9 @@ pub struct Meta {
     pub deleting: bool,
     pub labels: Labels,
     pub controller: Option<Owner>,
+    /// Of a Deployment: who has brought these children. None: an operator of a release that did not say so, which is
+    /// older than any.
+    pub instance: Option<Instance>,
 }
 
 /// The owner reference with controller=true.

@@ -22,7 +22,7 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     }
     let before = plan::before(task, deployment);
     let endpoint = endpoint(context, task);
-    let instance = deployment.instance.clone();
+    let instance = deployment.meta.instance.clone();
     let subject = subject(task, &endpoint, deployment.hashes, instance.as_ref());
     let assessment = match &children.repair {
         Some(repair) if plan::is_contested(task, repaired) => {
@@ -87,7 +87,7 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
             let hashes = Hashes { inputs, children: hashes::of_refusal(&error), by_rollout: false };
             (Some(hashes), Some(context.instances.own()))
         }
-        None => (found.and_then(|child| child.hashes), found.and_then(|child| child.instance.clone())),
+        None => (found.and_then(|child| child.hashes), found.and_then(|child| child.meta.instance.clone())),
     };
     let subject = subject(task, &endpoint, hashes, instance.as_ref());
     let assessment = status::refuse(&error, ready_replicas > 0);

@@ -77,7 +77,7 @@ pub fn is_in_doubt(context: &Context, task: &Task, children: &Children) -> bool 
     match &children.deployment {
         Child::Found(child) if child.meta.is_controlled_by(task.uid) => {
             let met = |instance: &Instance| context.instances.meet(instance, &task.namespace, &task.name);
-            child.instance.as_ref().is_some_and(met)
+            child.meta.instance.as_ref().is_some_and(met)
         }
         Child::Found(_) => false,
         Child::Unread | Child::Absent => context.instances.has_met_newer(),
@@ -89,7 +89,7 @@ pub fn turn(context: &Context, task: &Task, children: &Children, spec: &RawSpec,
     let deployment = children.deployment.found();
     let owned = deployment.filter(|child| child.meta.is_controlled_by(task.uid));
     let (instance, hashes) = match (deployment, owned) {
-        (_, Some(child)) => (child.instance.as_ref(), child.hashes),
+        (_, Some(child)) => (child.meta.instance.as_ref(), child.hashes),
         // Somebody else's, or one to adopt: it has had another life.
         (Some(_), None) => (None, None),
         (None, None) => (said.and_then(|said| said.instance.as_ref()), said.and_then(|said| said.hashes)),

@@ -19,11 +19,14 @@ async fn an_operator_that_starts_is_newer_than_all_that_the_first_list_names_and
     let instances = controller.context.instances.clone();
     list(&mut controller, [brought(STARTED + 5, "a"), brought(7, "b"), ready(100, 1)]);
     assert_eq!(instances.own().started, STARTED + 6);
-    list_children(&mut controller, ChildKind::Deployment, []);
+    // Its process ended before it could write the status.
+    let instance = Some(Instance::of_this_release(STARTED + 7));
+    list_children(&mut controller, ChildKind::Deployment, [Meta { instance, ..child(50, 1, UID) }]);
     list_children(&mut controller, ChildKind::Service, []);
+    assert_eq!(instances.own().started, STARTED + 8);
     list(&mut controller, [brought(STARTED + 9, "a")]);
     controller.observe_inference_service(Event::Apply(brought(STARTED + 9, "c")));
-    assert_eq!(instances.own().started, STARTED + 6);
+    assert_eq!(instances.own().started, STARTED + 8);
 }
 
 /// It rolls out its own settings.

@@ -160,6 +160,7 @@ impl From<WireMetadata<'_>> for Meta {
             generation: wire.generation,
             deleting: wire.deletion_timestamp.is_some(),
             controller: controller.map(Owner::from),
+            instance: wire.annotations.and_then(|annotations| annotations.instance?.parse().ok()),
         }
     }
 }
@@ -241,10 +242,8 @@ impl<'de> Deserialize<'de> for DeploymentView {
         let managers = wire.metadata.managers();
         let annotations = wire.metadata.annotations.as_ref();
         let hashes = annotations.and_then(|annotations| annotations.hashes.as_deref()?.parse().ok());
-        let instance = annotations.and_then(|annotations| annotations.instance.as_deref()?.parse().ok());
         Ok(DeploymentView {
             hashes,
-            instance,
             meta: wire.metadata.into(),
             managers,
             spec_replicas: replicas,
