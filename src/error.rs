@@ -155,7 +155,8 @@ impl Error {
     }
 
     /// Does the status report it? `failures`: failed attempts before this one. Any error that lasts is reported, unless
-    /// the InferenceService or its namespace is going away: then nobody would read it. Or unless another instance reports.
+    /// the InferenceService or its namespace is going away: then nobody would read it. Or unless another instance
+    /// reports.
     pub fn is_reported(&self, failures: u8) -> bool {
         let is_silent = matches!(self, Error::Gone | Error::LeftToNewer) || self.is_of_a_namespace_that_goes();
         !is_silent && (self.remedy() != Remedy::Time || failures >= REPORTED_AFTER_FAILURES)

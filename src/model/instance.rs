@@ -1,5 +1,5 @@
-//! Which process of this operator has brought children, and which of two is the newer one. Written to the Deployment when
-//! it is applied, and from there to each status.
+//! Which process of this operator has brought children, and which of two is the newer one. Written to the Deployment
+//! when it is applied, and from there to each status.
 
 use std::borrow::Cow;
 use std::fmt;

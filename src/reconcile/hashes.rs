@@ -15,8 +15,8 @@ use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::settings::Settings;
 
 /// How it stands with an InferenceService that has this status. The inputs are compared first: to build 5,000 times takes
-/// a quarter of a second. `config_hash`: of the settings. What a newer instance than `own` has brought is not rolled out
-/// over.
+/// a quarter of a second. `config_hash`: of the settings. What a newer instance than `own` has brought is not rolled
+/// out over.
 pub fn judge(
     settings: &Settings,
     config_hash: u64,

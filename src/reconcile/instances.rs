@@ -1,5 +1,5 @@
-//! This process, as one of several instances of the operator: how new it is, and whether it has met a newer one. Part of
-//! the context, and shared by its copies.
+//! This process, as one of several instances of the operator: how new it is, and whether it has met a newer one. Part
+//! of the context, and shared by its copies.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -24,8 +24,8 @@ impl Instances {
         Instance::of_this_release(self.started.load(Relaxed))
     }
 
-    /// An instance found at the start: this one is newer, whatever the clocks of both say (a Lamport clock). To be called
-    /// before anything is written.
+    /// An instance found at the start: this one is newer, whatever the clocks of both say (a Lamport clock). To be
+    /// called before anything is written.
     pub fn start_after(&self, found: &Instance) {
         self.started.fetch_max(found.started.saturating_add(1), Relaxed);
     }
@@ -40,8 +40,8 @@ impl Instances {
                 name,
                 newer = %other,
                 this = %own,
-                "a newer instance of this operator has changed an InferenceService; what it builds otherwise is left to it \
-                 (run one operator only)"
+                "a newer instance of this operator has changed an InferenceService; what it builds otherwise is left \
+                 to it (run one operator only)"
             );
         }
         is_newer

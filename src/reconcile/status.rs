@@ -337,8 +337,8 @@ pub struct ParsedStatus {
     pub of_earlier_release: bool,
 }
 
-/// The checksum as it is written: also over what a list of the children does not confirm. Not over the instance, so that
-/// the status is trusted where an older CRD has pruned it, and by an earlier release, which does not know it.
+/// The checksum as it is written: also over what a list of the children does not confirm. Not over the instance, so
+/// that the status is trusted where an older CRD has pruned it, and by an earlier release, which does not know it.
 fn seal(checksum: u64, observed: &Observed) -> String {
     let port = observed.service_port.map_or(0, NonZeroU16::get);
     let hash = Hash::default().text(&checksum.to_string()).text(&port.to_string());

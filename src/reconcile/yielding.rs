@@ -23,7 +23,9 @@ pub struct Said {
     pub instance: Option<Instance>,
     pub hashes: Option<Hashes>,
     pub phase: Phase,
-    /// An operator wrote it, about this very spec.
+    /// An operator wrote it, and nobody has changed it since.
+    pub is_trusted: bool,
+    /// It is about this very spec.
     pub is_current: bool,
 }
 
@@ -35,7 +37,8 @@ impl Said {
             instance: observed.instance.and_then(|instance| instance.parse().ok()),
             hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
             phase: status.phase,
-            is_current: parsed.trusted && parsed.observed_generation == object.meta.generation,
+            is_trusted: parsed.trusted,
+            is_current: parsed.observed_generation == object.meta.generation,
         })
     }
 }
@@ -61,7 +64,8 @@ fn of_newer(failures: u8, said: Option<&Said>, found: Option<Phase>) -> Turn {
     let current = said.filter(|said| said.is_current);
     // In these phases the newer one sees an obstacle, or has nothing to do; the Deployment shows neither.
     let is_of_spec = |phase| matches!(phase, Phase::Pending | Phase::Failed | Phase::Paused);
-    if current.is_some_and(|said| is_of_spec(said.phase) || found == Some(said.phase)) {
+    let is_right = |said: &Said| said.is_trusted && (is_of_spec(said.phase) || found == Some(said.phase));
+    if current.is_some_and(is_right) {
         Turn::Rest
     } else if failures < GONE_AFTER_FAILURES {
         Turn::Wait
@@ -122,14 +126,16 @@ mod tests {
 
     #[test]
     fn what_a_newer_instance_leaves_undone_is_waited_for_and_then_only_that_is_done() {
-        let said = |phase| Some(Said { instance: None, hashes: None, phase, is_current: true });
+        let (instance, hashes, is_trusted, is_current) = (None, None, true, true);
+        let said = |phase| Some(Said { instance: instance.clone(), hashes, phase, is_trusted, is_current });
         let is_ready = said(Phase::Ready);
-        // Or it is one that somebody else has changed.
         let of_earlier_spec = said(Phase::Ready).map(|said| Said { is_current: false, ..said });
+        let edited = said(Phase::Ready).map(|said| Said { is_trusted: false, ..said });
         let (there, late) = (Some(Phase::Ready), Some(Phase::Degraded));
         for (what, said, found, at_first, at_last) in [
             ("all is done", &is_ready, there, Turn::Rest, Turn::Rest),
             ("the status is out of date", &is_ready, late, Turn::Wait, Turn::StatusAlone),
+            ("somebody has edited the status", &edited, there, Turn::Wait, Turn::StatusAlone),
             ("the spec was changed", &of_earlier_spec, there, Turn::Wait, Turn::TakeOver),
             ("there is no status", &None, there, Turn::Wait, Turn::TakeOver),
             ("the Deployment was deleted", &is_ready, None, Turn::Wait, Turn::TakeOver),

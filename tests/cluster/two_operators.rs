@@ -65,8 +65,8 @@ async fn beside_each_other(fixture: &Fixture, count: usize, time: Duration) -> O
     tokio::time::sleep(time).await;
     let (requests, sets) = (audit::since(mark), replica_sets(fixture).await);
     println!(
-        "two operators, {count} InferenceServices, {} s: {} writes of Deployments, {} of Services, {} of statuses; {} new \
-         ReplicaSets, {} at most of one",
+        "two operators, {count} InferenceServices, {} s: {} writes of Deployments, {} of Services, {} of statuses; \
+         {} new ReplicaSets, {} at most of one",
         time.as_secs(),
         writes(&requests, "deployments"),
         writes(&requests, "services"),
