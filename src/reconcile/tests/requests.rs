@@ -141,19 +141,10 @@ async fn a_service_is_read_where_somebody_touched_it_and_applied_where_it_is_ano
 
 /// The summary of a status that describes the unchanged Deployment.
 fn ready() -> Summary {
-    let settings = Settings::default();
     let found = deployment(|_| {});
-    let endpoint = service::endpoint("ns", "demo", None, &settings);
-    let (generation, service_port, hashes) = (1, None, None);
-    let subject = Subject {
-        namespace: "ns",
-        name: "demo",
-        endpoint: &endpoint,
-        generation,
-        service_port,
-        hashes,
-        instance: None,
-    };
+    let endpoint = &*service::endpoint("ns", "demo", None, &Settings::default());
+    let (namespace, name, generation, service_port, hashes) = ("ns", "demo", 1, None, None);
+    let subject = Subject { namespace, name, endpoint, generation, service_port, hashes, instance: None };
     let said = status::assess(&found, LoadWait::new(None, Duration::from_secs(10), Timestamp(1000)), &subject);
     status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }
