@@ -8,6 +8,7 @@ pub mod index;
 pub mod load_time;
 pub mod name_arena;
 mod namespaces;
+mod offer;
 pub mod queue;
 pub mod record;
 pub mod rollout;
@@ -26,20 +27,17 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::accept::say::Progress;
 use crate::api::Phase;
 use crate::error::Error;
 use crate::kubernetes::backoff::Jitter;
 use crate::kubernetes::watch::Event;
-use crate::model::hashes::Standing;
 use crate::model::task::counted;
 use crate::model::view::{InferenceServiceView, Meta};
 use crate::model::{Action, ChildKind, Instance, Outcome};
-use crate::reconcile::{Context, judge, reconcile};
+use crate::reconcile::{Context, reconcile};
 use crate::telemetry::metrics::Metrics;
 use index::{Index, ListKind, Seen, Slot};
 use queue::Queue;
-use record::Judge;
 use sources::{Observation, Sources};
 use task_start::TaskStart;
 
@@ -60,8 +58,6 @@ struct Controller {
     queue: Queue,
     in_flight: FuturesUnordered<InFlight>,
     jitter: Jitter,
-    /// See `catalog::InForce`.
-    holds_back: bool,
     /// No reconcile starts earlier: the API server sent a Retry-After.
     paused_until: Instant,
     /// When the repair counts were last reduced.
@@ -134,28 +130,16 @@ pub async fn run(
     controller.memory()
 }
 
-/// `holds_back`: nothing is brought up to date for the administrator's sake.
-fn judge_of(context: &Arc<Context>, holds_back: bool) -> Box<Judge> {
-    if holds_back {
-        return Box::new(|_, _| Standing::UpToDate);
-    }
-    let context = context.clone();
-    Box::new(move |object, status| {
-        judge(&context.settings, context.config_hash, &context.instances.own(), object, status)
-    })
-}
-
 impl Controller {
     fn new(context: Arc<Context>, metrics: Arc<Metrics>, seed: u64) -> Controller {
         Controller {
-            index: Index::new(judge_of(&context, false)),
+            index: Index::new(offer::judge_of(&context, false)),
             catalog: catalog::Catalog::new(context.clone()),
             context,
             metrics,
             queue: Queue::default(),
             in_flight: FuturesUnordered::new(),
             jitter: Jitter::new(seed),
-            holds_back: false,
             paused_until: Instant::now(),
             faded: Instant::now(),
             is_contradicted: false,
@@ -244,72 +228,6 @@ impl Controller {
     }
 
     // === scheduling ===
-
-    /// Lets a changed catalogue take force as soon as no reconcile is in flight, whose result would be that of another.
-    fn offer(&mut self) {
-        if self.catalog.is_waiting()
-            && self.in_flight.is_empty()
-            && let Some(next) = self.catalog.take_next()
-        {
-            let changes = next.context.config_hash != self.context.config_hash || next.holds_back != self.holds_back;
-            (self.context, self.holds_back) = (next.context, next.holds_back);
-            if changes {
-                self.judge_again();
-            }
-        }
-        let progress = (self.in_sync && self.index.is_judged()).then(|| self.progress());
-        self.catalog.advance(&self.context, progress);
-    }
-
-    fn judge_again(&mut self) {
-        let judge = judge_of(&self.context, self.holds_back);
-        // Nobody was judged yet.
-        if self.index.is_empty() && !self.in_sync {
-            self.index = Index::new(judge);
-        } else {
-            self.index.judge_again(judge);
-        }
-    }
-
-    fn progress(&self) -> Progress {
-        let rollout = self.index.rollout();
-        match rollout.halted_by().and_then(|slot| self.index.get(slot)) {
-            Some(record) => Progress::Halted {
-                namespace: self.index.namespace(record).to_owned(),
-                name: self.index.name(record).to_owned(),
-            },
-            None if rollout.is_over() => Progress::Complete,
-            None => Progress::InProgress,
-        }
-    }
-
-    /// Lets InferenceServices go whose children other settings, or another release, would build otherwise.
-    fn roll_out(&mut self) {
-        // Of some that wait nobody knows yet whether another one should go first.
-        if !self.in_sync || !self.index.is_judged() {
-            return;
-        }
-        if self.context.instances.has_met_newer() {
-            // It rolls out its own settings.
-            self.index.end_rollout();
-            return;
-        }
-        let limit = self.context.settings.max_unavailable.of(self.index.len());
-        let halted_before = self.index.rollout().halted_by();
-        while let Some(slot) = self.index.release(limit) {
-            if let Some(record) = self.index.get(slot) {
-                let (namespace, name) = (self.index.namespace(record), self.index.name(record));
-                tracing::info!(namespace, name, waiting = self.index.rollout().waiting(), "rollout: next");
-            }
-            self.queue(slot);
-        }
-        let halted = self.index.rollout().halted_by();
-        if let Some(record) = halted.filter(|_| halted != halted_before).and_then(|slot| self.index.get(slot)) {
-            let (namespace, name) = (self.index.namespace(record), self.index.name(record));
-            let waiting = self.index.rollout().waiting();
-            tracing::warn!(namespace, name, waiting, "rollout: halted, because it is not Ready; it goes on when it is");
-        }
-    }
 
     /// When the next reconcile can start; None: not before another event.
     fn next_start(&self) -> Option<Instant> {

@@ -38,14 +38,14 @@ pub enum Progress {
 }
 
 /// Writes the status of the catalogue, if there is one and its status is another, and posts an Event about the
-/// InferenceService that has halted the rollout.
-pub async fn say(context: &Context, catalog: Option<&CatalogView>, news: &News) -> Result<(), Error> {
+/// InferenceService that has halted the rollout. Returns whether anything was written.
+pub async fn say(context: &Context, catalog: Option<&CatalogView>, news: &News) -> Result<bool, Error> {
     let halting = halting(context, &news.progress).await?;
     if let Some(catalog) = catalog {
         let before = catalog.status();
         let status = compose(context, catalog, news, halting.as_ref().map(|(_, why)| &**why), before.as_ref());
         if before.as_ref() == Some(&status) {
-            return Ok(());
+            return Ok(false);
         }
         write(context, catalog, &status, before.is_some(), news.refusal.is_none()).await?;
     }
@@ -55,7 +55,7 @@ pub async fn say(context: &Context, catalog: Option<&CatalogView>, news: &News) 
             Regarding { namespace: &meta.namespace, name: &meta.name, uid: meta.uid, generation: meta.generation };
         event::warn(context, about, HALTED, &format!("others wait for it: {why}")).await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The InferenceService that has halted the rollout, and why. None: none has, or it is gone.
@@ -146,6 +146,6 @@ async fn write(
     } else {
         patch.push(json!({"op": "add", "path": "/status", "value": value}));
     }
-    let path = format!("{}/{}/status", CatalogView::path(Some(&catalog.0.meta.namespace)), catalog.0.meta.name);
-    Ok(apply::patch_json(&context.client, &path, &Value::Array(patch)).await?)
+    let url = format!("{}/{}/status", CatalogView::path(Some(&catalog.0.meta.namespace)), catalog.0.meta.name);
+    Ok(apply::patch_json(&context.client, &url, &Value::Array(patch)).await?)
 }

@@ -20,9 +20,13 @@ use crate::reconcile::Context;
 /// How long to wait before a status that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// The same after a status was put right that somebody else has written: it may be another operator, with other settings.
+const CONTESTED: Duration = Duration::from_secs(60);
+
 /// Uid and generation of a catalogue; None: there is none.
 type Version = Option<(Uid, u32)>;
 
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Catalog {
     /// What is built in, and what the flags say. A catalogue is laid over it.
     base: Arc<Context>,
@@ -36,11 +40,14 @@ pub struct Catalog {
     refusal: Option<Refusal>,
     /// What takes force as soon as no reconcile is in flight.
     next: Option<InForce>,
+    /// See `InForce`.
+    holds_back: bool,
     /// What to build from is known: there is no catalogue, or one was accepted.
     knows_any: bool,
     /// Its status was not compared with what there is to say since one of the two has changed.
     is_unsaid: bool,
-    said: Option<News>,
+    /// Of which catalogue.
+    said: Option<(Version, News)>,
     retry_at: Instant,
     job: Option<BoxFuture<'static, Done>>,
 }
@@ -50,12 +57,18 @@ pub struct InForce {
     pub context: Arc<Context>,
     /// A catalogue is there, and none is known that was accepted: no child is changed for the administrator's sake.
     pub holds_back: bool,
+    /// The same of what was in force before.
+    pub was_held_back: bool,
 }
 
 /// How a request ended.
 pub enum Done {
     Decided(Version, Box<Verdict>),
-    Said(bool),
+    /// Was a status put right that somebody else has changed?
+    Said {
+        corrected: bool,
+    },
+    Unsaid,
 }
 
 impl Catalog {
@@ -68,6 +81,7 @@ impl Catalog {
             decided: None,
             refusal: None,
             next: None,
+            holds_back: false,
             knows_any: false,
             is_unsaid: false,
             said: None,
@@ -120,18 +134,19 @@ impl Catalog {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
         (self.decided, self.refusal, self.knows_any) = (Some(None), None, true);
-        self.next = Some(InForce { context: self.base.clone(), holds_back: false });
+        self.put_next(self.base.clone(), false);
     }
 
     fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
         let Some(progress) = progress.filter(|_| self.next.is_none()) else { return };
         let news = News { refusal: self.refusal.clone(), progress };
-        let is_news = self.is_unsaid || self.said.as_ref() != Some(&news);
+        let now = (self.version.flatten(), news.clone());
+        let is_known = self.said.as_ref() == Some(&now);
         let has_reader = self.object.is_some() || matches!(news.progress, Progress::Halted { .. });
-        if !is_news || Instant::now() < self.retry_at {
+        if is_known && !self.is_unsaid || Instant::now() < self.retry_at {
             return;
         }
-        (self.is_unsaid, self.said) = (false, Some(news.clone()));
+        (self.is_unsaid, self.said) = (false, Some(now));
         if !has_reader {
             return;
         }
@@ -141,12 +156,12 @@ impl Catalog {
                 let result =
                     tokio::time::timeout(context.settings.deadline, say(&context, object.as_ref(), &news)).await;
                 let problem = match result {
-                    Ok(Ok(())) => return Done::Said(true),
+                    Ok(Ok(wrote)) => return Done::Said { corrected: wrote && is_known },
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => "timed out".to_owned(),
                 };
                 tracing::warn!("cannot write the status of the catalogue: {problem}; retrying");
-                Done::Said(false)
+                Done::Unsaid
             }
             .boxed(),
         );
@@ -163,8 +178,9 @@ impl Catalog {
     /// Takes over how a request ended.
     pub fn finish(&mut self, done: Done) {
         match done {
-            Done::Said(true) => {}
-            Done::Said(false) => {
+            Done::Said { corrected: false } => {}
+            Done::Said { corrected: true } => self.retry_at = Instant::now() + CONTESTED,
+            Done::Unsaid => {
                 self.is_unsaid = true;
                 self.retry_at = Instant::now() + RETRY;
             }
@@ -199,14 +215,17 @@ impl Catalog {
             None if is_first => self.base.clone(),
             None => return,
         };
-        let holds_back = holds_back && !self.knows_any;
-        self.next = Some(InForce { context, holds_back });
+        self.put_next(context, holds_back && !self.knows_any);
+    }
+
+    fn put_next(&mut self, context: Arc<Context>, holds_back: bool) {
+        self.next = Some(InForce { context, holds_back, was_held_back: self.holds_back });
     }
 
     /// What takes force now.
     pub fn take_next(&mut self) -> Option<InForce> {
         let next = self.next.take()?;
-        self.is_unsaid = true;
+        (self.is_unsaid, self.holds_back) = (true, next.holds_back);
         Some(next)
     }
 }

@@ -41,17 +41,7 @@ pub struct Index {
     specs: SpecCache,
     counts: Counts,
     rollout: Rollout,
-    judging: Judging,
-}
-
-/// After a change of what the judge knows, each InferenceService is judged as the next list shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judging {
-    /// A list is still to be asked for, or is on its way.
-    Due,
-    /// By the list that is being read.
-    Now,
-    Done,
+    judging: rollout::Judging,
 }
 
 impl Index {
@@ -68,7 +58,7 @@ impl Index {
             specs: SpecCache::default(),
             counts: Counts::default(),
             rollout: Rollout::default(),
-            judging: Judging::Done,
+            judging: rollout::Judging::Done,
         }
     }
 
@@ -114,7 +104,7 @@ impl Index {
     pub fn observe(&mut self, object: InferenceServiceView, how: Seen) -> Option<Slot> {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
-        let is_judged = self.judging == Judging::Now && how == Seen::Listed;
+        let is_judged = self.is_being_judged() && how == Seen::Listed;
         let mut is_made_anew = false;
         let is_latest = self.with(slot, |record| {
             record.flags.set(Flags::LISTED, true);
@@ -137,33 +127,6 @@ impl Index {
             self.keep_spec(slot, object.spec);
         }
         Some(slot)
-    }
-
-    /// Its children are to be brought up to date: at once, or when its turn comes.
-    fn enlist(&mut self, slot: Slot, replicas: u32) {
-        // Without replicas there is nothing to take down.
-        if replicas == 0 {
-            self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
-        } else {
-            self.rollout.add(slot, replicas);
-        }
-    }
-
-    /// From now on this judge holds: each InferenceService is judged anew, as the next list shows it.
-    pub fn judge_again(&mut self, judge: Box<Judge>) {
-        self.judge = judge;
-        self.judging = Judging::Due;
-        self.rollout.begin_anew();
-    }
-
-    /// A list has to be asked for.
-    pub fn wants_list(&self) -> bool {
-        self.judging == Judging::Due
-    }
-
-    /// Is everybody judged by what is known now?
-    pub fn is_judged(&self) -> bool {
-        self.judging == Judging::Done
     }
 
     fn insert(&mut self, object: InferenceServiceView) -> Option<Slot> {
@@ -283,9 +246,7 @@ impl Index {
             record.flags.set(list.mark(), false);
         }
         if list == ListKind::InferenceServices {
-            if self.judging == Judging::Due {
-                self.judging = Judging::Now;
-            }
+            self.judging_begins();
             // A namespace that is there now may have been recreated.
             self.namespaces.are_listed();
         }
@@ -300,10 +261,7 @@ impl Index {
                 for slot in unnamed {
                     self.remove_slot(slot);
                 }
-                if self.judging == Judging::Now {
-                    self.judging = Judging::Done;
-                    self.rollout.all_listed();
-                }
+                self.judging_ends();
                 Vec::new()
             }
             ListKind::Children(kind) => {

@@ -107,10 +107,10 @@ pub async fn fault(client: &kube::Client, namespace: &str, desired: &Value) -> O
 }
 
 /// Sends a JSON patch (RFC 6902) to this path.
-pub async fn patch_json(client: &kube::Client, path: &str, patch: &Value) -> Result<(), kube::Error> {
+pub async fn patch_json(client: &kube::Client, path: &str, operations: &Value) -> Result<(), kube::Error> {
     let builder = Request::patch(format!("{path}?fieldManager={FIELD_MANAGER}"));
     let builder = builder.header(header::CONTENT_TYPE, "application/json-patch+json");
-    request::send(client, build_request(builder, encode(patch)?)?, &[]).await?;
+    request::send(client, build_request(builder, encode(operations)?)?, &[]).await?;
     Ok(())
 }
 

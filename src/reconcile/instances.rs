@@ -11,13 +11,16 @@ use crate::time::Utc;
 pub struct Instances {
     started: AtomicU64,
     has_met_newer: AtomicBool,
+    /// See `has_just_met_newer`.
+    is_known: AtomicBool,
 }
 
 impl Instances {
     /// `started`: now.
     pub fn new(started: Utc) -> Instances {
         let microseconds = u64::try_from(started.0.as_micros()).unwrap_or(u64::MAX);
-        Instances { started: AtomicU64::new(microseconds), has_met_newer: AtomicBool::new(false) }
+        let (has_met_newer, is_known) = Default::default();
+        Instances { started: AtomicU64::new(microseconds), has_met_newer, is_known }
     }
 
     pub fn own(&self) -> Instance {
@@ -50,6 +53,11 @@ impl Instances {
     /// From then on, nothing is applied that was not read before.
     pub fn has_met_newer(&self) -> bool {
         self.has_met_newer.load(Relaxed)
+    }
+
+    /// The same, and it was not asked for since.
+    pub fn has_just_met_newer(&self) -> bool {
+        self.has_met_newer() && !self.is_known.swap(true, Relaxed)
     }
 }
 
@@ -86,7 +94,9 @@ mod tests {
             assert!(!instances.meet(&other.own(), "ns", "demo") && !instances.has_met_newer());
         }
         let newer = Instance { release: "0.0.1".into(), ..at(1001).own() };
+        assert!(!instances.has_just_met_newer());
         assert!(instances.meet(&newer, "ns", "demo") && instances.has_met_newer());
+        assert!(instances.has_just_met_newer() && !instances.has_just_met_newer());
         assert!(!instances.meet(&at(1).own(), "ns", "demo"));
         assert!(instances.has_met_newer(), "for good");
         assert!(instances.meet(&newer, "ns", "other"));

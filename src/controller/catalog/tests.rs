@@ -130,6 +130,17 @@ async fn an_accepted_catalogue_takes_force_and_that_is_said_once() {
     other["conditions"][0]["status"] = json!("False");
     operator.see(object(1, "mine", &other)).await;
     assert_eq!(condition(&operator.said(), "Accepted").0, "True", "somebody else's word is put right");
+    operator.see(object(1, "mine", &other)).await;
+    assert!(operator.asked.take().is_empty(), "but not as fast as it comes");
+    tokio::time::advance(CONTESTED).await;
+    operator.settle(&Progress::Complete).await;
+    let status = operator.said();
+    assert_eq!(condition(&status, "Accepted").0, "True");
+    tokio::time::advance(CONTESTED).await;
+    operator.see(object(2, "mine", &status)).await;
+    assert_eq!(operator.said()["observedGeneration"], 2);
+    operator.see(object(3, "mine", &status)).await;
+    assert_eq!(operator.said()["observedGeneration"], 3, "a change of the catalogue does not wait");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,67 @@
-//! A rollout as the index drives it: whose turn is next, and when it is over. Called by the controller's loop.
+//! A rollout as the index drives it: who waits, whose turn is next, and when it is over. Called by the controller's loop.
 
 use super::{Index, Slot};
-use crate::controller::record::Record;
+use crate::controller::record::{Judge, Record};
 use crate::controller::rollout::{Rollout, State};
 use crate::model::Dirty;
 
+/// After a change of what the judge knows, each InferenceService is judged as the next list shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judging {
+    /// A list is still to be asked for, or is on its way.
+    Due,
+    /// By the list that is being read.
+    Now,
+    Done,
+}
+
 impl Index {
+    /// Its children are to be brought up to date: at once, or when its turn comes.
+    pub(super) fn enlist(&mut self, slot: Slot, replicas: u32) {
+        // Without replicas there is nothing to take down.
+        if replicas == 0 {
+            self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
+        } else {
+            self.rollout.add(slot, replicas);
+        }
+    }
+
+    /// From now on this judge holds: each InferenceService is judged anew, as the next list shows it.
+    pub fn judge_again(&mut self, judge: Box<Judge>) {
+        self.judge = judge;
+        self.judging = Judging::Due;
+        self.rollout.begin_anew();
+    }
+
+    /// A list has to be asked for.
+    pub fn wants_list(&self) -> bool {
+        self.judging == Judging::Due
+    }
+
+    /// Is everybody judged by what is known now?
+    pub fn is_judged(&self) -> bool {
+        self.judging == Judging::Done
+    }
+
+    pub(super) fn is_being_judged(&self) -> bool {
+        self.judging == Judging::Now
+    }
+
+    /// A list of all InferenceServices begins.
+    pub(super) fn judging_begins(&mut self) {
+        if self.judging == Judging::Due {
+            self.judging = Judging::Now;
+        }
+    }
+
+    /// It is complete.
+    pub(super) fn judging_ends(&mut self) {
+        if self.judging == Judging::Now {
+            self.judging = Judging::Done;
+            self.rollout.all_listed();
+        }
+    }
+
     /// Lets the next InferenceService of a rollout go, if there is one and it may.
     pub fn release(&mut self, limit: usize) -> Option<Slot> {
         let Index { rollout, records, names, namespaces, .. } = self;
