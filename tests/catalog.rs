@@ -71,8 +71,8 @@ fn engine(engine: &Engine) -> EngineEntry {
 #[test]
 fn the_printed_catalogue_is_the_one_that_is_built_in() {
     let body = serde_saphyr::to_string(&spec(&Settings::default())).expect("YAML");
-    let indented: String = body.lines().map(|line| format!("  {line}\n")).collect();
-    let generated = format!("{HEAD}spec:\n{indented}");
+    let indented: Vec<String> = body.lines().map(|line| format!("  {line}")).collect();
+    let generated = format!("{HEAD}spec:\n{}\n", indented.join("\n"));
     if std::env::var_os("UPDATE_CATALOG").is_some() {
         std::fs::write(COMMITTED, &generated).expect("written");
     }

@@ -58,9 +58,9 @@ impl Operator {
             let field =
                 operation["path"].as_str().expect("a path").trim_start_matches("/status").trim_start_matches('/');
             if field.is_empty() {
-                status = operation["value"].clone()
+                status = operation["value"].clone();
             } else {
-                status[field] = operation["value"].clone()
+                status[field] = operation["value"].clone();
             }
         }
         status
