@@ -29,7 +29,7 @@ const READ_BUFFER: usize = 8192;
 
 /// The same for the connections that last. Of another size, because musl's allocator keeps sizes apart: a buffer that
 /// lasts would otherwise keep a group of those of a burst (measured: 100 kB after 5,000 InferenceServices).
-const WATCH_BUFFER: usize = 8160;
+const WATCH_BUFFER: usize = 5104;
 
 /// Idle connections, other than those of the watches, are closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
