@@ -55,7 +55,7 @@ fn in_bounds(settings: &Settings) {
     let engine = settings.catalog.engine(None).expect("a default engine");
     assert!(engine.port > 0 && !engine.image.trim().is_empty());
     assert!(settings.namespace.as_deref() != Some("") && settings.pods.runtime_class.as_deref() != Some(""));
-    assert!(settings.catalog.gpu_types().all(|gpu| !gpu.name.is_empty() && !gpu.products.is_empty()));
+    assert!(settings.catalog.gpu_types().all(|gpu| !gpu.name.is_empty() && !gpu.labels.is_empty()));
 }
 
 fn a_flag_means_the_same(name: &str, value: &str) {

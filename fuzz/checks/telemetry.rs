@@ -28,7 +28,7 @@ pub fn check(data: &[u8]) {
     assert!(alike(&first, &half_closed), "after half a close {half_closed:?} and not {first:?}");
 }
 
-/// What is no request is refused in one of two ways, or ends without a word where hyper still waits for the end of it.
+/// What is no request is refused in one of two ways, or ends without a word where its end is still waited for.
 fn alike(one: &str, other: &str) -> bool {
     let is_refusal = |status: &str| status.is_empty() || status.contains(" 400 ") || status.contains(" 431 ");
     one == other || is_refusal(one) && is_refusal(other)

@@ -1,18 +1,17 @@
 //! The telemetry port: /metrics, /livez and /readyz. Started by main. No client may exceed the limits on connections,
 //! their time and their buffers, nor keep out a kubelet's probe.
+//!
+//! Why not hyper's server: its code for one answer to one request is 45 kB of program. The request is parsed by
+//! httparse, which hyper's client has anyway; a body is never read.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use http::{StatusCode, Uri};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -24,8 +23,12 @@ const CONNECTIONS: usize = 8;
 /// Time limit for one connection, whatever happens on it.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
-/// The smallest buffer that hyper accepts; longer headers are rejected.
-const BUFFER: usize = 8192;
+/// The longest request that is read, without its body, and the most headers.
+const LONGEST_HEAD: usize = 4096;
+const HEADERS: usize = 64;
+
+/// What a client may still send after its answer, which it would lose if the connection broke off at once.
+const LONGEST_REST: usize = 64 << 10;
 
 /// /livez fails after this many resync periods without a turn of the controller's loop, which turns at least once in
 /// each.
@@ -59,32 +62,85 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, resync: Duratio
 }
 
 /// One connection from its first byte to its last.
-pub async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, metrics: Arc<Metrics>, resync: Duration) {
-    let service = service_fn(move |request| {
-        let answer = answer(&request, &metrics, resync);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(CONNECTION_TIME / 2)
-        .max_buf_size(BUFFER)
-        .keep_alive(false)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+pub async fn connection(mut stream: impl AsyncRead + AsyncWrite + Unpin, metrics: Arc<Metrics>, resync: Duration) {
     // How a connection ends is up to the client.
-    let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
+    let _ = tokio::time::timeout(CONNECTION_TIME, converse(&mut stream, &metrics, resync)).await;
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
+async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    metrics: &Metrics,
+    resync: Duration,
+) -> io::Result<()> {
+    let Ok(head) = tokio::time::timeout(CONNECTION_TIME / 2, read_head(stream)).await else { return Ok(()) };
+    let (method, answer) = match head? {
+        None => return Ok(()),
+        Some(Ok(head)) => {
+            let answer = answer(&head, metrics, resync);
+            (head.method, answer)
+        }
+        Some(Err(status)) => (String::new(), (status, "".into())),
+    };
+    stream.write_all(text(&method, answer).as_bytes()).await?;
+    stream.shutdown().await?;
+    // Until the client has closed its half too.
+    let mut rest = [0; 1024];
+    for _ in 0..LONGEST_REST / rest.len() {
+        if stream.read(&mut rest).await? == 0 {
+            break;
+        }
     }
-    match request.uri().path() {
-        "/metrics" => text(StatusCode::OK, metrics.text()),
-        "/livez" if metrics.since_last_turn() <= resync * PERIODS_TO_LIVE => text(StatusCode::OK, "ok\n"),
-        "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "the controller's loop is stuck\n"),
+    Ok(())
+}
+
+/// The first line of a request.
+struct Head {
+    method: String,
+    path: String,
+}
+
+/// None: the client has left. The status says why it is no request.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Result<Head, StatusCode>>> {
+    let mut head = Vec::with_capacity(1024);
+    loop {
+        if stream.take((LONGEST_HEAD - head.len()) as u64).read_buf(&mut head).await? == 0 {
+            return Ok((head.len() == LONGEST_HEAD).then_some(Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)));
+        }
+        if let Some(parsed) = parse(&head) {
+            return Ok(Some(parsed));
+        }
+    }
+}
+
+/// None: it has not ended yet.
+fn parse(head: &[u8]) -> Option<Result<Head, StatusCode>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Partial) => None,
+        Ok(httparse::Status::Complete(_)) => {
+            let uri = request.path.unwrap_or_default().parse::<Uri>().map_err(|_| StatusCode::BAD_REQUEST);
+            let method = request.method.unwrap_or_default().to_owned();
+            Some(uri.map(|uri| Head { method, path: uri.path().to_owned() }))
+        }
+        Err(httparse::Error::TooManyHeaders) => Some(Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
+        Err(_) => Some(Err(StatusCode::BAD_REQUEST)),
+    }
+}
+
+/// Status and body.
+type Answer = (StatusCode, Cow<'static, str>);
+
+fn answer(head: &Head, metrics: &Metrics, resync: Duration) -> Answer {
+    if !matches!(&*head.method, "GET" | "HEAD") {
+        return (StatusCode::METHOD_NOT_ALLOWED, "expected GET\n".into());
+    }
+    match &*head.path {
+        "/metrics" => (StatusCode::OK, metrics.text().into()),
+        "/livez" if metrics.since_last_turn() <= resync * PERIODS_TO_LIVE => (StatusCode::OK, "ok\n".into()),
+        "/livez" => (StatusCode::SERVICE_UNAVAILABLE, "the controller's loop is stuck\n".into()),
         "/readyz" => readiness(metrics),
-        _ => text(StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n"),
+        _ => (StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n".into()),
     }
 }
 
@@ -92,23 +148,25 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, resync: Duration) -> R
 /// unavailable for more than five minutes, until the watches hear it again: no requests could be routed elsewhere, and
 /// the pod should show that it cannot do its work. Liveness is unaffected: a restart would not bring back the API
 /// server, and would lose the state in memory.
-fn readiness(metrics: &Metrics) -> Response<Full<Bytes>> {
+fn readiness(metrics: &Metrics) -> Answer {
     if !metrics.in_sync() {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "not all watches are in sync yet\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, "not all watches are in sync yet\n".into());
     }
     match metrics.is_deaf() {
-        None => text(StatusCode::OK, "ok\n"),
+        None => (StatusCode::OK, "ok\n".into()),
         Some((resource, since)) => {
             let problem = format!("the watch of {resource} has received nothing for {} s\n", since.as_secs());
-            text(StatusCode::SERVICE_UNAVAILABLE, problem)
+            (StatusCode::SERVICE_UNAVAILABLE, problem.into())
         }
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let plain = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
+/// The answer in HTTP, the last one on its connection.
+fn text(method: &str, (status, body): Answer) -> String {
+    let length = body.len();
+    let body = if method == "HEAD" { "" } else { &*body };
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
 }
