@@ -89,6 +89,8 @@ pub fn config_hash(settings: &Settings) -> u64 {
     let mut hash = Hash::default().text(env!("CARGO_PKG_VERSION")).text(&endpoint);
     hash = hash.text(settings.pods.policy.as_str()).text(&settings.pods.host_paths.join(":"));
     for spec in specs(&settings.catalog) {
+        // By name an InferenceService chooses: two that build the same are not the same.
+        hash = hash.text(spec.gpu_type.as_deref().unwrap_or_default()).text(spec.engine.as_deref().unwrap_or_default());
         let valid = validate("namespace", "name", Uid::default(), &spec, &settings.catalog);
         let built = valid.and_then(|valid| {
             let deployment = deployment::build(&valid, &settings.pods)?;
@@ -213,6 +215,15 @@ mod tests {
             let concerned = all.each_ref().map(|spec| standing(&after, &before, &with(spec)) != Standing::UpToDate);
             assert_eq!(concerned, expected, "{what}");
         }
+    }
+
+    /// One that an administrator renames builds the same, and is no longer there under its name.
+    #[test]
+    fn two_gpu_types_of_the_same_nodes_are_not_the_same() {
+        let before = operator(|settings| settings.catalog.add_gpu_type("T4=Tesla-T4").expect("added"));
+        let after = operator(|settings| settings.catalog.add_gpu_type("T4-16=Tesla-T4").expect("added"));
+        let object = with(&json!({"model": "m", "gpuType": "T4", "replicas": 1}));
+        assert_eq!(standing(&after, &before, &object), Standing::Outdated { replicas: 0 });
     }
 
     /// A rollout waits for what it takes down. A refusal takes nothing down, and neither does another endpoint.
