@@ -6,7 +6,7 @@ mod finish;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
-use crate::api::{InferenceServiceStatus, Phase};
+use crate::api::{self, InferenceServiceStatus, Phase};
 use crate::controller::flags::{self, Flags};
 use crate::controller::load_time::LoadTime;
 use crate::controller::name_arena::NameRef;
@@ -157,16 +157,17 @@ impl Record {
         standing
     }
 
-    /// How it stands with an InferenceService that is known, if anything is to be decided: a spec that is about to be
-    /// acted on is brought up to date anyway.
+    /// How it stands with an InferenceService that is known, as a list shows it. One that is about to be acted on is brought
+    /// up to date anyway. One whose status does not say yet what was built last has only just begun to build it, so that it
+    /// waits for no turn.
     pub fn judge(&self, object: &InferenceServiceView, judge: &Judge) -> Standing {
-        let is_about_to_change = self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING);
-        let judged = object.status().filter(|_| !is_about_to_change).and_then(|status| {
-            let parsed = status::parse(&status);
-            let is_ours = parsed.trusted || parsed.of_earlier_release;
-            (is_ours && parsed.observed_generation == object.meta.generation).then(|| judge(object, &status))
-        });
-        judged.unwrap_or(Standing::UpToDate)
+        if self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING) {
+            return Standing::UpToDate;
+        }
+        let is_of_this_spec =
+            |status: &InferenceServiceStatus| api::generation(status.observed_generation) == object.meta.generation;
+        let status = object.status().filter(is_of_this_spec);
+        status.map_or(Standing::Outdated { replicas: 0 }, |status| judge(object, &status))
     }
 
     /// Is this the known status? Then it may lack the versions: an older CRD has pruned them.

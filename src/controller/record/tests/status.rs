@@ -46,6 +46,19 @@ fn other_settings_forget_nothing_of_the_status() {
     assert!(!of_the_spec_before.summary.expect("a summary").is_current);
 }
 
+/// Its children were built, and another catalogue took force before its status said so.
+#[test]
+fn a_status_that_does_not_say_yet_what_was_built_last_proves_nothing() {
+    let mut record = settled();
+    let judge = |record: &Record, object: InferenceServiceView| record.judge(&object, &|_, _| Standing::UpToDate);
+    let of_the_spec_before = || object(UID, 100, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
+    assert_eq!(judge(&record, ready(100, 1)), Standing::UpToDate);
+    assert_eq!(judge(&record, object(UID, 100, 1, Value::Null)), Standing::Outdated { replicas: 0 });
+    assert_eq!(judge(&record, of_the_spec_before()), Standing::Outdated { replicas: 0 });
+    record.dirty = Dirty::SPEC;
+    assert_eq!(judge(&record, of_the_spec_before()), Standing::UpToDate, "it is about to be built");
+}
+
 /// An API server whose CRD has no such field prunes it.
 #[test]
 fn a_status_whose_stamps_are_not_kept_is_written_once() {
