@@ -11,6 +11,7 @@ use crate::api::catalog::{EngineEntry, GpuTypeEntry, NodeLabelEntry};
 use crate::catalog::engine::{HEALTH_PATH, PORT};
 use crate::catalog::gpu_type::NodeLabel;
 use crate::catalog::{Engine, GpuType};
+use crate::error::Error;
 use crate::kubernetes::prune::LONGEST_VALUE;
 use crate::model::view::RawSpec;
 use crate::model::view::catalog::{AcceptedView, CatalogView};
@@ -33,8 +34,9 @@ impl Refusal {
 /// What was decided on a catalogue.
 pub struct Verdict {
     pub accepted: Result<Settings, Refusal>,
-    /// If it is refused: the settings with the last accepted one, if that was asked for and there is one.
-    pub last: Option<Settings>,
+    /// If it is refused: the settings with the last accepted one, if that was asked for and there is one. The error says
+    /// why it could not be read.
+    pub last: Result<Option<Settings>, Error>,
 }
 
 /// Decides on this catalogue. `base`: with the settings that it is laid over. `is_first`: this process knows of no other
@@ -49,16 +51,16 @@ pub async fn decide(base: &Context, catalog: &CatalogView, is_first: bool) -> Ve
         accepted = Err(refusal);
     }
     let accepted = accepted.map(|(settings, _)| settings);
-    let last = if accepted.is_err() && is_first { last_accepted(base, catalog).await } else { None };
+    let last = if accepted.is_err() && is_first { last_accepted(base, catalog).await } else { Ok(None) };
     Verdict { accepted, last }
 }
 
 /// The settings with the catalogue that was accepted last, as its status has it.
-async fn last_accepted(base: &Context, catalog: &CatalogView) -> Option<Settings> {
+async fn last_accepted(base: &Context, catalog: &CatalogView) -> Result<Option<Settings>, Error> {
     let meta = &catalog.0.meta;
-    let read: AcceptedView = apply::get_of(&base.client, &meta.namespace, &meta.name).await.ok()??;
-    read.spec.text()?;
-    lay_over(&base.settings, &decode(&read.spec).ok()?).ok()
+    let read: Option<AcceptedView> = apply::get_of(&base.client, &meta.namespace, &meta.name).await?;
+    let accepted = read.filter(|read| read.spec.text().is_some());
+    Ok(accepted.and_then(|read| lay_over(&base.settings, &decode(&read.spec).ok()?).ok()))
 }
 
 /// Asks the API server about each fragment of a pod template, because it alone knows all fields. If it cannot say, the

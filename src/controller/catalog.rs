@@ -11,13 +11,15 @@ use tokio::time::Instant;
 
 use crate::accept::say::{News, Progress, say};
 use crate::accept::{Refusal, Verdict, decide};
+use crate::error::Error;
 use crate::kubernetes::watch::Event;
 use crate::model::uid::Uid;
 use crate::model::view::InferenceServiceView;
 use crate::model::view::catalog::CatalogView;
 use crate::reconcile::Context;
+use crate::settings::Settings;
 
-/// How long to wait before a status that could not be written is tried again.
+/// How long to wait before what failed is tried again: a status to be written, or one to be read.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// The same after a status was put right that somebody else has written: it may be another operator, with other settings.
@@ -44,6 +46,8 @@ pub struct Catalog {
     holds_back: bool,
     /// What to build from is known: there is no catalogue, or one was accepted.
     knows_any: bool,
+    /// Which one was accepted last could not be read, and is asked for again then.
+    reads_again_at: Option<Instant>,
     /// Its status was not compared with what there is to say since one of the two has changed.
     is_unsaid: bool,
     /// Of which catalogue.
@@ -83,6 +87,7 @@ impl Catalog {
             next: None,
             holds_back: false,
             knows_any: false,
+            reads_again_at: None,
             is_unsaid: false,
             said: None,
             retry_at: Instant::now(),
@@ -120,7 +125,8 @@ impl Catalog {
         if self.job.is_some() {
             return;
         }
-        let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
+        let reads_again = self.reads_again_at.is_some_and(|time| Instant::now() >= time);
+        let Some(version) = self.version.filter(|version| self.decided != Some(*version) || reads_again) else {
             return self.tell(context, progress);
         };
         let Some(object) = self.object.clone() else { return self.conclude_absent() };
@@ -133,7 +139,7 @@ impl Catalog {
         if self.decided.is_some() {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
-        (self.decided, self.refusal, self.knows_any) = (Some(None), None, true);
+        (self.decided, self.refusal, self.knows_any, self.reads_again_at) = (Some(None), None, true, None);
         self.put_next(self.base.clone(), false);
     }
 
@@ -194,6 +200,7 @@ impl Catalog {
 
     fn conclude(&mut self, verdict: Verdict) {
         let is_first = !std::mem::replace(&mut self.knows_any, true);
+        let last = self.read(verdict.last);
         let (settings, holds_back) = match verdict.accepted {
             Ok(settings) => {
                 let (engines, gpu_types) = (settings.catalog.engine_names(), settings.catalog.gpu_type_names());
@@ -202,12 +209,16 @@ impl Catalog {
                 (Some(settings), false)
             }
             Err(refusal) => {
-                let message = &refusal.message;
-                tracing::warn!("the catalogue is not accepted, and the last accepted one stays in force: {message}");
+                if self.refusal.as_ref() != Some(&refusal) {
+                    let message = &refusal.message;
+                    tracing::warn!(
+                        "the catalogue is not accepted, and the last accepted one stays in force: {message}"
+                    );
+                }
                 self.refusal = Some(refusal);
                 // Of which nothing is known.
-                self.knows_any = !is_first || verdict.last.is_some();
-                (verdict.last, is_first)
+                self.knows_any = !is_first || last.is_some();
+                (last, is_first)
             }
         };
         let context = match settings {
@@ -220,6 +231,18 @@ impl Catalog {
 
     fn put_next(&mut self, context: Arc<Context>, holds_back: bool) {
         self.next = Some(InForce { context, holds_back, was_held_back: self.holds_back });
+    }
+
+    /// The one that was accepted last. If it could not be read, it is asked for again later.
+    fn read(&mut self, last: Result<Option<Settings>, Error>) -> Option<Settings> {
+        let was_unread = self.reads_again_at.take().is_some();
+        last.unwrap_or_else(|error| {
+            if !was_unread {
+                tracing::warn!("cannot read which catalogue was accepted last: {error}; retrying");
+            }
+            self.reads_again_at = Some(Instant::now() + RETRY);
+            None
+        })
     }
 
     /// What takes force now.

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -18,7 +20,10 @@ struct Operator {
 /// Every patch is taken; a GET finds this status.
 fn operator(status: &Value) -> Operator {
     let object = json!({"metadata": {"name": "default", "resourceVersion": "7"}, "status": status});
-    let (client, asked) = fake_api_server::client_of(move |_| Reply::object(&object));
+    operator_of(fake_api_server::client_of(move |_| Reply::object(&object)))
+}
+
+fn operator_of((client, asked): (kube::Client, Asked)) -> Operator {
     let context = Context::new(client, Settings::default(), || Timestamp(1000), Timestamp(1000).into());
     Operator { catalog: Catalog::new(context.clone()), context, holds_back: false, asked }
 }
@@ -257,4 +262,28 @@ async fn a_fragment_with_a_mistyped_field_is_refused_by_the_api_server_and_asked
     operator.see(with("volumes", 1, &accepted)).await;
     let asked = operator.asked.take();
     assert!(!asked.iter().any(|line| line.contains("dryRun")), "a restart asks nothing: {asked:?}");
+}
+
+/// Or else an API server that is busy for a moment would put aside, until the next restart, what was accepted.
+#[tokio::test(start_paused = true)]
+async fn where_the_last_accepted_one_cannot_be_read_it_is_asked_for_again() {
+    let (lines, _guard) = listen();
+    let accepted = json!({"status": {"accepted": {"engines": [{"name": "vllm", "image": "mine"}]}}});
+    let reads = AtomicU32::new(0);
+    let mut operator = operator_of(fake_api_server::client_of(move |line| {
+        let is_busy = line.starts_with("GET ") && reads.fetch_add(1, Relaxed) < 2;
+        if is_busy { Reply::refusal(500, "etcdserver: leader changed") } else { Reply::object(&accepted) }
+    }));
+    operator.see(object(1, "", &Value::Null)).await;
+    for _ in 0..2 {
+        assert!(operator.holds_back && operator.image() == BUILT_IN);
+        operator.settle(&Progress::Complete).await;
+        tokio::time::advance(RETRY).await;
+        operator.settle(&Progress::Complete).await;
+    }
+    assert_eq!((operator.holds_back, operator.image()), (false, "mine"));
+    let reads = operator.asked.take().iter().filter(|line| line.starts_with("GET ")).count();
+    let lines = lines.take();
+    let said = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!((reads, said("cannot read which catalogue"), said("is not accepted")), (3, 1, 1), "{lines:?}");
 }
