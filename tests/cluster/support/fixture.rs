@@ -1,6 +1,7 @@
 //! One test's part of the cluster: its own namespace, with the CRD and the RBAC in place, and no other test running.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use inference_operator::api::{InferenceService, InferenceServiceSpec, Phase};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -11,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::shell::kubectl;
-use super::wait::eventually;
+use super::wait::{PATIENCE, eventually, within};
 
 /// Tests count the operator's requests, so only one runs at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -40,7 +41,10 @@ impl Fixture {
         for file in ["namespace", "crd", "rbac"] {
             kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{manifests}/{file}.yaml")]);
         }
-        kubectl(&["wait", "--for=condition=Established", "crd/inferenceservices.ai.example.com", "--timeout=30s"]);
+        for kind in ["inferenceservices", "inferencecatalogs"] {
+            let crd = format!("crd/{kind}.ai.example.com");
+            kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=30s"]);
+        }
         let client = Client::try_default().await.expect("KUBECONFIG");
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
         let namespaces = Api::all(client.clone());
@@ -104,7 +108,11 @@ impl Fixture {
     }
 
     pub async fn until_all(&self, count: usize, phase: Phase) {
-        eventually(&format!("all {count} are {phase:?}"), || async {
+        self.until_all_within(PATIENCE, count, phase).await;
+    }
+
+    pub async fn until_all_within(&self, patience: Duration, count: usize, phase: Phase) {
+        within(patience, &format!("all {count} are {phase:?}"), || async {
             let list = self.inference_services.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
             let there = list.items.iter().filter(|object| {
                 object.status.as_ref().is_some_and(|status| {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod fixture;
+pub mod fleet;
 pub mod obstacle;
 pub mod operator;
 pub mod port;
@@ -10,12 +11,15 @@ pub mod shell;
 pub mod stability_check;
 pub mod temporary;
 pub mod wait;
+pub mod witness;
 
 pub use audit::Request;
 pub use fixture::Fixture;
+pub use fleet::Fleet;
 pub use operator::Operator;
 pub use recorder::Recorder;
 pub use shell::{kubectl, kubectl_fails};
 pub use stability_check::StabilityCheck;
 pub use temporary::Temporary;
 pub use wait::eventually;
+pub use witness::Witness;

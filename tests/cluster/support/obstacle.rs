@@ -107,6 +107,30 @@ pub fn policy(fixture: &Fixture, kind: &'static str, condition: &str, effect: &V
     Objects::new(&[object(kind, policy), object(&format!("{kind}Binding"), binding)])
 }
 
+/// Refuses pods with this image. It takes a moment until it is in force.
+pub async fn refuse_image(fixture: &Fixture, image: &str) -> Objects {
+    let (api_version, name) = ("admissionregistration.k8s.io/v1", format!("{}-image", fixture.namespace));
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+    let policy = json!({
+        "failurePolicy": "Fail",
+        "matchConstraints": {"namespaceSelector": this_namespace(fixture), "resourceRules": rules},
+        "validations": [{"expression": format!("object.spec.containers[0].image != '{image}'"), "message": "this image does not run"}]
+    });
+    let objects = Objects::new(&[
+        json!({"apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": policy}),
+        json!({"apiVersion": api_version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+               "spec": {"policyName": name, "validationActions": ["Deny"]}}),
+    ]);
+    eventually("pods with the image are refused", || async {
+        let pod = ["-n", &fixture.namespace, "run", "probe", &format!("--image={image}"), "--dry-run=server"];
+        let output = Command::new(variable("KUBECTL")).args(pod).output().expect("kubectl runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        if told.contains("this image does not run") { Ok(()) } else { Err(told) }
+    })
+    .await;
+    objects
+}
+
 /// The mutation of a mutating policy.
 pub fn json_patch(expression: &str) -> Value {
     json!({"reinvocationPolicy": "Never",
