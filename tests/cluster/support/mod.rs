@@ -1,6 +1,7 @@
 //! The support code of the cluster tests, one noun a file.
 
 pub mod audit;
+pub mod catalog;
 pub mod fixture;
 pub mod fleet;
 pub mod obstacle;
@@ -14,6 +15,7 @@ pub mod wait;
 pub mod witness;
 
 pub use audit::Request;
+pub use catalog::Catalog;
 pub use fixture::Fixture;
 pub use fleet::Fleet;
 pub use operator::Operator;
