@@ -4,6 +4,7 @@
 # Must never change a cluster of the user's before it is known to have nothing of the operator.
 
 CRD=inferenceservices.ai.example.com
+CATALOG_CRD=inferencecatalogs.ai.example.com
 LOCAL_NAME=demo KIND_NAME=inference-operator-demo
 DEMO_NAMESPACE=inference-demo
 # What open_KIND sets: kubectl as the cluster's admin, where its API server is, the namespace of the samples.
@@ -58,7 +59,7 @@ refuse_what_is_taken() {
     remove_what_is_made
     return
   fi
-  found=$(kube get --ignore-not-found -o name "namespace/$DEMO_NAMESPACE" namespace/inference-operator "crd/$CRD" \
+  found=$(kube get --ignore-not-found -o name "namespace/$DEMO_NAMESPACE" namespace/inference-operator "crd/$CRD" "crd/$CATALOG_CRD" \
     clusterrole/inference-operator clusterrolebinding/inference-operator)
   [ -z "$found" ] || die "context $CONTEXT already has ${found//$'\n'/, }: the demo would change it, and remove it at the end"
 }
@@ -80,7 +81,7 @@ config() { kube config view --raw --minify --flatten -o "jsonpath={.clusters[0].
 
 open_context() {
   NAMESPACE=$DEMO_NAMESPACE
-  say "context $CONTEXT: making the namespaces inference-operator and $NAMESPACE, the CRD, a ClusterRole and its binding; they are removed at the end"
+  say "context $CONTEXT: making the namespaces inference-operator and $NAMESPACE, the CRDs, a ClusterRole and its binding; they are removed at the end"
   OPENED=yes
   kube apply -f - <<END
 apiVersion: v1
@@ -96,7 +97,7 @@ close_context() { [ "$OPENED" = no ] || remove_what_is_made; }
 
 remove_what_is_made() {
   say "removing what was made in context $CONTEXT"
-  kube delete --ignore-not-found --timeout=120s "crd/$CRD" &&
+  kube delete --ignore-not-found --timeout=120s "crd/$CRD" "crd/$CATALOG_CRD" &&
     kube delete --ignore-not-found --timeout=120s -f k3s-manifests/rbac.yaml -f k3s-manifests/namespace.yaml &&
     kube delete --ignore-not-found --timeout=120s "namespace/$DEMO_NAMESPACE"
 }
