@@ -68,12 +68,14 @@ fn rights(line: &str) -> Vec<Asked> {
 fn given() -> BTreeSet<Right> {
     let text = std::fs::read_to_string(RBAC).expect("the manifest");
     let documents = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
-    let role = documents.into_iter().find(|object| object["kind"] == "ClusterRole").expect("a ClusterRole");
+    // Those on the catalogue are in the operator's own namespace alone.
+    let roles = documents.filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
+    let rules: Vec<Value> = roles.flat_map(|role| role["rules"].as_array().expect("rules").clone()).collect();
     let mut given = BTreeSet::new();
     let strings = |value: &Value| -> Vec<String> {
         value.as_array().expect("a list").iter().filter_map(|entry| Some(entry.as_str()?.to_owned())).collect()
     };
-    for rule in role["rules"].as_array().expect("rules") {
+    for rule in &rules {
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
                 let (resource, subresource) =

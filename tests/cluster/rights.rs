@@ -9,21 +9,22 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::fixture::{ready, spec};
-use crate::support::{Fixture, Operator, audit, eventually, kubectl};
+use crate::support::{Catalog, Fixture, Operator, audit, eventually, kubectl};
 
 const EVERYWHERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/rbac.yaml");
 const IN_ONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace/rbac.yaml");
 
-/// One verb on one resource, with its API group.
+/// One verb on one resource, with its API group, and the kind of role that gives it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
+    role: &'static str,
     group: String,
     resource: String,
     verb: String,
 }
 
 /// The permissions in a manifest.
-fn given(file: &str, kind: &str) -> Vec<Right> {
+fn given(file: &str, kind: &'static str) -> Vec<Right> {
     let text = std::fs::read_to_string(file).expect("the manifest");
     let objects = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
     let role = objects.into_iter().find(|object| object["kind"] == kind).expect("a role");
@@ -32,6 +33,7 @@ fn given(file: &str, kind: &str) -> Vec<Right> {
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
                 rights.extend(strings(&rule["verbs"]).into_iter().map(|verb| Right {
+                    role: kind,
                     group: group.clone(),
                     resource: resource.clone(),
                     verb,
@@ -58,11 +60,14 @@ fn streams_lists() -> bool {
 async fn every_right_is_needed_and_one_that_is_missing_is_named() {
     let fixture = Fixture::new("rights").await;
     let streams_lists = streams_lists();
+    let catalog = Catalog::of(&fixture);
     // The others are the same on both kinds of API server.
-    let tried = given(EVERYWHERE, "ClusterRole").into_iter().filter(|right| (right.verb == "list") != streams_lists);
-    for right in tried {
+    let given = ["ClusterRole", "Role"].into_iter().flat_map(|kind| given(EVERYWHERE, kind));
+    for right in given.filter(|right| (right.verb == "list") != streams_lists) {
         let name = format!("{}-{}", right.verb, right.resource.replace('/', "-"));
         take_away(&right);
+        // Of a refused catalogue it is read whether another one was accepted, and its status is written.
+        catalog.apply(json!({"engines": [{"name": "mine"}]})).await;
         let operator = Operator::spawn("rights", &[]);
         use_every_right(&fixture, &name).await;
         let named = format!("cannot {} resource \"{}\"", right.verb, right.resource);
@@ -74,14 +79,20 @@ async fn every_right_is_needed_and_one_that_is_missing_is_named() {
             if log.contains(&named) || message.contains(&named) { Ok(()) } else { Err(format!("{message}\n{log}")) }
         })
         .await;
+        if right.resource.starts_with("inferencecatalogs") {
+            fixture.until(&name, Phase::Ready).await;
+            assert_eq!(operator.lines_with(&named), 1, "{}", operator.log());
+        }
         operator.stop();
         give_back();
+        catalog.delete().await;
 
         // Once it is restored, the operator recovers by itself.
         let operator = Operator::start("rights", &[]).await;
         fixture.until(&name, Phase::Ready).await;
         operator.stop();
     }
+    drop(catalog);
     fixture.clean_up().await;
 }
 
@@ -108,9 +119,11 @@ async fn use_every_right(fixture: &Fixture, name: &str) {
 }
 
 fn take_away(right: &Right) {
-    let role: Value =
-        serde_json::from_str(&kubectl(&["get", "clusterrole", "inference-operator", "-o", "json"])).expect("JSON");
-    let mut rules = role["rules"].clone();
+    let role = if right.role == "Role" { "role/inference-operator-catalog" } else { "clusterrole/inference-operator" };
+    let namespace = ["-n", "inference-operator"];
+    let text = kubectl(&[&namespace[..], &["get", role, "-o", "json"]].concat());
+    let object: Value = serde_json::from_str(&text).expect("JSON");
+    let mut rules = object["rules"].clone();
     let mut found = false;
     for rule in rules.as_array_mut().expect("rules") {
         if rule["apiGroups"][0] == right.group && rule["resources"][0] == right.resource {
@@ -123,14 +136,8 @@ fn take_away(right: &Right) {
     assert!(found, "the cluster has no {right:?}");
     // A rule without verbs is invalid.
     rules.as_array_mut().expect("rules").retain(|rule| rule["verbs"] != json!([]));
-    kubectl(&[
-        "patch",
-        "clusterrole",
-        "inference-operator",
-        "--type=merge",
-        "-p",
-        &json!({"rules": rules}).to_string(),
-    ]);
+    let patch = json!({"rules": rules}).to_string();
+    kubectl(&[&namespace[..], &["patch", role, "--type=merge", "-p", &patch]].concat());
 }
 
 fn give_back() {
@@ -169,7 +176,8 @@ async fn in_a_single_namespace_its_role_is_enough_and_all_of_it_is_used() {
 
     let requests = audit::since(mark);
     for request in &requests {
-        assert_eq!(request.namespace, "models", "{request:?}");
+        let is_of_catalog = request.resource == "inferencecatalogs" && request.namespace == "inference-operator";
+        assert!(request.namespace == "models" || is_of_catalog, "{request:?}");
         assert!(!matches!(request.code, 401 | 403), "{request:?}");
     }
     let used = |right: &&Right| {
