@@ -229,8 +229,12 @@ impl Controller {
 
     // === scheduling ===
 
-    /// When the next reconcile can start; None: not before another event.
+    /// When the next reconcile can start; None: not before another event, such as the end of those that a changed
+    /// catalogue waits for.
     fn next_start(&self) -> Option<Instant> {
+        if self.catalog.is_waiting() {
+            return None;
+        }
         let due = self.queue.next_due()?.max(self.paused_until);
         (self.in_flight.len() < self.context.settings.concurrency).then_some(due)
     }

@@ -23,18 +23,22 @@ pub(super) fn judge_of(context: &Arc<Context>, holds_back: bool) -> Box<Judge> {
 impl Controller {
     /// Lets a changed catalogue take force as soon as no reconcile is in flight, whose result would be that of another.
     pub(super) fn offer(&mut self) {
-        if self.catalog.is_waiting()
-            && self.in_flight.is_empty()
-            && let Some(next) = self.catalog.take_next()
-        {
-            let is_same = next.context.config_hash == self.context.config_hash;
-            self.context = next.context;
-            if !is_same || next.was_held_back != next.holds_back {
-                self.judge_again(next.holds_back);
+        loop {
+            if self.in_flight.is_empty()
+                && let Some(next) = self.catalog.take_next()
+            {
+                let is_same = next.context.config_hash == self.context.config_hash;
+                self.context = next.context;
+                if !is_same || next.was_held_back != next.holds_back {
+                    self.judge_again(next.holds_back);
+                }
+            }
+            let progress = (self.in_sync && self.index.is_judged()).then(|| self.progress());
+            self.catalog.advance(&self.context, progress);
+            if !self.catalog.is_waiting() || !self.in_flight.is_empty() {
+                return;
             }
         }
-        let progress = (self.in_sync && self.index.is_judged()).then(|| self.progress());
-        self.catalog.advance(&self.context, progress);
     }
 
     fn judge_again(&mut self, holds_back: bool) {

@@ -1,5 +1,6 @@
 //! When a reconcile starts: after which lists, how soon, how many at once, and what is logged about it.
 
+mod catalog;
 mod failing;
 mod metrics;
 mod newer;
