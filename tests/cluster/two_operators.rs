@@ -124,7 +124,7 @@ async fn what_a_newer_operator_that_has_ended_left_stays_until_the_older_one_is_
     fixture.until_all(COUNT, Phase::Ready).await;
     let sets = replica_sets(&fixture).await;
     assert!(sets.values().all(|sets| *sets == 3), "one more each: {sets:?}");
-    assert_eq!(restarted.metric(NEWER_INSTANCE).await, 0.0);
+    assert!(restarted.metric(NEWER_INSTANCE).await < 1.0);
     let deployment = fixture.deployments.get("demo-0").await.expect("there");
     assert_ne!(image(&deployment), Some(NEWER_IMAGE));
     fixture.clean_up().await;
