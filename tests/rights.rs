@@ -69,8 +69,8 @@ fn given() -> BTreeSet<Right> {
     let text = std::fs::read_to_string(RBAC).expect("the manifest");
     let documents = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
     // Those on the catalogue are in the operator's own namespace alone.
-    let roles = documents.filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
-    let rules: Vec<Value> = roles.flat_map(|role| role["rules"].as_array().expect("rules").clone()).collect();
+    let given_by = documents.filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
+    let rules: Vec<Value> = given_by.flat_map(|role| role["rules"].as_array().expect("rules").clone()).collect();
     let mut given = BTreeSet::new();
     let strings = |value: &Value| -> Vec<String> {
         value.as_array().expect("a list").iter().filter_map(|entry| Some(entry.as_str()?.to_owned())).collect()

@@ -187,7 +187,7 @@ async fn the_api_server_itself_refuses_what_the_schema_can_tell() {
 
 /// Why it is refused, as kubectl says it.
 fn create(spec: &Value, name: &str) -> String {
-    let mut object = object(spec.clone());
+    let mut object = object(spec);
     object["metadata"]["name"] = json!(name);
     let file = Temporary::new(&object.to_string());
     let refusal = kubectl_fails(&["create", "-f", file.path()]);

@@ -73,7 +73,7 @@ async fn goes_on(fleet: &Fleet, catalog: &Catalog, operator: &Operator) {
     let asked = requests.iter().filter(|request| request.is_of_one() && request.resource == "deployments");
     let asked: BTreeSet<String> = asked.map(|request| request.name.clone()).collect();
     assert_eq!(asked, fleet.of_vllm, "only those were asked about");
-    assert_eq!(operator.metric("inference_operator_rollout_halted").await, 0.0);
+    assert!(operator.metric("inference_operator_rollout_halted").await < 1.0);
     assert_eq!(operator.lines_with("rollout: halted"), 1, "{}", operator.log());
 }
 
@@ -89,7 +89,7 @@ async fn an_operator_that_is_killed_every_few_seconds_brings_a_change_of_the_cat
     let mut kills = 0;
     while fleet.with_image(image).await != fleet.of_vllm {
         assert!(kills < 30, "{:?} have it", fleet.with_image(image).await);
-        tokio::time::sleep(Duration::from_millis(2000)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         operator.kill();
         kills += 1;
         operator = Operator::start("catalogkills", &[]).await;

@@ -28,7 +28,7 @@ impl Catalog {
 
     /// As another field manager, that owns what it applies and forces nothing.
     pub async fn apply_as(&self, manager: &str, spec: Value) -> kube::Result<InferenceCatalog> {
-        self.api.patch("default", &PatchParams::apply(manager), &Patch::Apply(object(spec))).await
+        self.api.patch("default", &PatchParams::apply(manager), &Patch::Apply(object(&spec))).await
     }
 
     pub async fn delete(&self) {
@@ -73,7 +73,7 @@ fn remove() {
     let _ = Command::new(variable("KUBECTL")).args(arguments).output();
 }
 
-pub fn object(spec: Value) -> Value {
+pub fn object(spec: &Value) -> Value {
     let metadata = json!({"name": "default", "namespace": "inference-operator"});
     json!({"apiVersion": "ai.example.com/v1", "kind": "InferenceCatalog", "metadata": metadata, "spec": spec})
 }
