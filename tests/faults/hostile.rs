@@ -200,11 +200,11 @@ async fn watches_that_say_nonsense_are_named() {
     // The lists were healthy, and so are the watches, until they end.
     trial.server.listener.cut();
     trial.log_says("not the expected JSON").await;
-    trial.stays_within_limits(3).await;
+    trial.stays_within_limits(4).await;
     trial.server.recover();
-    eventually("all three watches are well again", || async {
+    eventually("all four watches are well again", || async {
         let well = trial.operator.lines_with(" watching resource");
-        if well == 3 { Ok(()) } else { Err(trial.operator.log()) }
+        if well == 4 { Ok(()) } else { Err(trial.operator.log()) }
     })
     .await;
 }

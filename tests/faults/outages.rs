@@ -120,10 +120,10 @@ async fn what_happened_while_the_operator_was_away_is_found_by_a_new_list() {
     operator.settled().await;
     let (_, metrics) = operator.get("/metrics").await.expect("served");
     assert!(metrics.contains("inference_operator_inferenceservices{phase=\"Ready\"} 6\n"), "{metrics}");
-    // All three watches, each at its own time.
-    let told = eventually("all three watches have listed again", || async {
+    // All four watches, each at its own time.
+    let told = eventually("all four watches have listed again", || async {
         let (listed, told) = (lists(&proxy) - before.0, proxy.expired() - before.1);
-        if listed >= 3 { Ok(told) } else { Err(format!("{listed} lists, told {told} times that it fell behind")) }
+        if listed >= 4 { Ok(told) } else { Err(format!("{listed} lists, told {told} times that it fell behind")) }
     })
     .await;
     // Or the API server was not healthy yet when the watch was reopened, which leads to a list as well.
