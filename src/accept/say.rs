@@ -22,6 +22,8 @@ const HALTED: &str = "RolloutHalted";
 pub struct News {
     /// Why the catalogue is not in force.
     pub refusal: Option<Refusal>,
+    /// The spec that was accepted last, as JSON. None: none that is known, so what the status says stays.
+    pub accepted: Option<String>,
     pub progress: Progress,
 }
 
@@ -47,15 +49,17 @@ pub async fn say(context: &Context, catalog: Option<&CatalogView>, news: &News) 
         if before.as_ref() == Some(&status) {
             return Ok(false);
         }
-        write(context, catalog, &status, before.is_some(), news.refusal.is_none()).await?;
+        write(context, catalog, &status, before.is_some(), news.accepted.as_deref()).await?;
     }
     if let Some((object, why)) = halting {
         let meta = &object.meta;
         let about =
             Regarding { namespace: &meta.namespace, name: &meta.name, uid: meta.uid, generation: meta.generation };
-        event::warn(context, about, HALTED, &format!("others wait for it: {why}")).await;
+        if context.events.allow(meta.uid, (context.now)()) {
+            event::warn(context, about, HALTED, &format!("others wait for it: {why}")).await;
+        }
     }
-    Ok(true)
+    Ok(catalog.is_some())
 }
 
 /// The InferenceService that has halted the rollout, and why. None: none has, or it is gone.
@@ -125,18 +129,18 @@ fn condition(
 }
 
 /// Writes the status of this very catalogue. `keeps`: it has one already, of which the catalogue that was accepted last
-/// stays, unless this one `is_accepted`.
+/// stays, unless that is known.
 async fn write(
     context: &Context,
     catalog: &CatalogView,
     status: &InferenceCatalogStatus,
     keeps: bool,
-    is_accepted: bool,
+    accepted: Option<&str>,
 ) -> Result<(), Error> {
     let mut patch = vec![json!({"op": "test", "path": "/metadata/uid", "value": catalog.0.meta.uid.to_string()})];
     let mut value = serde_json::to_value(status).unwrap_or_default();
-    if is_accepted {
-        value["accepted"] = catalog.0.spec.text().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if let Some(accepted) = accepted {
+        value["accepted"] = serde_json::from_str(accepted).unwrap_or_default();
     }
     if keeps {
         let fields = value.as_object().into_iter().flatten();

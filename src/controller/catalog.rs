@@ -14,16 +14,17 @@ use crate::accept::{Refusal, Verdict, decide};
 use crate::error::Error;
 use crate::kubernetes::watch::Event;
 use crate::model::uid::Uid;
-use crate::model::view::InferenceServiceView;
 use crate::model::view::catalog::CatalogView;
+use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::reconcile::Context;
 use crate::settings::Settings;
 
 /// How long to wait before what failed is tried again: a status to be written, or one to be read.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The same after a status was put right that somebody else has written: it may be another operator, with other settings.
-const CONTESTED: Duration = Duration::from_secs(60);
+/// How often the status is corrected that another client has written, without anything new to say. A second operator
+/// would correct it too, for ever, because each knows of its own rollout alone.
+const MOST_CORRECTIONS: u8 = 5;
 
 /// Uid and generation of a catalogue; None: there is none.
 type Version = Option<(Uid, u32)>;
@@ -40,6 +41,8 @@ pub struct Catalog {
     decided: Option<Version>,
     /// Why the catalogue is not in force.
     refusal: Option<Refusal>,
+    /// The spec that was accepted last, and is in force. None: none that this process has seen.
+    accepted: Option<String>,
     /// What takes force as soon as no reconcile is in flight.
     next: Option<InForce>,
     /// See `InForce`.
@@ -52,6 +55,7 @@ pub struct Catalog {
     is_unsaid: bool,
     /// Of which catalogue.
     said: Option<(Version, News)>,
+    corrections: u8,
     retry_at: Instant,
     job: Option<BoxFuture<'static, Done>>,
 }
@@ -67,11 +71,9 @@ pub struct InForce {
 
 /// How a request ended.
 pub enum Done {
-    Decided(Version, Box<Verdict>),
-    /// Was a status put right that somebody else has changed?
-    Said {
-        corrected: bool,
-    },
+    Decided(Version, RawSpec, Box<Verdict>),
+    /// Was anything to be written for that?
+    Said(bool),
     Unsaid,
 }
 
@@ -84,12 +86,14 @@ impl Catalog {
             version: None,
             decided: None,
             refusal: None,
+            accepted: None,
             next: None,
             holds_back: false,
             knows_any: false,
             reads_again_at: None,
             is_unsaid: false,
             said: None,
+            corrections: 0,
             retry_at: Instant::now(),
             job: None,
         }
@@ -131,26 +135,36 @@ impl Catalog {
         };
         let Some(object) = self.object.clone() else { return self.conclude_absent() };
         let (base, is_first) = (self.base.clone(), !self.knows_any);
-        self.job =
-            Some(async move { Done::Decided(version, Box::new(decide(&base, &object, is_first).await)) }.boxed());
+        self.job = Some(
+            async move {
+                let verdict = decide(&base, &object, is_first).await;
+                Done::Decided(version, object.0.spec, Box::new(verdict))
+            }
+            .boxed(),
+        );
     }
 
     fn conclude_absent(&mut self) {
         if self.decided.is_some() {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
-        (self.decided, self.refusal, self.knows_any, self.reads_again_at) = (Some(None), None, true, None);
+        (self.decided, self.refusal, self.accepted) = (Some(None), None, None);
+        (self.knows_any, self.reads_again_at) = (true, None);
         self.put_next(self.base.clone(), false);
     }
 
     fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
         let Some(progress) = progress.filter(|_| self.next.is_none()) else { return };
-        let news = News { refusal: self.refusal.clone(), progress };
+        let news = News { refusal: self.refusal.clone(), accepted: self.accepted.clone(), progress };
         let now = (self.version.flatten(), news.clone());
-        let is_known = self.said.as_ref() == Some(&now);
+        let is_news = self.said.as_ref() != Some(&now);
+        let is_unsaid = is_news || self.is_unsaid && self.corrections < MOST_CORRECTIONS;
         let has_reader = self.object.is_some() || matches!(news.progress, Progress::Halted { .. });
-        if is_known && !self.is_unsaid || Instant::now() < self.retry_at {
+        if !is_unsaid || Instant::now() < self.retry_at {
             return;
+        }
+        if is_news {
+            self.corrections = 0;
         }
         (self.is_unsaid, self.said) = (false, Some(now));
         if !has_reader {
@@ -162,7 +176,7 @@ impl Catalog {
                 let result =
                     tokio::time::timeout(context.settings.deadline, say(&context, object.as_ref(), &news)).await;
                 let problem = match result {
-                    Ok(Ok(wrote)) => return Done::Said { corrected: wrote && is_known },
+                    Ok(Ok(wrote)) => return Done::Said(wrote),
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => "timed out".to_owned(),
                 };
@@ -184,28 +198,33 @@ impl Catalog {
     /// Takes over how a request ended.
     pub fn finish(&mut self, done: Done) {
         match done {
-            Done::Said { corrected: false } => {}
-            Done::Said { corrected: true } => self.retry_at = Instant::now() + CONTESTED,
+            Done::Said(false) => {}
+            Done::Said(true) => {
+                self.corrections += 1;
+                self.retry_at = Instant::now() + RETRY * self.corrections.saturating_sub(1).into();
+            }
             Done::Unsaid => {
                 self.is_unsaid = true;
                 self.retry_at = Instant::now() + RETRY;
             }
-            Done::Decided(version, verdict) => {
+            Done::Decided(version, spec, verdict) => {
+                self.said = None;
                 // Decided on again if it has changed meanwhile.
                 self.decided = Some(version);
-                self.conclude(*verdict);
+                self.conclude(&spec, *verdict);
             }
         }
     }
 
-    fn conclude(&mut self, verdict: Verdict) {
+    /// `spec`: that this is the verdict on.
+    fn conclude(&mut self, spec: &RawSpec, verdict: Verdict) {
         let is_first = !std::mem::replace(&mut self.knows_any, true);
         let last = self.read(verdict.last);
         let (settings, holds_back) = match verdict.accepted {
             Ok(settings) => {
                 let (engines, gpu_types) = (settings.catalog.engine_names(), settings.catalog.gpu_type_names());
                 tracing::info!(engines, gpu_types, "the catalogue is accepted");
-                self.refusal = None;
+                (self.refusal, self.accepted) = (None, spec.text().map(str::to_owned));
                 (Some(settings), false)
             }
             Err(refusal) => {

@@ -321,6 +321,15 @@ impl Index {
             let is_kept = record.finish(start, &outcome);
             (is_kept, record.resource_version, record.generation)
         });
+        let says_so = |written: &InferenceServiceView| {
+            let standing = self.get(slot).map(|record| record.judge(written, &*self.judge));
+            !matches!(standing, Some(Standing::Outdated { .. }))
+        };
+        // Its user or a repair has brought it up to date since it was judged, and it need not wait for its turn.
+        let is_up_to_date = || start.dirty.contains(Dirty::SPEC) || outcome.written.as_deref().is_some_and(says_so);
+        if !self.rollout.is_over() && is_up_to_date() {
+            self.rollout.overtake(slot);
+        }
         let is_latest =
             |written: &InferenceServiceView| new_version != version && written.meta.generation == new_generation;
         if let Some(written) = outcome.written.filter(|written| is_latest(written)) {

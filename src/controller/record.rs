@@ -6,7 +6,7 @@ mod finish;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
-use crate::api::{self, InferenceServiceStatus, Phase};
+use crate::api::{InferenceServiceStatus, Phase};
 use crate::controller::flags::{self, Flags};
 use crate::controller::load_time::LoadTime;
 use crate::controller::name_arena::NameRef;
@@ -164,10 +164,24 @@ impl Record {
         if self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING) {
             return Standing::UpToDate;
         }
-        let is_of_this_spec =
-            |status: &InferenceServiceStatus| api::generation(status.observed_generation) == object.meta.generation;
-        let status = object.status().filter(is_of_this_spec);
-        status.map_or(Standing::Outdated { replicas: 0 }, |status| judge(object, &status))
+        // Where a child was written, the status still speaks of the one before.
+        let status = object.status().filter(|_| !self.dirty.contains(Dirty::STATUS));
+        let parsed = status.as_ref().map(status::parse);
+        let is_current = parsed.as_ref().is_some_and(|parsed| parsed.observed_generation == object.meta.generation);
+        match (status, parsed) {
+            (Some(status), Some(parsed)) if is_current && (parsed.trusted || parsed.of_earlier_release) => {
+                match judge(object, &status) {
+                    // The reconcile in flight may write another status, of a Deployment that was applied before.
+                    Standing::UpToDate if self.flags.contains(Flags::IN_FLIGHT) => Standing::Outdated { replicas: 1 },
+                    standing => standing,
+                }
+            }
+            // Nobody knows, and so it waits like one that has to be changed.
+            (Some(_), Some(_)) if is_current => Standing::Outdated { replicas: 1 },
+            // Its spec was acted on by what was in force then, and no status says so yet. If that takes anything down, its
+            // user has.
+            _ => Standing::Outdated { replicas: 0 },
+        }
     }
 
     /// Is this the known status? Then it may lack the versions: an older CRD has pruned them.
@@ -320,6 +334,7 @@ impl Record {
             self.flags.contains(Flags::IN_FLIGHT) || !self.dirty.difference(Dirty::COUNT | Dirty::DUE).is_empty();
         match self.phase() {
             _ if self.flags.intersects(Flags::DELETING | Flags::GONE) => State::Leaving,
+            Some(Phase::Failed) if !is_busy => State::Rejected,
             Some(Phase::Degraded | Phase::Failed | Phase::Pending) if !is_busy || self.failures > 0 => State::Down,
             _ if is_busy => State::Busy,
             Some(Phase::Ready | Phase::Paused) => State::Well,

@@ -14,6 +14,8 @@ pub enum State {
     Well,
     /// It is not Ready, and that is in its status.
     Down,
+    /// Its user has to correct the spec. Until then its children stay as they are, and there is nothing to wait for.
+    Rejected,
     /// It is being deleted.
     Leaving,
 }
@@ -109,7 +111,7 @@ impl Rollout {
         self.under_way.retain(|under_way| match state(under_way.slot) {
             State::Busy => true,
             State::Starting | State::Down => !under_way.was_down,
-            State::Well | State::Leaving => false,
+            State::Well | State::Rejected | State::Leaving => false,
         });
         self.waiting.retain(|waiting| state(waiting.slot) != State::Leaving);
         let failed = self.under_way.iter().find(|under_way| state(under_way.slot) == State::Down);
@@ -122,7 +124,8 @@ impl Rollout {
         let cost = |waiting: &Waiting| (is_well(waiting.slot), waiting.replicas, order(waiting.slot));
         let (position, _) = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| cost(waiting))?;
         let Waiting { slot, was_taken_down, .. } = self.waiting.swap_remove(position);
-        self.under_way.push(UnderWay { slot, was_down: state(slot) == State::Down && !was_taken_down });
+        let is_down = matches!(state(slot), State::Down | State::Rejected);
+        self.under_way.push(UnderWay { slot, was_down: is_down && !was_taken_down });
         Some(slot)
     }
 }
@@ -175,6 +178,15 @@ mod tests {
         assert_eq!(rollout.halted_by(), Some(0));
         assert_eq!(next(&mut rollout, 2, WELL), Some(1));
         assert_eq!(rollout.halted_by(), None);
+    }
+
+    #[test]
+    fn one_whose_user_has_made_a_mistake_meanwhile_holds_up_nobody() {
+        let mut rollout = of(&[(0, 1), (1, 1)]);
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        assert_eq!(next(&mut rollout, 1, first_is(State::Rejected)), Some(1));
     }
 
     /// Or else one model that nobody can run would hold up a fleet.

@@ -33,7 +33,10 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     };
     let action = plan::follow_up(task, deployment, repaired, assessment.phase);
     let ready_replicas = deployment.status.ready_replicas;
-    let must_write = wrote || task.dirty.contains(Dirty::STATUS);
+    // A spec that is acted on again was judged by the hashes in the status, which an apply that wrote nothing may leave
+    // behind: another process has written the Deployment, and was killed.
+    let is_again = task.dirty.contains(Dirty::SPEC) && task.summary.is_some_and(|before| before.is_current);
+    let must_write = wrote || is_again || task.dirty.contains(Dirty::STATUS);
     let news = News { subject, assessment, ready_replicas, before, must_write };
     write_status(context, task, children, news, Outcome { action, ..outcome }).await
 }

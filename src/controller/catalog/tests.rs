@@ -135,13 +135,12 @@ async fn an_accepted_catalogue_takes_force_and_that_is_said_once() {
     other["conditions"][0]["status"] = json!("False");
     operator.see(object(1, "mine", &other)).await;
     assert_eq!(condition(&operator.said(), "Accepted").0, "True", "somebody else's word is put right");
-    operator.see(object(1, "mine", &other)).await;
-    assert!(operator.asked.take().is_empty(), "but not as fast as it comes");
-    tokio::time::advance(CONTESTED).await;
-    operator.settle(&Progress::Complete).await;
-    let status = operator.said();
-    assert_eq!(condition(&status, "Accepted").0, "True");
-    tokio::time::advance(CONTESTED).await;
+    for _ in 0..20 {
+        operator.see(object(1, "mine", &other)).await;
+        tokio::time::advance(RETRY * 9).await;
+    }
+    let corrected = operator.asked.take().len();
+    assert!(corrected < usize::from(MOST_CORRECTIONS), "not for ever: {corrected}");
     operator.see(object(2, "mine", &status)).await;
     assert_eq!(operator.said()["observedGeneration"], 2);
     operator.see(object(3, "mine", &status)).await;
@@ -157,7 +156,7 @@ async fn a_refused_catalogue_changes_nothing_and_says_where_it_is_wrong() {
     assert_eq!(operator.image(), "mine");
     let refused = operator.said();
     assert_eq!(condition(&refused, "Accepted"), ("False", "InvalidSpec", "spec.engines[vllm].image: it is missing"));
-    assert_eq!(refused["accepted"], Value::Null, "what was accepted last stays where it is");
+    assert_eq!(refused["accepted"]["engines"][0]["image"], "mine", "the last accepted one");
     operator.catalog.observe(Event::Delete(view(object(2, " ", &refused))));
     operator.settle(&Progress::Complete).await;
     assert_eq!(operator.image(), BUILT_IN);
