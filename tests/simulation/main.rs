@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used)]
 
+mod administrator;
 mod record;
 mod specs;
 mod totals;

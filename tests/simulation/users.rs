@@ -16,6 +16,7 @@ use simulation::oracle::invariants;
 use simulation::oracle::ownership::is_adoptable;
 use tokio::time::Instant;
 
+use crate::administrator::Administrator;
 use crate::specs::{Draws, pause_or_resume, resume_some, spec};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -59,8 +60,17 @@ impl Hazards {
 }
 
 /// Does this number of actions, with pauses.
-pub async fn act(cluster: &Shared, draws: &mut Draws, actions: usize, hazards: Hazards) {
+pub async fn act(
+    cluster: &Shared,
+    draws: &mut Draws,
+    actions: usize,
+    hazards: Hazards,
+    administrator: &mut Option<Administrator>,
+) {
     for _ in 0..actions {
+        if let Some(administrator) = administrator {
+            administrator.act_sometimes(cluster).await;
+        }
         let kind = draws.chance.below(100);
         cluster.with(|inner| {
             match kind {
@@ -86,9 +96,8 @@ pub fn strangers_leave(inner: &mut Inner, fields: &mut Chance) {
     resume_some(inner, fields);
     let all: Vec<Key> = inner.store.objects.keys().cloned().collect();
     for key in all {
-        let is_foreign = |object: &Value| {
-            key.kind != Kind::InferenceService && controller_uid(object).is_none() && !is_adoptable(&key, object)
-        };
+        let is_foreign =
+            |object: &Value| key.kind.is_child() && controller_uid(object).is_none() && !is_adoptable(&key, object);
         if inner.store.get(&key).is_some_and(is_foreign) {
             inner.store.delete(&key);
             inner.actions.push(UserAction { at: Instant::now(), what: "give back the name of", key: key.clone() });
@@ -280,7 +289,7 @@ fn hazard(inner: &mut Inner, chance: &mut Chance, hazards: Hazards) {
         }
         1 if hazards.poison => {
             let poison = Poison { version: inner.store.version, inside: chance.per_mille(500) };
-            inner.faults.poisoned.insert(chance.pick(&Kind::ALL).copied().unwrap_or(Kind::Deployment), poison);
+            inner.faults.poisoned.insert(chance.pick(&Kind::FAMILY).copied().unwrap_or(Kind::Deployment), poison);
             // All watches end.
             inner.store.restores += 1;
             invariants::loses_sync(inner, IN_SYNC_WITHIN);

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::administrator::Administrator;
 use crate::specs::Draws;
 use crate::totals::Totals;
 use crate::users::Hazards;
@@ -41,6 +42,11 @@ const LONGEST_ABSENCE: Duration = Duration::from_secs(20);
 /// Everything must match within this time after the last fault. The operator's longest wait is a watch that is silent
 /// for ten minutes.
 const SETTLES_WITHIN: Duration = Duration::from_secs(25 * 60);
+/// The same where a rollout may have begun then: one InferenceService after the other, until one is down whose deadline is
+/// over.
+const ROLLED_OUT_WITHIN: Duration = Duration::from_secs(60 * 60);
+/// The longest progress deadline of a Deployment, and a minute.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(300 + 600 + 60);
 /// The most pods of one Deployment, including those of a stranger's edit.
 const MOST_PODS: usize = 7;
 /// The period without any request that follows.
@@ -100,7 +106,11 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     }
     let hazards = Hazards::draw(&mut chance);
     let actions = (10 + usize::try_from(chance.below(40)).unwrap_or(0)).min(most_actions);
+    let mut administrator = Administrator::draw(seed);
+    faults.spares_catalog = administrator.is_none();
     let cluster = Cluster::new(faults);
+    let knows_catalogs = administrator.as_mut().is_some_and(Administrator::begins_with_the_kind);
+    cluster.lock().store.lacks_catalog = !knows_catalogs;
     let _world = AbortOnDrop(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
     let _oracle = AbortOnDrop(tokio::spawn(check_obstacles(cluster.clone())));
     // When faults stop, this process goes on with whatever it remembers.
@@ -109,14 +119,18 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
     cluster.lock().invariants.operators = 1 + u8::from(twin.is_some());
     let mut draws = Draws { chance, fields: Chance::new(seed ^ 0xf1e1d) };
-    users::act(&cluster, &mut draws, actions, hazards).await;
+    users::act(&cluster, &mut draws, actions, hazards, &mut administrator).await;
 
     cluster.with(|inner| {
         inner.faults.on = false;
         users::strangers_leave(inner, &mut draws.fields);
     });
+    if let Some(administrator) = &mut administrator {
+        administrator.conclude(&cluster);
+    }
     cluster.wake();
-    if comes_to_rest(&cluster).await {
+    let settles_within = administrator.map_or(SETTLES_WITHIN, |_| ROLLED_OUT_WITHIN);
+    if comes_to_rest(&cluster, settles_within).await {
         let process = (&mut process.0).await.expect("no panic");
         for process in twin.into_iter().chain([process]) {
             let memory = process.end().await;
@@ -213,8 +227,8 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 /// False: it does not settle, and there is nothing more to check.
-async fn comes_to_rest(cluster: &Shared) -> bool {
-    let deadline = Instant::now() + SETTLES_WITHIN;
+async fn comes_to_rest(cluster: &Shared, within: Duration) -> bool {
+    let deadline = Instant::now() + within;
     let (mut violations, mut looked_at) = (Vec::new(), None);
     let violations = loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -240,6 +254,10 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     if !is_settled {
         return false;
     }
+    if within == ROLLED_OUT_WITHIN {
+        // What has halted a rollout may have a deadline still, after which its status is another.
+        tokio::time::sleep(LONGEST_DEADLINE).await;
+    }
     // Pods that are still loading one by one, a postponed check, and the statuses that follow.
     for _ in 0..MOST_PODS {
         let version = cluster.lock().store.version;
@@ -254,7 +272,15 @@ async fn comes_to_rest(cluster: &Shared) -> bool {
     // The operator notices late what a restored datastore does not report.
     let nothing_missed = inner.store.missed.is_empty();
     if nothing_missed && (inner.store.version != version || inner.log.len() != quiet_since) {
-        inner.report(ViolationKind::NotQuiet, "it is not quiet");
+        let last = inner.store.history.last().map(|change| {
+            format!(
+                "{:?} at {:?}: {:?}",
+                change.key,
+                clock::elapsed(change.at),
+                change.after.as_ref().map(|after| &after["status"])
+            )
+        });
+        inner.report(ViolationKind::NotQuiet, format!("it is not quiet; the last change is {last:?}"));
         return false;
     }
     for violation in budget::violations(&inner) {

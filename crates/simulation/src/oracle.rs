@@ -3,6 +3,7 @@
 //! judges.
 
 pub mod budget;
+pub mod catalog;
 pub mod disturbances;
 pub mod end_state;
 pub mod invariants;
@@ -11,5 +12,6 @@ pub mod memory;
 pub mod obstacles;
 pub mod ownership;
 pub mod pauses;
+pub mod rollout;
 pub mod status;
 pub mod violation;

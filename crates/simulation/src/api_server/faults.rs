@@ -65,6 +65,9 @@ pub struct Faults {
     pub streams_lists: bool,
     /// True: a streaming list starts normally and then fails, inside the stream.
     pub breaks_streams: bool,
+    /// Requests about the catalogue meet no fault and draw nothing, so that seeds in which there is none mean what they
+    /// meant before.
+    pub spares_catalog: bool,
     /// The requests that are currently rejected.
     pub outage: Option<Outage>,
     /// Watches of this kind from this version on are rejected until the next list, with an error or inside the
@@ -88,6 +91,7 @@ impl Faults {
             kills: 0,
             streams_lists: true,
             breaks_streams: false,
+            spares_catalog: true,
             outage: None,
             poisoned: BTreeMap::new(),
             count: 0,

@@ -37,7 +37,9 @@ pub fn page(store: &Store, request: &ListRequest) -> Result<Value, Refusal> {
 }
 
 pub fn is_in(selection: &Selection, key: &Key) -> bool {
-    key.kind == selection.kind && selection.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+    key.kind == selection.kind
+        && selection.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+        && selection.name.as_ref().is_none_or(|name| *name == key.name)
 }
 
 pub fn is_managed(object: &Value) -> bool {

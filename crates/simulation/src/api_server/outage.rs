@@ -26,11 +26,11 @@ impl Outage {
             | ApiRequest::Create { key, .. }
             | ApiRequest::Apply { key, .. }
             | ApiRequest::ReplacePorts { key, .. } => key.kind,
-            ApiRequest::Status { .. } | ApiRequest::Event { .. } => return None,
+            ApiRequest::Status { .. } | ApiRequest::CatalogStatus { .. } | ApiRequest::Event { .. } => return None,
         };
         let writes =
             matches!(request, ApiRequest::Create { .. } | ApiRequest::Apply { .. } | ApiRequest::ReplacePorts { .. });
-        let is_child = kind != Kind::InferenceService;
+        let is_child = kind.is_child();
         match self {
             Outage::WebhookDown => (writes && kind == Kind::Deployment).then(|| {
                 refusal(500, "InternalError", "failed calling webhook \"pods.example.com\": connection refused")

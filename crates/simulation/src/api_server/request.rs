@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{Method, request::Parts};
-use serde_json::Value;
+use inference_operator::api::catalog::CATALOG_PLURAL;
+use serde_json::{Map, Value};
 
 use super::{Key, Kind};
 
@@ -34,6 +35,13 @@ pub enum ApiRequest {
         uid: Value,
         status: Value,
     },
+    /// The same for a catalogue: `status` as a whole, or the fields of it that are set one by one.
+    CatalogStatus {
+        key: Key,
+        uid: Value,
+        status: Value,
+        is_whole: bool,
+    },
     /// A Kubernetes Event.
     Event {
         namespace: String,
@@ -51,7 +59,7 @@ impl ApiRequest {
             ApiRequest::Create { .. } => "create",
             ApiRequest::Apply { .. } => "apply",
             ApiRequest::ReplacePorts { .. } => "replace ports",
-            ApiRequest::Status { .. } => "status",
+            ApiRequest::Status { .. } | ApiRequest::CatalogStatus { .. } => "status",
             ApiRequest::Event { .. } => "event",
         }
     }
@@ -63,7 +71,8 @@ impl ApiRequest {
             | ApiRequest::Create { key, .. }
             | ApiRequest::Apply { key, .. }
             | ApiRequest::ReplacePorts { key, .. }
-            | ApiRequest::Status { key, .. } => Some(key),
+            | ApiRequest::Status { key, .. }
+            | ApiRequest::CatalogStatus { key, .. } => Some(key),
             ApiRequest::Watch(_) | ApiRequest::List(_) | ApiRequest::Event { .. } => None,
         }
     }
@@ -74,6 +83,8 @@ pub struct Selection {
     pub kind: Kind,
     /// None: all namespaces.
     pub namespace: Option<String>,
+    /// None: of any name.
+    pub name: Option<String>,
     pub managed_only: bool,
     pub metadata_only: bool,
 }
@@ -102,6 +113,7 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
             let event = serde_json::from_slice(body).map_err(|error| format!("{}: {error}", parts.uri))?;
             return Ok(ApiRequest::Event { namespace: (*namespace).to_owned(), event });
         }
+        ["apis", "ai.example.com", "v1", rest @ ..] if rest.contains(&CATALOG_PLURAL) => (Kind::InferenceCatalog, rest),
         ["apis", "ai.example.com", "v1", rest @ ..] => (Kind::InferenceService, rest),
         ["apis", "apps", "v1", rest @ ..] => (Kind::Deployment, rest),
         ["api", "v1", rest @ ..] => (Kind::Service, rest),
@@ -111,6 +123,7 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
         Kind::InferenceService => "inferenceservices",
         Kind::Deployment => "deployments",
         Kind::Service => "services",
+        Kind::InferenceCatalog => CATALOG_PLURAL,
     };
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let metadata_only = header("accept").contains("PartialObjectMetadata");
@@ -119,9 +132,15 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
         Some("app.kubernetes.io%2Fmanaged-by%3Dinference-operator") => true,
         Some(_) => return Err(unknown()),
     };
+    let name = match parameter("fieldSelector").map(|selector| selector.strip_prefix("metadata.name%3D")) {
+        None => None,
+        Some(Some(name)) => Some(name.to_owned()),
+        Some(None) => return Err(unknown()),
+    };
     let object = || serde_json::from_slice::<Value>(body).map_err(|error| format!("{}: {error}", parts.uri));
     let many = |namespace: Option<&str>| {
-        let selection = Selection { kind, namespace: namespace.map(str::to_owned), managed_only, metadata_only };
+        let namespace = namespace.map(str::to_owned);
+        let selection = Selection { kind, namespace, name: name.clone(), managed_only, metadata_only };
         if parameter("watch") == Some("true") {
             let initial_events = parameter("sendInitialEvents") == Some("true");
             let version = parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
@@ -144,24 +163,38 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
         (&Method::PATCH, ["namespaces", namespace, "services", name]) if header("content-type") == STRATEGIC_MERGE => {
             replace_ports(Key::new(kind, namespace, name), object()?).ok_or_else(unknown)
         }
-        (&Method::PATCH, ["namespaces", namespace, found, name])
-            if *found == plural && kind != Kind::InferenceService =>
-        {
+        (&Method::PATCH, ["namespaces", namespace, found, name]) if *found == plural && kind.is_child() => {
             let force = parameter("force") == Some("true");
             Ok(ApiRequest::Apply { key: Key::new(kind, namespace, name), desired: object()?, force })
         }
-        (&Method::PATCH, ["namespaces", namespace, "inferenceservices", name, "status"]) => {
-            let operations = object()?;
-            let operation = |index: usize, op: &str, path: &str| {
-                let operation = &operations[index];
-                (operation["op"] == op && operation["path"] == path).then(|| operation["value"].clone())
-            };
-            let uid = operation(0, "test", "/metadata/uid").ok_or_else(unknown)?;
-            let status = operation(1, "add", "/status").ok_or_else(unknown)?;
-            Ok(ApiRequest::Status { key: Key::new(kind, namespace, name), uid, status })
+        (&Method::PATCH, ["namespaces", namespace, found, name, "status"]) if *found == plural && !kind.is_child() => {
+            status(Key::new(kind, namespace, name), &object()?).ok_or_else(unknown)
         }
         _ => Err(unknown()),
     }
+}
+
+/// A JSON patch of a status: the test of the uid comes first.
+fn status(key: Key, operations: &Value) -> Option<ApiRequest> {
+    let [test, sets @ ..] = operations.as_array()?.as_slice() else { return None };
+    let uid = (test["op"] == "test" && test["path"] == "/metadata/uid").then(|| test["value"].clone())?;
+    if let [one] = sets
+        && one["op"] == "add"
+        && one["path"] == "/status"
+    {
+        let status = one["value"].clone();
+        return Some(match key.kind {
+            Kind::InferenceCatalog => ApiRequest::CatalogStatus { key, uid, status, is_whole: true },
+            _ => ApiRequest::Status { key, uid, status },
+        });
+    }
+    let field = |set: &Value| {
+        let name = set["path"].as_str()?.strip_prefix("/status/")?;
+        (set["op"] == "add" && !name.contains('/')).then(|| (name.to_owned(), set["value"].clone()))
+    };
+    let fields: Map<String, Value> = sets.iter().map(field).collect::<Option<_>>()?;
+    let is_catalog = key.kind == Kind::InferenceCatalog && !fields.is_empty();
+    is_catalog.then(|| ApiRequest::CatalogStatus { key, uid, status: fields.into(), is_whole: false })
 }
 
 fn replace_ports(key: Key, mut patch: Value) -> Option<ApiRequest> {

@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use inference_operator::api::catalog::CATALOG_PLURAL;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -45,10 +46,11 @@ async fn ask(
     process: Option<Arc<Notify>>,
     request: Request<Body>,
 ) -> Result<Response<ResponseBody>, BoxError> {
+    let is_spared = is_spared(&cluster.lock(), request.uri().path());
     // In a task of its own: a request that was sent is processed even if the caller no longer waits for it.
     let answer = tokio::spawn(serve(cluster.clone(), number, request)).await?;
     cluster.lock().answered += u64::from(answer.is_ok());
-    let Some(process) = process else { return answer };
+    let Some(process) = process.filter(|_| !is_spared) else { return answer };
     let kill = cluster.lock().faults.kill();
     match kill {
         None => {}
@@ -60,6 +62,10 @@ async fn ask(
         }
     }
     answer
+}
+
+fn is_spared(inner: &Inner, path: &str) -> bool {
+    inner.faults.spares_catalog && path.split('/').any(|part| part == CATALOG_PLURAL)
 }
 
 async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Result<Response<ResponseBody>, BoxError> {
@@ -76,13 +82,22 @@ async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Res
             invariants::request_arrives(&mut inner, request);
             pauses::request_arrives(&mut inner, process, request);
         }
-        inner.draw(request.as_ref().ok().and_then(ApiRequest::about), Faults::handling)
+        if is_spared(&inner, parts.uri.path()) {
+            Handling::Served
+        } else {
+            // What is missed about the catalogue concerns all.
+            let about = request.as_ref().ok().and_then(ApiRequest::about);
+            inner.draw(about.filter(|key| key.kind != Kind::InferenceCatalog), Faults::handling)
+        }
     };
     match handling {
         Handling::NotReceived => return Err("connection refused".into()),
         Handling::Refused(code) => return Ok(refuse(&refusal(code, "Simulated", "a fault"))),
         Handling::Late(wait) => tokio::time::sleep(wait).await,
         _ => {}
+    }
+    if cluster.lock().store.lacks_catalog && parts.uri.path().split('/').any(|part| part == CATALOG_PLURAL) {
+        return Ok(unknown_path());
     }
     let listed = match &request {
         Ok(ApiRequest::List(list)) if matches!(handling, Handling::Served | Handling::Late(_)) => {
@@ -108,7 +123,8 @@ async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Res
         Ok(request) => cluster.with(|inner| {
             let (code, object) = handle(inner, &parts.method, request)?;
             if let Some(kind) = listed.filter(|_| object["metadata"]["continue"].is_null()) {
-                invariants::is_listed(inner, kind);
+                let version = object["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok());
+                invariants::is_listed(inner, kind, version.unwrap_or(0));
             }
             Ok(whole(code, &object))
         }),
@@ -166,6 +182,9 @@ fn execute(inner: &mut Inner, request: ApiRequest) -> Result<Value, Refusal> {
             inner.store.replace_ports(&key, &version, &owners, &ports)
         }
         ApiRequest::Status { key, uid, status } => inner.store.set_status(&key, &uid, status),
+        ApiRequest::CatalogStatus { key, uid, status, is_whole } => {
+            inner.store.set_catalog_status(&key, &uid, status, is_whole)
+        }
     }
 }
 
@@ -175,6 +194,14 @@ fn whole(code: u16, object: &Value) -> Response<ResponseBody> {
     let body = Full::new(Bytes::from(object.to_string())).map_err(|never: Infallible| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or_default();
+    response
+}
+
+/// What a real server says of a kind that it does not know.
+fn unknown_path() -> Response<ResponseBody> {
+    let body = Full::new(Bytes::from_static(b"404 page not found\n")).map_err(|never: Infallible| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 

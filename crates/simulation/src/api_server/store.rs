@@ -14,6 +14,7 @@ use super::object::{Key, Kind, Propagation, controllers, finalizers, is_deleting
 use super::refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
 use crate::chance::Chance;
 use crate::clock;
+use crate::operator::Offers;
 
 /// The status that the CRD's defaults give a new object.
 static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
@@ -66,6 +67,10 @@ pub struct Store {
     /// All objects ever created, by uid.
     pub existed: BTreeSet<(Key, String)>,
     made: u64,
+    /// The API server does not know the kind InferenceCatalog.
+    pub lacks_catalog: bool,
+    /// What InferenceServices may have been built from.
+    pub offers: Offers,
     /// What the operator has applied last and nobody has changed since, to remove the fields that it no longer applies.
     applied: BTreeMap<Key, Value>,
     /// What the operator has set by other writes than an apply, and nobody has changed since: it stays when it is no
@@ -78,9 +83,14 @@ impl Store {
         self.objects.get(key)
     }
 
-    /// Can an operator that runs throughout know the state of this InferenceService and its children?
+    /// Can an operator that runs throughout know the state of this InferenceService, its children and the catalogue?
     pub fn is_observed(&self, key: &Key) -> bool {
-        Kind::ALL.iter().all(|kind| !self.missed.contains(&Key { kind: *kind, ..key.clone() }))
+        // Its status speaks of all of them.
+        if key.kind == Kind::InferenceCatalog {
+            return self.missed.is_empty();
+        }
+        let is_missed = |kind: &Kind| self.missed.contains(&Key { kind: *kind, ..key.clone() });
+        !Kind::FAMILY.iter().any(is_missed) && !self.missed.contains(&Key::catalog())
     }
 
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Value)> {
@@ -237,6 +247,9 @@ impl Store {
         if let Some(object) = &mut after {
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         }
+        if let Some(object) = after.as_ref().filter(|_| *key == Key::catalog()) {
+            self.offers.add(&object["spec"]);
+        }
         self.defaulted.remove(key);
         let before = match &after {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
@@ -338,6 +351,30 @@ impl Store {
         }
         let after = self.update(key, |object| object["status"] = status);
         Ok(after.unwrap_or_default())
+    }
+}
+
+impl Store {
+    /// The same of a catalogue. `is_whole`: otherwise only these fields are set, in a status that must be there.
+    pub fn set_catalog_status(
+        &mut self,
+        key: &Key,
+        uid: &Value,
+        status: Value,
+        is_whole: bool,
+    ) -> Result<Value, Refusal> {
+        let before = self.objects.get(key).map(|object| object["status"].clone());
+        let status = match (is_whole, before, status) {
+            (false, Some(Value::Object(mut before)), Value::Object(fields)) => {
+                before.extend(fields);
+                before.into()
+            }
+            (false, Some(_), _) => {
+                return Err(refusal(422, "Invalid", "add operation does not apply: doc is missing path"));
+            }
+            (_, _, status) => status,
+        };
+        self.set_status(key, uid, status)
     }
 }
 

@@ -28,6 +28,8 @@ struct Watching {
     request: WatchRequest,
     /// Everything up to this resourceVersion was sent or is in `lines`.
     cursor: u64,
+    /// The version of the list that the watch began with.
+    listed: u64,
     /// The datastore's `restores` when the watch was opened.
     restores: u64,
     lines: VecDeque<String>,
@@ -88,6 +90,7 @@ pub fn open(cluster: &Shared, request: WatchRequest) -> Result<Response<Response
         cluster: cluster.clone(),
         request,
         cursor,
+        listed: cursor,
         restores,
         lines,
         bookmark_at: now + BOOKMARK_EVERY,
@@ -117,7 +120,7 @@ fn initial_events(inner: &Inner, request: &WatchRequest, version: u64, lines: &m
 impl Watching {
     async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
         if std::mem::take(&mut self.ends_list) {
-            invariants::is_listed(&mut self.cluster.lock(), self.request.selection.kind);
+            invariants::is_listed(&mut self.cluster.lock(), self.request.selection.kind, self.listed);
         }
         loop {
             if self.is_broken {

@@ -72,7 +72,7 @@ fn collect_garbage(inner: &mut Inner) -> bool {
         .iter()
         .filter(|(key, object)| {
             let owner = controller_uid(object);
-            key.kind != Kind::InferenceService
+            key.kind.is_child()
                 && !is_deleting(object)
                 && owner.is_some_and(|owner| !living.iter().any(|uid| uid == owner))
         })

@@ -12,6 +12,14 @@ use crate::chance::Chance;
 /// The longest load time of a model, once a node is found.
 pub const SLOWEST_LOAD: Duration = Duration::from_secs(60);
 
+/// No registry has an image with this tag.
+pub const NO_IMAGE: &str = ":missing";
+
+/// Can a node pull the image of these pods?
+pub fn has_image(template: &Value) -> bool {
+    template["spec"]["containers"][0]["image"].as_str().is_none_or(|image| !image.ends_with(NO_IMAGE))
+}
+
 /// The shared conditions of all pods in the cluster.
 #[derive(Default)]
 pub struct Nodes {
@@ -39,7 +47,7 @@ impl Nodes {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pod {
-    /// For a node.
+    /// For a node, or for an image that no registry has.
     Waiting,
     Loading(Instant),
     Ready,
@@ -87,9 +95,10 @@ impl ReplicaSet {
         if !fails {
             self.pods.resize(wanted, Pod::Waiting);
         }
+        let can_start = has_image(&self.template);
         for pod in &mut self.pods {
             match *pod {
-                Pod::Waiting if !Nodes::holds(nodes.cordoned_until, now) => {
+                Pod::Waiting if can_start && !Nodes::holds(nodes.cordoned_until, now) => {
                     *pod = Pod::Loading(now + Duration::from_secs(1) + chance.up_to(SLOWEST_LOAD));
                 }
                 Pod::Loading(until) if until <= now => *pod = Pod::Ready,

@@ -8,19 +8,26 @@ use inference_operator::reconcile::{deployment, service};
 use inference_operator::settings::Settings;
 use serde_json::Value;
 
+use super::catalog;
 use super::ownership::is_adoptable;
 use super::status::says_ready;
 use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, controller_uid, is_deleting, is_managed};
-use crate::cluster::rollout::{is_complete, number};
-use crate::operator::SETTINGS;
+use crate::cluster::pods::has_image;
+use crate::cluster::rollout::{Rollout, is_complete, number};
+use crate::operator::in_force;
 
 /// All deviations; empty if there are none.
 pub fn violations(store: &Store) -> Vec<(ViolationKind, Key, String)> {
-    let settings: &Settings = &SETTINGS;
+    let in_force = in_force(store);
+    let halts = in_force.is_some_and(|settings| catalog::halting(store, settings).is_some());
     let mut violations = Vec::new();
     for (key, object) in store.of_kind(Kind::InferenceService) {
-        if let Err(problem) = check(store, settings, key, object) {
+        let result = in_force.map_or(Err(String::new()), |settings| check(store, settings, key, object));
+        // The others are as an earlier catalogue had them, as is each where nobody knows which one is in force.
+        let is_as_before = || store.offers.all().any(|settings| check(store, settings, key, object).is_ok());
+        let waits = || (halts || in_force.is_none()) && is_as_before();
+        if let Some(problem) = result.err().filter(|_| !waits()) {
             let is_left = Kind::CHILDREN.iter().any(|kind| {
                 let child = Key { kind: *kind, ..key.clone() };
                 store.get(&child).is_some_and(|found| is_adoptable(&child, found))
@@ -29,10 +36,22 @@ pub fn violations(store: &Store) -> Vec<(ViolationKind, Key, String)> {
             violations.push((kind, key.clone(), format!("{}/{}: {problem}\n{object}", key.namespace, key.name)));
         }
     }
+    // Also of one whose InferenceService is gone.
+    for (key, deployment) in store.of_kind(Kind::Deployment).filter(|(_, deployment)| has_deadline(deployment)) {
+        violations.push((
+            ViolationKind::NotSettled,
+            key.clone(),
+            format!("its deadline is still to come: {deployment}"),
+        ));
+    }
+    if let Some(problem) = catalog::violation(store, in_force) {
+        violations.push((ViolationKind::CatalogStatus, Key::catalog(), problem));
+    }
     violations
 }
 
-fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Result<(), String> {
+/// Is this InferenceService as these settings have it, and does its status say so?
+pub fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Result<(), String> {
     let (metadata, status) = (&object["metadata"], &object["status"]);
     if status["observedGeneration"] != metadata["generation"] {
         return Err("the status does not speak of the latest spec".into());
@@ -52,6 +71,11 @@ fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> Resul
     child(store, key, Kind::Service, &valid, &service::build(&valid))?;
     if is_deleting(object) {
         return Err("it is being deleted still".into());
+    }
+    let replicas = number(&object["spec"]["replicas"]);
+    if replicas > 0 && !has_image(&deployment["spec"]["template"]) {
+        let is_said = matches!(phase, "Failed" | "Degraded");
+        return if is_said { Ok(()) } else { Err(format!("it has no image, and is {phase}")) };
     }
     if phase != "Ready" || status["readyReplicas"] != object["spec"]["replicas"] {
         return Err(format!("it is {phase} with {} ready", status["readyReplicas"]));
@@ -82,6 +106,11 @@ fn paused(store: &Store, key: &Key, object: &Value) -> Result<(), String> {
         return Err(format!("it is paused with {ready} ready and ready is {is_ready}, which its status does not say"));
     }
     Ok(())
+}
+
+/// Does it wait for an image that does not come, and not yet until its deadline? Then something is still to come.
+fn has_deadline(deployment: &Value) -> bool {
+    !has_image(&deployment["spec"]["template"]) && Rollout::deadline(deployment).is_some()
 }
 
 fn child(store: &Store, key: &Key, kind: Kind, valid: &Valid, desired: &Value) -> Result<(), String> {

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::kstatus::{self, Verdict, verdict};
 use super::pauses::{self, Pauses};
+use super::rollout::{self, Rollouts};
 use super::status;
 use super::violation::ViolationKind;
 use crate::api_server::request::ApiRequest;
 use crate::api_server::{Key, Kind, NAMESPACE_TERMINATING, Refusal, Store};
 use crate::cluster::Inner;
 use crate::cluster::rollout::number;
-use crate::operator::desired;
 
 /// client-go's limits for the Events of one object: a burst, and then one in five minutes.
 const EVENT_BURST: f64 = 25.0;
@@ -64,6 +64,7 @@ pub struct Invariants {
     dying: BTreeMap<String, u64>,
     early: BTreeSet<String>,
     pub pauses: Pauses,
+    pub rollouts: Rollouts,
 }
 
 /// Reports this violation, unless it was reported before.
@@ -78,19 +79,25 @@ pub fn process_starts(inner: &mut Inner) {
     inner.invariants.events.clear();
     inner.invariants.dying.values_mut().for_each(|count| *count = 0);
     inner.invariants.listed.clear();
+    rollout::process_starts(inner);
 }
 
-/// A list of this kind was read to its end. It may contain objects of a terminating namespace again.
-pub fn is_listed(inner: &mut Inner, kind: Kind) {
+/// A list of this kind was read to its end, which is of this version. It may contain objects of a terminating namespace
+/// again.
+pub fn is_listed(inner: &mut Inner, kind: Kind, version: u64) {
     inner.invariants.listed.insert(kind);
+    if kind == Kind::InferenceCatalog {
+        rollout::catalog_is_listed(inner, version);
+    }
     if kind == Kind::InferenceService {
+        rollout::is_listed(inner, version);
         inner.invariants.dying.values_mut().for_each(|count| *count = 0);
     }
 }
 
 /// Since when the operator is in sync; None: always.
 pub fn in_sync_since(invariants: &Invariants) -> Option<Instant> {
-    let is_in_sync = invariants.listed.len() == Kind::ALL.len();
+    let is_in_sync = Kind::FAMILY.iter().all(|kind| invariants.listed.contains(kind));
     if is_in_sync { invariants.out_of_sync_until } else { Some(Instant::now()) }
 }
 
@@ -99,6 +106,7 @@ pub fn loses_sync(inner: &mut Inner, for_so_long: Duration) {
     inner.invariants.out_of_sync_until = Some(Instant::now() + for_so_long);
     inner.invariants.newest.clear();
     pauses::forget(&mut inner.invariants.pauses);
+    inner.invariants.rollouts = Rollouts::default();
     inner.disturbances.add(None);
 }
 
@@ -211,7 +219,9 @@ pub fn applied(inner: &mut Inner, key: &Key, written: &Value) {
         return;
     }
     let newest = inner.invariants.newest.get(uid).copied().unwrap_or(0);
-    let Some(generation) = generation_of(&inner.store, &owner, uid, written, newest) else { return };
+    let generation = generation_of(&inner.store, &owner, uid, written, newest);
+    rollout::applied(inner, key, uid, generation);
+    let Some(generation) = generation else { return };
     inner.invariants.newest.insert(uid.to_owned(), newest.max(generation));
     if generation < newest {
         let what = format!("{}/{} has generation {newest}, and gets {generation}", key.namespace, key.name);
@@ -234,8 +244,8 @@ fn generation_of(store: &Store, owner: &Key, uid: &str, written: &Value, newest:
         if asked.replace(generation) == Some(generation) {
             continue;
         }
-        let desired = desired(Kind::Deployment, owner, uid, &object["spec"]);
-        if desired.is_some_and(|desired| desired["spec"] == written["spec"]) {
+        let is_it = |desired: &Value| desired["spec"] == written["spec"];
+        if store.offers.any(Kind::Deployment, owner, uid, &object["spec"], is_it) {
             found = Some(generation);
         }
     }

@@ -14,7 +14,7 @@ use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, is_deleting};
 use crate::cluster::Inner;
 use crate::cluster::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
-use crate::operator::{LOAD, desired};
+use crate::operator::LOAD;
 
 pub const PACE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -120,8 +120,11 @@ fn runs(deployment: Option<&Value>, object: &Value) -> bool {
 
 fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value) -> Vec<Obstacle> {
     let uid = &object["metadata"]["uid"];
-    // A closure, because it is needed only if there is an obstacle.
-    let desired = || desired(Kind::Deployment, key, uid.as_str().unwrap_or_default(), &object["spec"]);
+    let (name, spec) = (uid.as_str().unwrap_or_default(), &object["spec"]);
+    let is_built = |deployment: &Value| {
+        let is_it = |desired: &Value| missing(&deployment["spec"], &desired["spec"], "").is_none();
+        store.offers.any(Kind::Deployment, key, name, spec, is_it)
+    };
     let is_this = |(refused, _): &(Key, &str)| refused.name == key.name && refused.namespace == key.namespace;
     let is_refused = invariants.refused.keys().any(is_this);
     // Nothing is in the way of leaving all as it is. Where a child cannot be read, that may be reported instead.
@@ -138,20 +141,20 @@ fn in_the_way(store: &Store, invariants: &Invariants, key: &Key, object: &Value)
         } else if is_deleting(child) {
             obstacles.push(Obstacle::new("a child is being deleted", &["Terminating"]));
         } else if kind == Kind::Deployment && !is_adoptable(&key, child) {
-            obstacles.extend(in_the_rollout(child, &desired));
+            obstacles.extend(in_the_rollout(child, &is_built));
         }
     }
     if is_refused {
         obstacles.push(Obstacle::new("requests are refused", &REFUSALS));
     }
-    // A rejected spec is the only obstacle to report.
-    if !obstacles.is_empty() && desired().is_none() {
+    // A rejected spec is the only obstacle to report. Which catalogue an operator knows is not known here.
+    if !obstacles.is_empty() && store.offers.may_reject(key, name, spec) {
         obstacles.clear();
     }
     obstacles
 }
 
-fn in_the_rollout(deployment: &Value, desired: &dyn Fn() -> Option<Value>) -> Option<Obstacle> {
+fn in_the_rollout(deployment: &Value, is_built: &dyn Fn(&Value) -> bool) -> Option<Obstacle> {
     let status = &deployment["status"];
     let is_observed = number(&status["observedGeneration"]) >= number(&deployment["metadata"]["generation"]);
     if !is_observed || is_complete(deployment, status) {
@@ -167,7 +170,7 @@ fn in_the_rollout(deployment: &Value, desired: &dyn Fn() -> Option<Value>) -> Op
     if has_reason(status, TIMED_OUT) {
         return Some(Obstacle::new("the rollout does not proceed", &[TIMED_OUT]));
     }
-    if !has_reason(status, COMPLETE) || missing(&deployment["spec"], &desired()?["spec"], "").is_some() {
+    if !has_reason(status, COMPLETE) || !is_built(deployment) {
         return None;
     }
     Some(Obstacle { within: LOAD + MINUTE, ..Obstacle::new("replicas do not come", &["ReplicasUnavailable"]) })

@@ -16,7 +16,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(45);
 pub fn violation(store: &Store, change: &Change) -> Option<String> {
     let what = match (&change.before, &change.after) {
         (_, None) => Some("the operator has deleted"),
-        (Some(before), Some(after)) if change.key.kind == Kind::InferenceService => {
+        (Some(before), Some(after)) if !change.key.kind.is_child() => {
             (!differ_in_status_alone(before, after)).then_some("the operator has changed more than the status of")
         }
         (before, Some(after)) => child(store, &change.key, before.as_ref(), after),
@@ -74,7 +74,7 @@ fn has_existed(store: &Store, child: &Key, uid: &str) -> bool {
 /// controller, and is not being deleted.
 pub fn is_adoptable(key: &Key, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
-    key.kind != Kind::InferenceService
+    key.kind.is_child()
         && labels[MANAGED_BY_LABEL] == MANAGED_BY
         && labels[SELECTOR_LABEL] == json!(key.name)
         && controllers(object) == 0

@@ -11,10 +11,12 @@ use super::ownership::is_adoptable;
 use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, controller_uid};
 use crate::cluster::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
-use crate::operator::{LOAD, desired};
+use crate::operator::LOAD;
 
 /// How long a status may report something that another client has removed meanwhile.
 const VIEW: Duration = Duration::from_secs(120);
+/// What the operator adds to the load time, to pull the image.
+const PULL_SECONDS: u64 = 600;
 /// Times in a status are whole seconds.
 const ROUNDING: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,13 @@ pub fn spec_of<'a>(store: &'a Store, key: &Key, uid: &Value, generation: i64) ->
 /// Does this Deployment have that many ready replicas of its newest template?
 pub fn has_all(deployment: &Value, replicas: i64) -> bool {
     is_complete(deployment, &deployment["status"]) && number(&deployment["spec"]["replicas"]) == replicas
+}
+
+/// The load time that a Deployment was built for, by its deadline. Never longer than that of the settings.
+fn load_time(deployment: &Value) -> Duration {
+    let deadline = deployment["spec"]["progressDeadlineSeconds"].as_u64();
+    let seconds = deadline.and_then(|deadline| deadline.checked_sub(PULL_SECONDS)).filter(|seconds| *seconds > 0);
+    seconds.map_or(LOAD, Duration::from_secs).min(LOAD)
 }
 
 struct Case<'a> {
@@ -84,15 +93,13 @@ pub fn violation(
 }
 
 impl Case<'_> {
-    fn desired(&self) -> Option<Value> {
-        desired(Kind::Deployment, &self.child, self.uid.as_str()?, self.spec)
-    }
-
+    /// One that waits for its turn in a rollout is as an earlier catalogue had it.
     fn has_run(&self) -> bool {
-        let (Some(deployment), Some(desired)) = (self.deployment, self.desired()) else { return false };
+        let (Some(deployment), Some(uid)) = (self.deployment, self.uid.as_str()) else { return false };
         let replicas = number(&self.spec["replicas"]);
-        let is_ours = missing(&deployment["spec"], &desired["spec"], "").is_none();
-        is_ours && (replicas == 0 || has_all(deployment, replicas))
+        let is_it = |desired: &Value| missing(&deployment["spec"], &desired["spec"], "").is_none();
+        let is_ours = || self.store.offers.any(Kind::Deployment, &self.child, uid, self.spec, is_it);
+        (replicas == 0 || has_all(deployment, replicas)) && is_ours()
     }
 
     fn paused(&self, status: &Value) -> Option<ViolationKind> {
@@ -135,13 +142,17 @@ impl Case<'_> {
             }
             began = change.at;
         }
-        began.max(self.since).elapsed() + ROUNDING >= LOAD
+        began.max(self.since).elapsed() + ROUNDING >= load_time(deployment)
     }
 
     /// A rejected spec, a taken name, or a rollout that exceeded its deadline.
     fn is_for_the_user(&self) -> bool {
         let timed_out = self.deployment.is_some_and(|deployment| has_reason(&deployment["status"], TIMED_OUT));
-        timed_out || self.desired().is_none() || Kind::CHILDREN.iter().any(|kind| self.was_taken(*kind))
+        let is_rejected = || {
+            let uid = self.uid.as_str();
+            uid.is_none_or(|uid| self.store.offers.may_reject(&self.child, uid, self.spec))
+        };
+        timed_out || is_rejected() || Kind::CHILDREN.iter().any(|kind| self.was_taken(*kind))
     }
 
     fn was_taken(&self, kind: Kind) -> bool {

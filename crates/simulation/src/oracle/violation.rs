@@ -40,6 +40,14 @@ pub enum ViolationKind {
     ForeignWrite,
     /// A request that the simulated API server does not know.
     UnknownRequest,
+    /// A Deployment was built from what no accepted catalogue offers.
+    NotOffered,
+    /// A rollout has taken down more InferenceServices than are allowed at a time.
+    TooManyDown,
+    /// A rollout went on, although one that it had taken down did not become ready.
+    HaltedGoesOn,
+    /// At rest the status of the catalogue says what is not so.
+    CatalogStatus,
     /// After faults stopped, an object did not converge to its spec.
     NotSettled,
     /// The same, for a child that the operator may adopt.
@@ -72,6 +80,10 @@ impl ViolationKind {
             ViolationKind::PausedWrite => "paused-write",
             ViolationKind::ForeignWrite => "foreign-write",
             ViolationKind::UnknownRequest => "unknown-request",
+            ViolationKind::NotOffered => "not-offered",
+            ViolationKind::TooManyDown => "too-many-down",
+            ViolationKind::HaltedGoesOn => "halted-goes-on",
+            ViolationKind::CatalogStatus => "catalog-status",
             ViolationKind::NotSettled => "not-settled",
             ViolationKind::NotAdopted => "not-adopted",
             ViolationKind::NotQuiet => "not-quiet",
