@@ -54,6 +54,7 @@ pub struct Poison {
     pub inside: bool,
 }
 
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Faults {
     pub chance: Chance,
     pub on: bool,
