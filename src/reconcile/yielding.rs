@@ -27,6 +27,8 @@ pub struct Said {
     pub is_trusted: bool,
     /// It is about this very spec.
     pub is_current: bool,
+    /// It reports an obstacle, which is in no Deployment.
+    pub is_of_obstacle: bool,
 }
 
 impl Said {
@@ -39,6 +41,7 @@ impl Said {
             phase: status.phase,
             is_trusted: parsed.trusted,
             is_current: parsed.observed_generation == object.meta.generation,
+            is_of_obstacle: parsed.unfinished,
         })
     }
 }
@@ -69,7 +72,7 @@ fn of_newer(failures: u8, said: Option<&Said>, found: Option<Phase>) -> Turn {
         Turn::Rest
     } else if failures < GONE_AFTER_FAILURES {
         Turn::Wait
-    } else if current.is_some() && found.is_some() {
+    } else if current.is_some_and(|said| !said.is_of_obstacle) && found.is_some() {
         Turn::StatusAlone
     } else {
         Turn::TakeOver
@@ -126,15 +129,19 @@ mod tests {
 
     #[test]
     fn what_a_newer_instance_leaves_undone_is_waited_for_and_then_only_that_is_done() {
-        let (instance, hashes, is_trusted, is_current) = (None, None, true, true);
-        let said = |phase| Some(Said { instance: instance.clone(), hashes, phase, is_trusted, is_current });
+        let (instance, hashes, is_trusted, is_current, is_of_obstacle) = (None, None, true, true, false);
+        let said =
+            |phase| Some(Said { instance: instance.clone(), hashes, phase, is_trusted, is_current, is_of_obstacle });
         let is_ready = said(Phase::Ready);
         let of_earlier_spec = said(Phase::Ready).map(|said| Said { is_current: false, ..said });
+        let obstacle = said(Phase::Degraded).map(|said| Said { is_of_obstacle: true, ..said });
         let edited = said(Phase::Ready).map(|said| Said { is_trusted: false, ..said });
         let (there, late) = (Some(Phase::Ready), Some(Phase::Degraded));
         for (what, said, found, at_first, at_last) in [
             ("all is done", &is_ready, there, Turn::Rest, Turn::Rest),
             ("the status is out of date", &is_ready, late, Turn::Wait, Turn::StatusAlone),
+            // The Deployment is Ready, and of another spec.
+            ("an obstacle is reported of one that serves", &obstacle, there, Turn::Wait, Turn::TakeOver),
             ("somebody has edited the status", &edited, there, Turn::Wait, Turn::StatusAlone),
             ("the spec was changed", &of_earlier_spec, there, Turn::Wait, Turn::TakeOver),
             ("there is no status", &None, there, Turn::Wait, Turn::TakeOver),

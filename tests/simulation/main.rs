@@ -42,7 +42,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 22] = [
+const FOUND: [u64; 23] = [
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
@@ -60,6 +60,7 @@ const FOUND: [u64; 22] = [
     2751,    // a spec read older than known, after a restore of the datastore, was read again at full speed
     3568, // a status write answered with an older version, after a restore of the datastore, was repeated at full speed
     6510, // of two operators, each corrected the port of the Service in the status of the other, forever
+    9389, // of two operators, the older one called ready what the newer one could not apply
     11920, // a Deployment without its label, under a rejected spec, was read again at each list
     24341, // a spec that returned in flight was applied as the newer one read meanwhile, and stayed
     49734, // of two operators, the one with an older spec applied it to a Deployment seen only by its watch
