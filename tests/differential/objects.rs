@@ -19,6 +19,7 @@ pub fn path(key: &Key, with_name: bool) -> String {
         Kind::InferenceService => ("apis/ai.example.com/v1", "inferenceservices"),
         Kind::Deployment => ("apis/apps/v1", "deployments"),
         Kind::Service => ("api/v1", "services"),
+        Kind::InferenceCatalog => ("apis/ai.example.com/v1", "inferencecatalogs"),
     };
     let collection = format!("/{api}/namespaces/{}/{plural}", key.namespace);
     if with_name { format!("{collection}/{}", key.name) } else { collection }
@@ -81,6 +82,7 @@ pub fn strangers(kind: Kind, name: &str) -> Value {
             json!({"type": "ClusterIP", "selector": labels, "ports": ports})
         }
         Kind::InferenceService => json!({"model": "m", "gpuType": "L40S", "replicas": 0}),
+        Kind::InferenceCatalog => json!({}),
     };
     json!({"metadata": {"name": name, "labels": labels}, "spec": spec})
 }

@@ -8,6 +8,7 @@ use http::{Request, header};
 use inference_operator::kubernetes::prune::{Fields, Piece, Pruner};
 use inference_operator::kubernetes::request;
 use inference_operator::kubernetes::resource::Resource as _;
+use inference_operator::model::view::catalog::CatalogView;
 use inference_operator::model::view::{DeploymentView, InferenceServiceView, PartialDeployment, PartialService};
 use kube::Client;
 use serde_json::{Value, json};
@@ -39,6 +40,7 @@ impl Collection<'_> {
                 (PartialDeployment::path(namespace), PartialDeployment::ACCEPT, PartialDeployment::ACCEPT_LIST)
             }
             Kind::Service => (PartialService::path(namespace), PartialService::ACCEPT, PartialService::ACCEPT_LIST),
+            Kind::InferenceCatalog => (CatalogView::path(namespace), CatalogView::ACCEPT, CatalogView::ACCEPT_LIST),
         };
         let selector =
             if self.managed_only { "&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dinference-operator" } else { "" };
@@ -54,6 +56,7 @@ impl Collection<'_> {
             Kind::InferenceService => InferenceServiceView::LIST,
             Kind::Deployment => PartialDeployment::LIST,
             Kind::Service => PartialService::LIST,
+            Kind::InferenceCatalog => CatalogView::LIST,
         }
     }
 
@@ -62,6 +65,7 @@ impl Collection<'_> {
             Kind::InferenceService => InferenceServiceView::EVENT,
             Kind::Deployment => PartialDeployment::EVENT,
             Kind::Service => PartialService::EVENT,
+            Kind::InferenceCatalog => CatalogView::EVENT,
         }
     }
 }
