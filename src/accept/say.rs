@@ -18,7 +18,6 @@ use crate::time::Timestamp;
 const HALTED: &str = "RolloutHalted";
 
 /// What there is to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// Why the catalogue is not in force.
     pub refusal: Option<Refusal>,

@@ -53,8 +53,8 @@ pub struct Catalog {
     reads_again_at: Option<Instant>,
     /// Its status was not compared with what there is to say since one of the two has changed.
     is_unsaid: bool,
-    /// Of which catalogue.
-    said: Option<(Version, News)>,
+    /// What was said of the rollout since it was decided on.
+    said: Option<Progress>,
     corrections: u8,
     retry_at: Instant,
     job: Option<BoxFuture<'static, Done>>,
@@ -149,27 +149,25 @@ impl Catalog {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
         (self.decided, self.refusal, self.accepted) = (Some(None), None, None);
-        (self.knows_any, self.reads_again_at) = (true, None);
+        (self.knows_any, self.reads_again_at, self.said) = (true, None, None);
         self.put_next(self.base.clone(), false);
     }
 
     fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
         let Some(progress) = progress.filter(|_| self.next.is_none()) else { return };
-        let news = News { refusal: self.refusal.clone(), accepted: self.accepted.clone(), progress };
-        let now = (self.version.flatten(), news.clone());
-        let is_news = self.said.as_ref() != Some(&now);
+        let is_news = self.said.as_ref() != Some(&progress);
         let is_unsaid = is_news || self.is_unsaid && self.corrections < MOST_CORRECTIONS;
-        let has_reader = self.object.is_some() || matches!(news.progress, Progress::Halted { .. });
         if !is_unsaid || Instant::now() < self.retry_at {
             return;
         }
         if is_news {
             self.corrections = 0;
         }
-        (self.is_unsaid, self.said) = (false, Some(now));
-        if !has_reader {
+        (self.is_unsaid, self.said) = (false, Some(progress.clone()));
+        if self.object.is_none() && !matches!(progress, Progress::Halted { .. }) {
             return;
         }
+        let news = News { refusal: self.refusal.clone(), accepted: self.accepted.clone(), progress };
         let (context, object) = (context.clone(), self.object.clone());
         self.job = Some(
             async move {
