@@ -2,6 +2,7 @@
 //! kube's own client (`server::client`); simulated users and controllers write to the `Store` directly.
 
 mod apply;
+mod defaults;
 pub mod faults;
 mod list;
 mod object;

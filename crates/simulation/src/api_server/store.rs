@@ -2,36 +2,17 @@
 //! the server and by everything that acts in the cluster; knows nothing of HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
-use inference_operator::api;
-use kube::CustomResourceExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::apply::{conflict, forget_changed, overlay, remove_what_is_gone, replace_by_number};
+use super::defaults;
 use super::object::{Key, Kind, Propagation, controllers, finalizers, is_deleting};
 use super::refusal::{NAMESPACE_TERMINATING, Refusal, refusal};
 use crate::chance::Chance;
 use crate::clock;
 use crate::operator::Offers;
-
-/// The status that the CRD's defaults give a new object.
-static DEFAULT_STATUS: LazyLock<Value> = LazyLock::new(|| {
-    let crd = serde_json::to_value(api::InferenceService::crd()).unwrap_or_default();
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
-    let mut status = schema["default"].clone();
-    // An object gets its own default, then those of its fields.
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        if let (Some(status), Some(default)) = (status.as_object_mut(), field.get("default")) {
-            status.entry(name.clone()).or_insert_with(|| default.clone());
-        }
-    }
-    status
-});
-
-/// The default of a Deployment's progressDeadlineSeconds, which the operator reads.
-const DEFAULT_DEADLINE: u32 = 600;
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -130,12 +111,7 @@ impl Store {
         if key.kind != Kind::Service {
             object["metadata"]["generation"] = json!(1);
         }
-        if key.kind == Kind::InferenceService && !DEFAULT_STATUS.is_null() {
-            object["status"] = DEFAULT_STATUS.clone();
-        }
-        if key.kind == Kind::Deployment && object["spec"]["progressDeadlineSeconds"].is_null() {
-            object["spec"]["progressDeadlineSeconds"] = DEFAULT_DEADLINE.into();
-        }
+        defaults::fill(key.kind, &mut object);
         let made = self.write(key, Some(object)).unwrap_or_default();
         if key.kind == Kind::InferenceService {
             self.defaulted.insert(key.clone());
