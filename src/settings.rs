@@ -68,7 +68,7 @@ impl Default for Settings {
 }
 
 /// What is built in, as an InferenceCatalog.
-pub const CATALOG: &str = include_str!("../k3s-manifests/samples/catalog.yaml");
+pub const CATALOG: &str = include_str!("../k3s-manifests/samples/catalog/built-in.yaml");
 
 /// What the command line requests.
 #[derive(Debug, PartialEq)]
