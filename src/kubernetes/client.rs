@@ -27,8 +27,9 @@ use crate::telemetry::metrics::Metrics;
 /// warnings.
 const READ_BUFFER: usize = 8192;
 
-/// The same for the connections that last. Of another size, because musl's allocator keeps sizes apart: a buffer that
-/// lasts would otherwise keep a group of those of a burst (measured: 100 kB after 5,000 InferenceServices).
+/// The same for the connections that last, each of which keeps its own: the warnings fit, and a kilobyte beside them. Of
+/// another size, because musl's allocator keeps sizes apart: a buffer that lasts would otherwise keep a group of those of
+/// a burst (measured: 100 kB after 5,000 InferenceServices).
 const WATCH_BUFFER: usize = 5104;
 
 /// Idle connections, other than those of the watches, are closed after this time.
@@ -182,7 +183,8 @@ fn explained(error: hyper_util::client::legacy::Error) -> BoxError {
     while let Some(inner) = cause {
         if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
             return format!(
-                "{inner}: more than 8 kB or 100 headers; an admission webhook with many warnings, or a proxy?"
+                "{inner}: more than 8 kB or 100 headers (of a watch: 5 kB); an admission webhook with many warnings, or a \
+                 proxy?"
             )
             .into();
         }
