@@ -54,13 +54,14 @@ pub struct InferenceServiceSpec {
     #[schemars(range(min = 0))]
     pub replicas: i32,
 
-    /// The program that serves the model: vllm (the default), sglang or llamacpp.
+    /// The program that serves the model: vllm (the default), sglang, llamacpp, or one of the
+    /// InferenceCatalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub engine: Option<String>,
 
-    /// The type of GPU to run on: A100, H100, L40S, or one added with the operator's flag --gpu-type.
-    /// If unset, any node with enough GPUs will do.
+    /// The type of GPU to run on: A100, H100, L40S, or one of the InferenceCatalog or of the operator's
+    /// flag --gpu-type. If unset, any node with enough GPUs will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub gpu_type: Option<String>,
