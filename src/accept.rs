@@ -34,14 +34,14 @@ impl Refusal {
 /// What was decided on a catalogue.
 pub struct Verdict {
     pub accepted: Result<Settings, Refusal>,
-    /// If it is refused: the settings with the last accepted one, if that was asked for and there is one. The error says
-    /// why it could not be read.
-    pub last: Result<Option<Settings>, Error>,
+    /// If it is refused: the settings with the last accepted one, if that was asked for and there is one.
+    pub last: Option<Settings>,
 }
 
 /// Decides on this catalogue. `base`: with the settings that it is laid over. `is_first`: this process knows of no other
-/// that was accepted.
-pub async fn decide(base: &Context, catalog: &CatalogView, is_first: bool) -> Verdict {
+/// that was accepted. The error says why it could not be read which one was accepted last: without that there is nothing
+/// to decide by.
+pub async fn decide(base: &Context, catalog: &CatalogView, is_first: bool) -> Result<Verdict, Error> {
     let mut accepted = decode(&catalog.0.spec).and_then(|spec| Ok((lay_over(&base.settings, &spec)?, spec)));
     // What was accepted once is not asked for again.
     if let Ok((settings, spec)) = &accepted
@@ -51,14 +51,16 @@ pub async fn decide(base: &Context, catalog: &CatalogView, is_first: bool) -> Ve
         accepted = Err(refusal);
     }
     let accepted = accepted.map(|(settings, _)| settings);
-    let last = if accepted.is_err() && is_first { last_accepted(base, catalog).await } else { Ok(None) };
-    Verdict { accepted, last }
+    let last = if accepted.is_err() && is_first { last_accepted(base, catalog).await? } else { None };
+    Ok(Verdict { accepted, last })
 }
 
 /// The settings with the catalogue that was accepted last, as its status has it.
 async fn last_accepted(base: &Context, catalog: &CatalogView) -> Result<Option<Settings>, Error> {
     let meta = &catalog.0.meta;
-    let read: Option<AcceptedView> = apply::get_of(&base.client, &meta.namespace, &meta.name).await?;
+    let deadline = base.settings.deadline;
+    let read = tokio::time::timeout(deadline, apply::get_of(&base.client, &meta.namespace, &meta.name)).await;
+    let read: Option<AcceptedView> = read.map_err(|_| Error::Timeout(deadline))??;
     let accepted = read.filter(|read| read.spec.text().is_some());
     Ok(accepted.and_then(|read| lay_over(&base.settings, &decode(&read.spec).ok()?).ok()))
 }

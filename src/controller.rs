@@ -98,14 +98,14 @@ pub async fn run(
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     loop {
-        let due = controller.next_start();
+        let (due, is_decided) = (controller.next_start(), controller.catalog.is_decided());
         tokio::select! {
             // A fixed order, so that a simulation depends on its seed alone: finished reconciles first, to make room.
             biased;
             () = &mut shutdown => break,
             Some(flight) = controller.in_flight.next() => controller.finish(flight),
             done = controller.catalog.done() => controller.catalog.finish(done),
-            observation = sources.next(), if controller.catalog.is_decided() || !sources.know_catalog() => {
+            observation = sources.next(is_decided) => {
                 controller.observe(observation);
                 if !controller.in_sync && sources.are_listed() {
                     controller.start_work();

@@ -11,16 +11,20 @@ use tokio::time::Instant;
 
 use crate::accept::say::{News, Progress, say};
 use crate::accept::{Refusal, Verdict, decide};
-use crate::error::Error;
+use crate::kubernetes::backoff::backoff;
 use crate::kubernetes::watch::Event;
 use crate::model::uid::Uid;
 use crate::model::view::catalog::CatalogView;
 use crate::model::view::{InferenceServiceView, RawSpec};
 use crate::reconcile::Context;
-use crate::settings::Settings;
 
-/// How long to wait before what failed is tried again: a status to be written, or one to be read.
+/// How long to wait before a status that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// The longest wait before it is asked again which catalogue was accepted last. InferenceServices may be waiting for that.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Of this many failures in a row one is logged: at first, and then about every five minutes.
+const LOGGED_FAILURES: u32 = 32;
 
 /// How often the status is corrected that another client has written, without anything new to say. A second operator
 /// would correct it too, for ever, because each knows of its own rollout alone.
@@ -49,8 +53,8 @@ pub struct Catalog {
     holds_back: bool,
     /// What to build from is known: there is no catalogue, or one was accepted.
     knows_any: bool,
-    /// Which one was accepted last could not be read, and is asked for again then.
-    reads_again_at: Option<Instant>,
+    /// What the job in flight decides on, if it does.
+    deciding_on: Option<Version>,
     /// Its status was not compared with what there is to say since one of the two has changed.
     is_unsaid: bool,
     /// What was said of the rollout since it was decided on.
@@ -90,7 +94,7 @@ impl Catalog {
             next: None,
             holds_back: false,
             knows_any: false,
-            reads_again_at: None,
+            deciding_on: None,
             is_unsaid: false,
             said: None,
             corrections: 0,
@@ -122,6 +126,10 @@ impl Catalog {
         }
         self.version = Some(self.object.as_ref().map(|CatalogView(object)| (object.meta.uid, object.meta.generation)));
         self.is_unsaid = true;
+        if self.deciding_on.take_if(|version| Some(*version) != self.version).is_some() {
+            // It may wait for an answer that the new one does not need.
+            self.job = None;
+        }
     }
 
     /// Starts what is to be done, if anything is. `progress`: of the rollout; None: not known yet.
@@ -129,15 +137,15 @@ impl Catalog {
         if self.job.is_some() {
             return;
         }
-        let reads_again = self.reads_again_at.is_some_and(|time| Instant::now() >= time);
-        let Some(version) = self.version.filter(|version| self.decided != Some(*version) || reads_again) else {
+        let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
             return self.tell(context, progress);
         };
         let Some(object) = self.object.clone() else { return self.conclude_absent() };
         let (base, is_first) = (self.base.clone(), !self.knows_any);
+        self.deciding_on = Some(version);
         self.job = Some(
             async move {
-                let verdict = decide(&base, &object, is_first).await;
+                let verdict = decide_at_last(&base, &object, is_first).await;
                 Done::Decided(version, object.0.spec, Box::new(verdict))
             }
             .boxed(),
@@ -149,7 +157,7 @@ impl Catalog {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
         (self.decided, self.refusal, self.accepted) = (Some(None), None, None);
-        (self.knows_any, self.reads_again_at, self.said) = (true, None, None);
+        (self.knows_any, self.said) = (true, None);
         self.put_next(self.base.clone(), false);
     }
 
@@ -206,8 +214,7 @@ impl Catalog {
                 self.retry_at = Instant::now() + RETRY;
             }
             Done::Decided(version, spec, verdict) => {
-                self.said = None;
-                // Decided on again if it has changed meanwhile.
+                (self.said, self.deciding_on) = (None, None);
                 self.decided = Some(version);
                 self.conclude(&spec, *verdict);
             }
@@ -217,7 +224,7 @@ impl Catalog {
     /// `spec`: that this is the verdict on.
     fn conclude(&mut self, spec: &RawSpec, verdict: Verdict) {
         let is_first = !std::mem::replace(&mut self.knows_any, true);
-        let last = self.read(verdict.last);
+        let last = verdict.last;
         let (settings, holds_back) = match verdict.accepted {
             Ok(settings) => {
                 let (engines, gpu_types) = (settings.catalog.engine_names(), settings.catalog.gpu_type_names());
@@ -250,23 +257,33 @@ impl Catalog {
         self.next = Some(InForce { context, holds_back, was_held_back: self.holds_back });
     }
 
-    /// The one that was accepted last. If it could not be read, it is asked for again later.
-    fn read(&mut self, last: Result<Option<Settings>, Error>) -> Option<Settings> {
-        let was_unread = self.reads_again_at.take().is_some();
-        last.unwrap_or_else(|error| {
-            if !was_unread {
-                tracing::warn!("cannot read which catalogue was accepted last: {error}; retrying");
-            }
-            self.reads_again_at = Some(Instant::now() + RETRY);
-            None
-        })
-    }
-
     /// What takes force now.
     pub fn take_next(&mut self) -> Option<InForce> {
         let next = self.next.take()?;
         (self.is_unsaid, self.holds_back) = (true, next.holds_back);
         Some(next)
+    }
+}
+
+/// Asks until it is answered which catalogue was accepted last, because to go by what is built in meanwhile would replace
+/// the engines of those InferenceServices that are changed or repaired. At the start all wait for it, and nothing is in
+/// sync until then; later, what was in force stays.
+async fn decide_at_last(base: &Context, object: &CatalogView, is_first: bool) -> Verdict {
+    let mut failures = 0_u32;
+    loop {
+        let error = match decide(base, object, is_first).await {
+            Ok(verdict) => return verdict,
+            Err(error) => error,
+        };
+        if failures.is_multiple_of(LOGGED_FAILURES) {
+            tracing::warn!(
+                "cannot read which catalogue was accepted last, and nothing takes force before that is known: {error}; \
+                 retrying"
+            );
+        }
+        failures += 1;
+        // There is one request only, which needs no jitter.
+        tokio::time::sleep(backoff(u8::try_from(failures).unwrap_or(u8::MAX), LONGEST_WAIT, 500)).await;
     }
 }
 

@@ -63,11 +63,12 @@ impl Sources {
         Sources { catalog, owners: vec![Source::new(owners, Observation::InferenceService)], children }
     }
 
-    /// The next observation. Cancel safe: can be dropped and called again without losing anything.
-    pub async fn next(&mut self) -> Observation {
+    /// The next observation: of the catalogue alone, until it was decided what it means. Cancel safe: can be dropped and
+    /// called again without losing anything.
+    pub async fn next(&mut self, is_catalog_decided: bool) -> Observation {
         poll_fn(|context| {
             // A fixed order, so that a simulation depends on its seed alone.
-            if !are_listed(&self.catalog) {
+            if !is_catalog_decided || !are_listed(&self.catalog) {
                 return poll_first(&mut self.catalog, context);
             }
             // It changes the least.
@@ -80,11 +81,6 @@ impl Sources {
             Poll::Pending
         })
         .await
-    }
-
-    /// Is it known whether there is a catalogue?
-    pub fn know_catalog(&self) -> bool {
-        are_listed(&self.catalog)
     }
 
     /// Has the first list of each watch been read?
@@ -204,7 +200,7 @@ mod tests {
     async fn take(sources: &mut Sources, count: usize) -> Vec<&'static str> {
         let mut seen = Vec::new();
         for _ in 0..count {
-            seen.push(match sources.next().await {
+            seen.push(match sources.next(true).await {
                 Observation::Catalog(_) => "InferenceCatalog",
                 Observation::InferenceService(_) => "InferenceService",
                 Observation::Child(ChildKind::Deployment, _) => "Deployment",
@@ -218,10 +214,10 @@ mod tests {
     async fn the_catalogue_is_listed_first_and_the_children_last() {
         let (mut sources, asked) = sources(4);
         assert_eq!(take(&mut sources, 1).await, ["InferenceCatalog"]);
-        assert!(!sources.know_catalog());
         assert_eq!(take(&mut sources, 1).await, ["InferenceCatalog"]);
-        assert!(sources.know_catalog());
         assert_eq!(asked.take().len(), 1);
+        let undecided = tokio::time::timeout(Duration::from_secs(60), sources.next(false)).await;
+        assert!(undecided.is_err() && asked.take().is_empty(), "nothing else is listed before that was decided on");
         assert_eq!(take(&mut sources, 2).await, ["InferenceService", "InferenceService"]);
         assert_eq!(asked.take().len(), 1);
         assert!(!sources.are_listed());
@@ -243,7 +239,7 @@ mod tests {
         asked.sort_unstable();
         let lists = |kind: &str| asked.iter().filter(|line| line.contains(kind)).count();
         assert_eq!([lists("/inferenceservices"), lists("/deployments"), lists("/services")], [1, 1, 1], "{asked:?}");
-        let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next()).await;
+        let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next(true)).await;
         assert!(quiet.is_err() && sources.are_listed());
     }
 
@@ -256,7 +252,7 @@ mod tests {
         take(&mut sources, 2).await;
         let asked = asked.take();
         assert!(asked.len() == 1 && asked[0].contains("/inferenceservices"), "{asked:?}");
-        let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next()).await;
+        let quiet = tokio::time::timeout(Duration::from_secs(60), sources.next(true)).await;
         assert!(quiet.is_err());
     }
 }

@@ -263,26 +263,47 @@ async fn a_fragment_with_a_mistyped_field_is_refused_by_the_api_server_and_asked
     assert!(!asked.iter().any(|line| line.contains("dryRun")), "a restart asks nothing: {asked:?}");
 }
 
-/// Or else an API server that is busy for a moment would put aside, until the next restart, what was accepted.
+/// Or else one request that fails would give what is built in to each InferenceService that is changed meanwhile.
 #[tokio::test(start_paused = true)]
-async fn where_the_last_accepted_one_cannot_be_read_it_is_asked_for_again() {
+async fn where_the_last_accepted_one_cannot_be_read_nothing_takes_force_before_it_is() {
     let (lines, _guard) = listen();
     let accepted = json!({"status": {"accepted": {"engines": [{"name": "vllm", "image": "mine"}]}}});
     let reads = AtomicU32::new(0);
     let mut operator = operator_of(fake_api_server::client_of(move |line| {
-        let is_busy = line.starts_with("GET ") && reads.fetch_add(1, Relaxed) < 2;
+        let is_busy = line.starts_with("GET ") && reads.fetch_add(1, Relaxed) < 5;
         if is_busy { Reply::refusal(500, "etcdserver: leader changed") } else { Reply::object(&accepted) }
     }));
-    operator.see(object(1, "", &Value::Null)).await;
-    for _ in 0..2 {
-        assert!(operator.holds_back && operator.image() == BUILT_IN);
-        operator.settle(&Progress::Complete).await;
-        tokio::time::advance(RETRY).await;
-        operator.settle(&Progress::Complete).await;
-    }
+    let began = Instant::now();
+    operator.catalog.observe(Event::Apply(view(object(1, "", &Value::Null))));
+    operator.catalog.advance(&operator.context, None);
+    let early = tokio::time::timeout(Duration::from_secs(9), operator.catalog.done()).await;
+    assert!(early.is_err() && !operator.catalog.is_decided());
+    operator.settle(&Progress::Complete).await;
     assert_eq!((operator.holds_back, operator.image()), (false, "mine"));
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let reads = operator.asked.take().iter().filter(|line| line.starts_with("GET ")).count();
     let lines = lines.take();
     let said = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
-    assert_eq!((reads, said("cannot read which catalogue"), said("is not accepted")), (3, 1, 1), "{lines:?}");
+    assert_eq!((reads, said("cannot read which catalogue"), said("is not accepted")), (6, 1, 1), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catalogue_that_is_put_right_or_deleted_ends_the_wait_for_the_last_accepted_one() {
+    let (lines, _guard) = listen();
+    let never = || operator_of(fake_api_server::client_of(|_| Reply::refusal(403, "no verb get")));
+    let mut operator = never();
+    operator.catalog.observe(Event::Apply(view(object(1, "", &Value::Null))));
+    operator.catalog.advance(&operator.context, None);
+    let undecided = tokio::time::timeout(Duration::from_secs(3600), operator.catalog.done()).await;
+    assert!(undecided.is_err() && !operator.catalog.is_decided());
+    let said = lines.take().iter().filter(|line| line.contains("no verb get")).count();
+    assert!((5..20).contains(&said), "logged now and then: {said}");
+    operator.see(object(2, "mine", &Value::Null)).await;
+    assert_eq!((operator.holds_back, operator.image()), (false, "mine"));
+    let mut operator = never();
+    operator.catalog.observe(Event::Apply(view(object(1, "", &Value::Null))));
+    operator.catalog.advance(&operator.context, None);
+    operator.catalog.observe(Event::Delete(view(object(1, "", &Value::Null))));
+    operator.settle(&Progress::Complete).await;
+    assert_eq!((operator.catalog.is_decided(), operator.holds_back, operator.image()), (true, false, BUILT_IN));
 }
