@@ -122,7 +122,7 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
     let (raw, said) = spec(context, task, plan.reads_spec || is_in_doubt).await?;
     match yielding::turn(context, task, children, &raw, said.as_ref()) {
         Turn::Own => {}
-        Turn::Rest => return Ok(Outcome { versions: children.versions(task, true), ..Outcome::unchanged(task) }),
+        Turn::Rest => return Ok(at_rest(task, children)),
         Turn::Wait => return Err(Error::LeftToNewer),
         Turn::StatusAlone => return update_status(context, task, children).await,
         Turn::TakeOver => {
@@ -134,6 +134,13 @@ async fn converge(context: &Context, task: &mut Task, children: &mut Children) -
         }
     }
     apply_children(context, task, children, &raw, by_name, service).await
+}
+
+/// What a newer instance has brought is known from now on, and is no more than that: what the known status says was said
+/// of the children before.
+fn at_rest(task: &Task, children: &Children) -> Outcome {
+    let summary = children.deployment.found().map_or(task.summary, |found| plan::before(task, found));
+    Outcome { versions: children.versions(task, true), summary, ..Outcome::unchanged(task) }
 }
 
 /// `by_name`: the Service, where `spec.service` does not shape it; `service`: as it was read.

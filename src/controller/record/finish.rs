@@ -20,7 +20,7 @@ impl Record {
             self.dirty |= Dirty::SERVICE;
         }
         self.finish_generation(start, outcome);
-        let is_kept = self.finish_status(outcome);
+        let is_kept = self.finish_status(start, outcome);
         self.flags.set(Flags::IN_FLIGHT, false);
         let wrote = outcome.written.is_some();
         self.quiet_reads = if looked_only && !wrote && self.phase() == Some(Phase::Progressing) {
@@ -63,8 +63,12 @@ impl Record {
         }
     }
 
-    fn finish_status(&mut self, outcome: &Outcome) -> bool {
+    fn finish_status(&mut self, start: &TaskStart, outcome: &Outcome) -> bool {
         let same = self.summary.map(|seen| seen.checksum) == outcome.summary.map(|ours| ours.checksum);
+        if !same && start.versions.deployment_revision != outcome.versions.deployment_revision {
+            // That of another client was seen meanwhile, and was taken to have waited like the children before.
+            self.summary = self.summary.map(Summary::of_others);
+        }
         let Some(object) = &outcome.written else {
             match (&mut self.summary, outcome.summary) {
                 // Times may have been corrected.

@@ -123,3 +123,19 @@ fn the_port_of_the_service_is_learnt_from_another_operator_and_not_forgotten_by_
     record.observe(&object(UID, 104, 1, says("Timeout", 0)));
     assert_eq!(record.service_port, port);
 }
+
+/// Or else replicas that another operator's change has only just started would be missed at once.
+#[test]
+fn a_status_seen_while_other_children_were_read_does_not_wait_like_the_children_before() {
+    let seen_meanwhile = |revision: u32| {
+        let mut record = settled();
+        let start = start_task(&mut record, Dirty::ROLLOUT);
+        let revision = std::num::NonZeroU32::new(revision);
+        let outcome = ends(&record, 1, ObservedVersions { deployment_revision: revision, ..STAMPS });
+        record.observe(&object(UID, 101, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut")));
+        record.finish(&start, &outcome);
+        record.summary.map(|summary| summary.was_ready)
+    };
+    let known = STAMPS.deployment_revision.expect("a revision").get();
+    assert_eq!((seen_meanwhile(known), seen_meanwhile(known + 1)), (Some(true), Some(false)));
+}
