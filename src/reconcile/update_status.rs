@@ -4,6 +4,7 @@
 use super::children::{Child, Children};
 use super::plan::{self, StatusStep};
 use super::status::{self, Assessment, LoadWait, Subject};
+use super::yielding::Said;
 use super::{Context, apply, deployment, event, hashes, read_owner, service};
 use crate::api::Phase;
 use crate::error::{Error, Remedy};
@@ -72,12 +73,17 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
     if error.remedy() == Remedy::User {
         versions = versions.of_no_spec();
     }
+    let mut said = None;
     let ready_replicas = match &children.deployment {
         Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
         Child::Found(_) | Child::Absent => 0,
-        // The Deployment was not read, so the count in the status stays.
+        // The Deployment was not read, so what the status says of it stays. Without the hashes, the next process would not
+        // know that it has come by a rollout, which waits for it.
         Child::Unread => match apply::get::<InferenceServiceView>(&context.client, task).await {
-            Ok(Some(object)) => object.status().map_or(0, |status| status.ready_replicas),
+            Ok(Some(object)) => {
+                said = Said::of(&object).filter(|said| said.is_trusted);
+                object.status().map_or(0, |status| status.ready_replicas)
+            }
             Ok(None) => return Err(Error::Gone),
             Err(_) => return Err(error),
         },
@@ -85,12 +91,13 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
     let endpoint = endpoint(context, task);
     let refused = children.inputs.filter(|_| error.remedy() == Remedy::User);
     let found = children.deployment.found();
-    let (hashes, instance) = match refused {
-        Some(inputs) => {
+    let (hashes, instance) = match (refused, said) {
+        (Some(inputs), _) => {
             let hashes = Hashes { inputs, children: hashes::of_refusal(&error), by_rollout: false };
             (Some(hashes), Some(context.instances.own()))
         }
-        None => (found.and_then(|child| child.hashes), found.and_then(|child| child.meta.instance.clone())),
+        (None, Some(said)) => (said.hashes, said.instance),
+        (None, None) => (found.and_then(|child| child.hashes), found.and_then(|child| child.meta.instance.clone())),
     };
     let subject = subject(task, &endpoint, hashes, instance.as_ref());
     let assessment = status::refuse(&error, ready_replicas > 0);

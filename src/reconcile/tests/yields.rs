@@ -192,3 +192,13 @@ async fn after_a_newer_instance_was_met_nothing_is_applied_unread_and_what_is_ne
     reconcile(&context, failed(NEW_AFTER_FAILURES, new())).await.expect("made");
     assert!(paths(&asked).contains(&format!("POST {SERVICES}")));
 }
+
+/// Or else the next process would not know that a rollout has brought them, which waits for them.
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_children_that_could_not_be_read_says_still_who_has_brought_them() {
+    let (context, asked) = context([Reply::refusal(403, "no rights"), owner(1, NEWER), written(), none()]);
+    reconcile(&context, task(Dirty::ROLLOUT)).await.expect("told");
+    let lines = asked.take();
+    let said = lines.iter().find(|line| line.contains(STATUS)).expect("a status");
+    assert!(said.contains("ApiServerRefused") && said.contains(OTHERS) && said.contains(NEWER), "{said}");
+}
