@@ -105,11 +105,12 @@ impl Index {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
         let is_judged = self.is_being_judged() && how == Seen::Listed;
-        let mut is_made_anew = false;
+        let (mut is_made_anew, mut is_older) = (false, false);
         let is_latest = self.with(slot, |record| {
             record.flags.set(Flags::LISTED, true);
             let changed = how.is_news(object.meta.version(), record.resource_version);
             is_made_anew = record.uid != object.meta.uid;
+            is_older = object.meta.version() < record.resource_version;
             let is_change = changed || record.flags.contains(Flags::GONE) || is_made_anew;
             if is_change {
                 record.observe(&object);
@@ -119,9 +120,9 @@ impl Index {
         if is_made_anew && let Some(namespace) = self.get(slot).map(|record| record.namespace) {
             self.namespaces.recreated(namespace);
         }
-        let standing = self.get(slot).filter(|_| is_judged).map(|record| record.judge(&object, &*self.judge));
-        if let Some(Standing::Outdated { replicas }) = standing {
-            self.enlist(slot, replicas);
+        let standing = self.get(slot).filter(|_| is_judged).map(|record| record.judge(&object, &*self.judge, is_older));
+        if let Some(standing) = standing {
+            self.enlist(slot, standing);
         }
         if is_latest || standing == Some(Standing::Outdated { replicas: 0 }) {
             self.keep_spec(slot, object.spec);
@@ -151,8 +152,8 @@ impl Index {
                 .map_or(0, |record| hasher.hash_one((namespaces.name(record.namespace), names.get(record.name))))
         });
         match standing {
-            Standing::Outdated { replicas } if waits => self.enlist(slot, replicas),
             Standing::RolledOut if phase != Some(Phase::Ready) => self.rollout.resume(slot),
+            standing if waits => self.enlist(slot, standing),
             _ => {}
         }
         self.keep_spec(slot, object.spec);
@@ -322,8 +323,8 @@ impl Index {
             (is_kept, record.resource_version, record.generation)
         });
         let says_so = |written: &InferenceServiceView| {
-            let standing = self.get(slot).map(|record| record.judge(written, &*self.judge));
-            !matches!(standing, Some(Standing::Outdated { .. }))
+            let standing = self.get(slot).map(|record| record.judge(written, &*self.judge, false));
+            !matches!(standing, Some(Standing::Outdated { .. } | Standing::TakenDown { .. }))
         };
         // Its user or a repair has brought it up to date since it was judged, and it need not wait for its turn.
         let is_up_to_date = || start.dirty.contains(Dirty::SPEC) || outcome.written.as_deref().is_some_and(says_so);

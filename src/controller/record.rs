@@ -159,8 +159,8 @@ impl Record {
 
     /// How it stands with an InferenceService that is known, as a list shows it. One that is about to be acted on is brought
     /// up to date anyway. One whose status does not say yet what was built last has only just begun to build it, so that it
-    /// waits for no turn.
-    pub fn judge(&self, object: &InferenceServiceView, judge: &Judge) -> Standing {
+    /// waits for no turn. `is_older`: the list is from the past, before the version that was known.
+    pub fn judge(&self, object: &InferenceServiceView, judge: &Judge, is_older: bool) -> Standing {
         if self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING) {
             return Standing::UpToDate;
         }
@@ -170,9 +170,10 @@ impl Record {
         let is_current = parsed.as_ref().is_some_and(|parsed| parsed.observed_generation == object.meta.generation);
         match (status, parsed) {
             (Some(status), Some(parsed)) if is_current && (parsed.trusted || parsed.of_earlier_release) => {
+                // The reconcile in flight may write another status, of a Deployment that was applied before.
+                let is_past = is_older || self.flags.contains(Flags::IN_FLIGHT);
                 match judge(object, &status) {
-                    // The reconcile in flight may write another status, of a Deployment that was applied before.
-                    Standing::UpToDate if self.flags.contains(Flags::IN_FLIGHT) => Standing::Outdated { replicas: 1 },
+                    Standing::UpToDate | Standing::RolledOut if is_past => Standing::Outdated { replicas: 1 },
                     standing => standing,
                 }
             }

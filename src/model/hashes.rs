@@ -47,10 +47,12 @@ impl FromStr for Hashes {
 pub enum Standing {
     /// It has the children that it should have.
     UpToDate,
-    /// The same, and it was a rollout of these settings that brought them.
+    /// The same, and it was a rollout that brought them: of these settings, or of others and it was not Ready since.
     RolledOut,
     /// It would get other children. `replicas`: as its spec has them.
     Outdated { replicas: u32 },
+    /// The same, and a rollout had brought those that it has, and it was not Ready since.
+    TakenDown { replicas: u32 },
 }
 
 /// FNV-1a: the same on every machine and in every release, which the standard library's hashers do not promise.

@@ -3,15 +3,16 @@
 
 use serde_json::{Map, Value, json};
 
+use super::status::parse;
 use super::validate::{Valid, decode, validate};
 use super::{deployment, service};
-use crate::api::{InferenceServiceSpec, InferenceServiceStatus};
+use crate::api::{InferenceServiceSpec, InferenceServiceStatus, Phase};
 use crate::catalog::Catalog;
 use crate::error::Error;
-use crate::model::Instance;
 use crate::model::hashes::{Hash, Hashes, Standing};
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, RawSpec};
+use crate::model::{Abnormal, Instance};
 use crate::settings::Settings;
 
 /// How it stands with an InferenceService that has this status. The inputs are compared first: to build 5,000 times takes
@@ -40,10 +41,21 @@ pub fn judge(
     let meta = &object.meta;
     let (children, replicas) = builds(settings, &meta.namespace, &meta.name, meta.uid, &object.spec);
     match built {
+        // Other settings build the same. If it was Ready since, it is down by something else than their rollout.
+        Some(built) if built.children == children && is_said && is_taken_down(built, status) => Standing::RolledOut,
         Some(built) if built.children == children && is_said => Standing::UpToDate,
         Some(built) if built.children == children => Standing::Outdated { replicas: 0 },
+        Some(built) if replicas > 0 && is_taken_down(built, status) => Standing::TakenDown { replicas },
         _ => Standing::Outdated { replicas },
     }
+}
+
+/// Has a rollout brought these children, which were not Ready since? The rollout of the Deployment itself is still on then,
+/// or was given up.
+fn is_taken_down(built: Hashes, status: &InferenceServiceStatus) -> bool {
+    let said = parse(status).summary;
+    let is_given_up = said.phase == Phase::Degraded && said.abnormal == Abnormal::Stalled;
+    built.by_rollout && (said.phase == Phase::Progressing || is_given_up)
 }
 
 /// A hash over all that decides what is built.
@@ -258,6 +270,35 @@ mod tests {
         assert_eq!(judge(&json!({"model": "other"}), Some(known)), Standing::Outdated { replicas: 1 });
         let by_rollout = Hashes { by_rollout: true, ..known };
         assert_eq!(judge(&json!({"model": "m"}), Some(by_rollout)), Standing::RolledOut);
+    }
+
+    /// Or else a restart would let the next one go before this one is Ready again. One that was Ready since, and is down by
+    /// something else, must not halt the rollout of another change.
+    #[test]
+    fn what_a_rollout_of_other_settings_has_taken_down_is_on_its_way_until_it_was_ready() {
+        let before = operator(|_| {});
+        let no_concern = operator(|settings| settings.catalog.add_gpu_type("T4=Tesla-T4").expect("added"));
+        let other_image = operator(|settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')));
+        let object = with(&json!({"model": "m", "replicas": 2}));
+        let standing = |after: &(Settings, u64), phase, type_: &str, by_rollout| {
+            let status = of(Some(Hashes { by_rollout, ..built(&before, &object) }), None);
+            let condition = |type_: &str| {
+                json!({"type": type_, "status": "True", "reason": "", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+            };
+            let conditions = vec![serde_json::from_value(condition(type_)).expect("a condition")];
+            judge(&after.0, after.1, &own(), &object, &InferenceServiceStatus { phase, conditions, ..status })
+        };
+        let outdated = Standing::Outdated { replicas: 2 };
+        for (phase, type_) in [(Phase::Progressing, "Reconciling"), (Phase::Degraded, "Stalled")] {
+            let both = |by_rollout| [&no_concern, &other_image].map(|after| standing(after, phase, type_, by_rollout));
+            assert_eq!(both(true), [Standing::RolledOut, Standing::TakenDown { replicas: 2 }], "{phase:?}");
+            assert_eq!(both(false), [Standing::UpToDate, outdated], "{phase:?}");
+        }
+        for (phase, type_) in [(Phase::Ready, "Ready"), (Phase::Degraded, "Reconciling"), (Phase::Failed, "Stalled")] {
+            let both = [&no_concern, &other_image].map(|after| standing(after, phase, type_, true));
+            assert_eq!(both, [Standing::UpToDate, outdated], "{phase:?}");
+        }
     }
 
     /// Nor does a status that says nothing of it, or nothing that can be read: it is older than any.

@@ -4,6 +4,7 @@ use super::{Index, Slot};
 use crate::controller::record::{Judge, Record};
 use crate::controller::rollout::{Rollout, State};
 use crate::model::Dirty;
+use crate::model::hashes::Standing;
 
 /// After a change of what the judge knows, each InferenceService is judged as the next list shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +17,22 @@ pub(super) enum Judging {
 }
 
 impl Index {
-    /// Its children are to be brought up to date: at once, or when its turn comes.
-    pub(super) fn enlist(&mut self, slot: Slot, replicas: u32) {
-        // Without replicas there is nothing to take down.
-        if replicas == 0 {
-            self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
-        } else {
-            self.rollout.add(slot, replicas);
+    /// If its children are to be brought up to date, that is done at once, or when its turn comes.
+    pub(super) fn enlist(&mut self, slot: Slot, standing: Standing) {
+        match standing {
+            // Without replicas there is nothing to take down.
+            Standing::Outdated { replicas: 0 } | Standing::TakenDown { replicas: 0 } => {
+                self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
+            }
+            Standing::Outdated { replicas } => self.rollout.add(slot, replicas),
+            Standing::TakenDown { replicas } => {
+                // This process may not have seen that.
+                if !self.rollout.is_under_way(slot) {
+                    self.rollout.resume(slot);
+                }
+                self.rollout.add(slot, replicas);
+            }
+            Standing::UpToDate | Standing::RolledOut => {}
         }
     }
 

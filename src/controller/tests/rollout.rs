@@ -114,6 +114,30 @@ async fn after_a_restart_in_the_middle_the_one_that_was_on_its_way_is_waited_for
     assert_eq!((controller.index.rollout().waiting(), controller.index.rollout().under_way()), (1, 1));
 }
 
+/// Or else two would be down by two changes, of which the second one is wrong too.
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_one_that_an_earlier_change_has_taken_down_goes_first_and_is_waited_for() {
+    let mut controller = controller();
+    let judge = |object: &InferenceServiceView, _: &InferenceServiceStatus| match object.meta.name.as_str() {
+        "taken-down" => Standing::TakenDown { replicas: 2 },
+        _ => Standing::Outdated { replicas: 1 },
+    };
+    controller.index = Index::new(Box::new(judge));
+    let down = object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ProgressDeadlineExceeded"));
+    let well = object(UID, 100, 1, status_of(1, 8, Phase::Ready, "ReplicasReady"));
+    list(&mut controller, [named(down, "taken-down"), named(well, "b")]);
+    let children = |version| ["taken-down", "b"].map(|name| Meta { name: name.into(), ..child(version, 1, UID) });
+    list_children(&mut controller, ChildKind::Deployment, children(50));
+    list_children(&mut controller, ChildKind::Service, children(60));
+    controller.roll_out();
+    let first = controller.queue.pop(Instant::now()).expect("the first");
+    assert_eq!(controller.index.get(first).map(|record| controller.index.name(record)), Some("taken-down"));
+    work_on(&mut controller, first, Action::AwaitChange, Phase::Degraded);
+    controller.roll_out();
+    assert!(controller.queue.is_empty());
+    assert_eq!(controller.index.rollout().halted_by(), Some(first));
+}
+
 /// Nothing is reconciled in it any more.
 #[tokio::test(start_paused = true)]
 async fn one_whose_namespace_goes_away_holds_up_nobody() {

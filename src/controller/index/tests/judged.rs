@@ -88,3 +88,14 @@ fn what_is_acted_on_anyway_is_not_judged() {
     relist(&mut index, [changed]);
     assert_eq!(waiting(&index), 0);
 }
+
+/// It shows what was built before a change that has been taken back since, and so nobody knows.
+#[test]
+fn what_a_list_from_the_past_shows_up_to_date_waits_for_its_turn() {
+    let mut index = settled(&["a"]);
+    let mut past = ready(99, 1);
+    past.meta.name = "a".into();
+    index.judge_again(Box::new(|_, _| Standing::UpToDate));
+    relist(&mut index, [past]);
+    assert_eq!(waiting(&index), 1);
+}

@@ -50,7 +50,8 @@ fn other_settings_forget_nothing_of_the_status() {
 #[test]
 fn a_status_that_does_not_say_yet_what_was_built_last_proves_nothing() {
     let mut record = settled();
-    let judge = |record: &Record, object: InferenceServiceView| record.judge(&object, &|_, _| Standing::UpToDate);
+    let judge =
+        |record: &Record, object: InferenceServiceView| record.judge(&object, &|_, _| Standing::UpToDate, false);
     let of_the_spec_before = || object(UID, 100, 2, status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady"));
     assert_eq!(judge(&record, ready(100, 1)), Standing::UpToDate);
     assert_eq!(judge(&record, object(UID, 100, 1, Value::Null)), Standing::Outdated { replicas: 0 });
