@@ -124,10 +124,12 @@ fn judge(inner: &mut Inner, key: &Key, version: u64) {
     }
 }
 
-/// Is this the same child, with nothing changed but its status?
+/// Is this the same child, with nothing changed but its status? An annotation of a stranger's raises the generation of a
+/// Deployment, which is looked into like an edit; and whatever is edited is brought up to date by its repair, without
+/// waiting for its turn (docs/operating.md).
 fn is_same(one: &Value, other: &Value) -> bool {
     let of_metadata = |name: &str| one["metadata"][name] == other["metadata"][name];
-    ["uid", "labels", "ownerReferences", "deletionTimestamp"].into_iter().all(of_metadata)
+    ["uid", "labels", "annotations", "ownerReferences", "deletionTimestamp"].into_iter().all(of_metadata)
         && one["spec"] == other["spec"]
 }
 
@@ -145,11 +147,15 @@ fn was_ready(store: &Store, key: &Key, before: &Value) -> bool {
     is_complete(before, &before["status"]) && store.get(&owner(key)).is_some_and(is_said)
 }
 
-/// Is it down still, and by nothing else?
+/// Is it down still, and by nothing else? One whose spec has been refused since, because the catalogue no longer has its
+/// GPU type, is not waited for: its children stay as they are, and nobody knows when somebody will put that right.
 fn is_down(store: &Store, key: &Key, down: &Down) -> bool {
     let is_unchanged = |object: &Value| {
         let metadata = &object["metadata"];
-        metadata["uid"] == down.uid && number(&metadata["generation"]) == down.generation && !is_deleting(object)
+        metadata["uid"] == down.uid
+            && number(&metadata["generation"]) == down.generation
+            && object["status"]["phase"] != "Failed"
+            && !is_deleting(object)
     };
     let goes_on = store.get(&owner(key)).is_some_and(is_unchanged) && !store.terminating.contains(&key.namespace);
     let since = store.history.iter().rev().take_while(|change| change.version > down.version);
@@ -164,9 +170,10 @@ fn is_down(store: &Store, key: &Key, down: &Down) -> bool {
         })
 }
 
-/// Does its status say for a while, and since the catalogue was changed last, that it is down?
+/// Does its status say for a while, and since the catalogue was changed last, that it is down? If its Deployment has changed
+/// meanwhile, the operator may have read that it goes on, and could not say so yet.
 fn halts(store: &Store, key: &Key, down: &Down) -> bool {
-    let says_so = |object: &Value| matches!(object["status"]["phase"].as_str(), Some("Degraded" | "Failed"));
+    let says_so = |object: &Value| object["status"]["phase"] == "Degraded";
     let owner = owner(key);
     let changes = store.history.iter().rev().take_while(|change| change.version > down.version);
     let down_since = changes
@@ -174,7 +181,9 @@ fn halts(store: &Store, key: &Key, down: &Down) -> bool {
         .take_while(|change| change.after.as_ref().is_some_and(says_so))
         .last()
         .map(|change| change.at);
-    let since = down_since.map(|since| catalog_changes(store).last().map_or(since, |change| since.max(change.at)));
+    let moved = store.history.iter().rev().find(|change| change.key == *key).map_or(down.at, |change| change.at);
+    let since = down_since.map(|since| since.max(moved));
+    let since = since.map(|since| catalog_changes(store).last().map_or(since, |change| since.max(change.at)));
     since.is_some_and(|since| since.elapsed() > KNOWN_WITHIN)
 }
 
