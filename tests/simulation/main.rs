@@ -42,7 +42,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 34] = [
+const FOUND: [u64; 37] = [
     34,      // while a changed catalogue waited for the reconciles in flight, the loop ran at full speed
     165,     // a spec acted on just before the catalogue changed kept what the catalogue before had built
     170,     // a catalogue in force was broken before its status was written, which named the one before as in force
@@ -53,7 +53,10 @@ const FOUND: [u64; 34] = [
     1401,    // a rollout that found its Deployment applied left the hashes of the one before in the status
     1706,    // the status that a reconcile in flight was about to write was not judged
     2169,    // one whose user had made a mistake meanwhile held up a rollout
-    4506,    // a request for the catalogue accepted last was lost, and what is built in took its place
+    2466,    // a list from the past judged an InferenceService by what was built before a change that was taken back
+    2651,    // of two operators, the older one missed the replicas that the newer one had only just started
+    5630,    // after a restart and a change that did not concern it, a model on its way in a rollout was not waited for
+    9480,    // after a restart, a model that the change before had taken down was not waited for
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
