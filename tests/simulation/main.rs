@@ -42,7 +42,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 37] = [
+const FOUND: [u64; 38] = [
     34,      // while a changed catalogue waited for the reconciles in flight, the loop ran at full speed
     165,     // a spec acted on just before the catalogue changed kept what the catalogue before had built
     170,     // a catalogue in force was broken before its status was written, which named the one before as in force
@@ -56,6 +56,7 @@ const FOUND: [u64; 37] = [
     2466,    // a list from the past judged an InferenceService by what was built before a change that was taken back
     2651,    // of two operators, the older one missed the replicas that the newer one had only just started
     5630,    // after a restart and a change that did not concern it, a model on its way in a rollout was not waited for
+    5911,    // the catalogue accepted last could not be read at once, and what is built in took its place until it was
     9480,    // after a restart, a model that the change before had taken down was not waited for
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
