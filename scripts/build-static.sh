@@ -80,19 +80,38 @@ build() {
     # mimalloc counts bits with a function of the C compiler's own library.
     [[ ${FEATURES:-} != *mimalloc* ]] || flags+=(-C link-arg=-lgcc)
     export "CC_$name=$CC"
+    order
   fi
   # Separated by 0x1f, so that a folder may have spaces.
   CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
   CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%?}
   export CARGO_ENCODED_RUSTFLAGS "CFLAGS_$name=$cflags"
   cargo "$command" "${options[@]}" >&2 || die "the operator could not be built: see above"
+  [ -z "${ORDER:-}" ] || say "$(wc -l <"$ORDER") functions are linked side by side, by $(wc -l <"$HERE/hot-functions.txt") names"
   BUILT=${CARGO_TARGET_DIR:-target}/$TARGET/edge/inference-operator
+}
+
+# order: what runs is linked side by side, as link.sh says, where Rust brings its own linker (with zig it does not).
+order() {
+  local linker=CARGO_TARGET_${name^^}_LINKER
+  LLD=$sysroot/lib/rustlib/$(rustc --print host-tuple)/bin/gcc-ld
+  [ -x "$LLD/ld.lld" ] || { say "Rust's own linker is missing ($LLD): the functions that run are not put together" && return; }
+  # Its name tells rustc nothing of its kind.
+  flags+=(-C linker-flavor=gcc -C symbol-mangling-version=v0)
+  mkdir -p "${CARGO_TARGET_DIR:-target}/$TARGET/edge/deps"
+  ORDER=$(cd "${CARGO_TARGET_DIR:-target}/$TARGET/edge" && pwd)/hot-functions.order
+  # Cargo does not know of the list.
+  find "${CARGO_TARGET_DIR:-target}/$TARGET/edge/deps" -name 'inference_operator-*' ! -newer "$HERE/hot-functions.txt" -delete
+  export LLD ORDER LINK_WITH=${!linker:-cc} "$linker=$HERE/link.sh"
 }
 
 install_as() {
   runs "$BUILT" || die "the program that was built does not run: $BUILT"
   mkdir -p "${1%/*}"
-  cp "$BUILT" "$1.new"
+  # In pieces of 32 kB, as containerd unpacks an image. What is written in larger ones Linux 6.18 keeps in pieces of up
+  # to megabytes, and maps those whole: the program would be resident to its last byte, which it is not in a pod.
+  dd if="$BUILT" of="$1.new" bs=32k status=none
+  chmod 755 "$1.new"
   mv "$1.new" "$1"
   say "$1: $(stat -c %s "$1") bytes, sha256 $(sha256 <"$1" | cut -d' ' -f1)"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Where the operator's bytes are, for docs/memory.md: starts a control plane, the operator and so many
-# InferenceServices with replicas 0, starts the operator again, and adds up /proc/PID/smaps by kind.
+# InferenceServices with replicas 0, starts the operator again, changes the catalogue, and adds up /proc/PID/smaps by kind.
 # Must never measure a program other than the one that ships unless told to, nor leave anything behind.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,6 +10,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/observed.sh"
 
 COUNT=5000
+WHENS=(nothing running restarted catalogue)
 
 usage() {
   cat <<'END'
@@ -44,7 +45,22 @@ main() {
   start_operator
   sleep 10
   account restarted
+  change_catalogue
+  sleep 10
+  account catalogue
   tell
+}
+
+# change_catalogue: to one with another GPU type, which no InferenceService uses; until it is accepted.
+change_catalogue() {
+  say "changing the catalogue"
+  kube apply -n inference-operator -f - >&2 <<'END'
+apiVersion: ai.example.com/v1
+kind: InferenceCatalog
+metadata: {name: default}
+spec: {gpuTypes: [{name: T4, nodeLabels: [{key: nvidia.com/gpu.product, values: [Tesla-T4]}]}]}
+END
+  kube wait -n inference-operator icat/default --for=condition=Accepted --timeout=120s >&2
 }
 
 # account WHEN: "KIND KB" a line. Text, read-only data and data are what is resident of the file; the
@@ -68,6 +84,10 @@ account() {
       index($0, pid) { mine = 1; count++; next }
       mine && match($0, /r[0-9]+,/) { for (part = split($0, parts, /[(,]/); part > 0; part--) if (parts[part] ~ /^[rtfw][0-9]+$/) bytes += substr(parts[part], 2); mine = 0 }
       END { print "connections", count + 0; print "sockets", int(bytes / 1024 + 0.5) }'
+    metric 'rest_client_requests_total{method="\([A-Z]*\)",.*}' '\1 ' | awk '
+      { all += $2 }
+      $1 == "GET" { reads += $2 }
+      END { print "reads", reads + 0; print "writes", all - reads }'
   } >"$WORK/$1"
 }
 
@@ -78,28 +98,30 @@ sum() { awk -v a="$1" -v b="$2" 'BEGIN { print a + b }'; }
 
 tell() {
   local row kind label when total
-  echo "| kB resident | nothing there | $COUNT created | started again |"
-  echo "|---|---:|---:|---:|"
+  echo "| kB resident | nothing there | $COUNT created | started again | then another catalogue |"
+  echo "|---|---:|---:|---:|---:|"
   for row in 'text:program: code' 'constants:program: constants' 'data:program: data that was relocated or written' \
     'heap:heap' 'stack:stack' 'kernel:what the kernel lends (vdso)'; do
     kind=${row%%:*} label=${row#*:}
     printf '| %s |' "$label"
-    for when in nothing running restarted; do printf ' %s |' "$(of $when "$kind")"; done
+    for when in "${WHENS[@]}"; do printf ' %s |' "$(of "$when" "$kind")"; done
     echo
   done
   printf '| **all** |'
-  for when in nothing running restarted; do
+  for when in "${WHENS[@]}"; do
     total=0
-    for kind in text constants data heap stack kernel; do total=$((total + $(of $when $kind))); done
+    for kind in text constants data heap stack kernel; do total=$((total + $(of "$when" "$kind"))); done
     printf ' **%s** |' "$total"
   done
   echo
   printf '| at its peak |'
-  for when in nothing running restarted; do printf ' %s |' "$(of $when peak)"; done
+  for when in "${WHENS[@]}"; do printf ' %s |' "$(of "$when" peak)"; done
   printf '\n| apart from it: seconds of CPU since its start (of them in the kernel) |'
-  for when in nothing running restarted; do printf ' %s (%s) |' "$(sum "$(of $when user)" "$(of $when system)")" "$(of $when system)"; done
+  for when in "${WHENS[@]}"; do printf ' %s (%s) |' "$(sum "$(of "$when" user)" "$(of "$when" system)")" "$(of "$when" system)"; done
   printf '\n| apart from it: the kernel for its connections (how many) |'
-  for when in nothing running restarted; do printf ' %s (%s) |' "$(of $when sockets)" "$(of $when connections)"; done
+  for when in "${WHENS[@]}"; do printf ' %s (%s) |' "$(of "$when" sockets)" "$(of "$when" connections)"; done
+  printf '\n| apart from it: requests since its start: reads, writes |'
+  for when in "${WHENS[@]}"; do printf ' %s, %s |' "$(of "$when" reads)" "$(of "$when" writes)"; done
   echo
 }
 

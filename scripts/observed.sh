@@ -67,11 +67,11 @@ until_true() {
   done
 }
 
-# metric NAME: its value, as the operator tells it.
+# metric NAME [BEFORE]: its value, as the operator tells it, after this; NAME is a pattern.
 metric() {
   exec 7<>"/dev/tcp/127.0.0.1/$PORT" || return
   printf 'GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n' /metrics >&7
-  sed -n "s/^$1 //p" <&7
+  sed -n "s/^$1 /${2:-}/p" <&7
   exec 7>&-
 }
 
