@@ -13,6 +13,7 @@ mod node;
 // A lane of its own.
 mod engine;
 // Run in this order, one at a time: the thousands stay.
+mod administrator;
 mod install;
 mod serving;
 mod thousands;
