@@ -177,7 +177,7 @@ impl Controller {
                 self.index.list_ends(ListKind::InferenceServices);
                 None
             }
-            Event::Absent => None,
+            Event::Absent | Event::Forbidden => None,
         };
         if let Some(slot) = seen {
             self.queue(slot);
@@ -212,7 +212,7 @@ impl Controller {
                 }
                 None
             }
-            Event::Absent => None,
+            Event::Absent | Event::Forbidden => None,
         };
         if let Some(slot) = changed {
             self.queue(slot);

@@ -53,6 +53,8 @@ pub struct Catalog {
     holds_back: bool,
     /// What to build from is known: there is no catalogue, or one was accepted.
     knows_any: bool,
+    /// Nobody knows whether there is one.
+    is_forbidden: bool,
     /// What the job in flight decides on, if it does.
     deciding_on: Option<Version>,
     /// Its status was not compared with what there is to say since one of the two has changed.
@@ -94,6 +96,7 @@ impl Catalog {
             next: None,
             holds_back: false,
             knows_any: false,
+            is_forbidden: false,
             deciding_on: None,
             is_unsaid: false,
             said: None,
@@ -114,6 +117,7 @@ impl Catalog {
     }
 
     pub fn observe(&mut self, event: Event<InferenceServiceView>) {
+        let is_forbidden = matches!(event, Event::Forbidden);
         match event {
             Event::Init => {
                 self.is_listed = false;
@@ -122,8 +126,9 @@ impl Catalog {
             Event::InitDone if self.is_listed => return,
             Event::InitApply(object) => (self.object, self.is_listed) = (Some(CatalogView(object)), true),
             Event::Apply(object) => self.object = Some(CatalogView(object)),
-            Event::InitDone | Event::Delete(_) | Event::Absent => self.object = None,
+            Event::InitDone | Event::Delete(_) | Event::Absent | Event::Forbidden => self.object = None,
         }
+        self.is_forbidden = is_forbidden;
         self.version = Some(self.object.as_ref().map(|CatalogView(object)| (object.meta.uid, object.meta.generation)));
         self.is_unsaid = true;
         if self.deciding_on.take_if(|version| Some(*version) != self.version).is_some() {
@@ -137,7 +142,9 @@ impl Catalog {
         if self.job.is_some() {
             return;
         }
-        let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
+        // That there is none is decided again when it can be known.
+        let is_known_now = self.object.is_none() && !self.is_forbidden && !self.knows_any;
+        let Some(version) = self.version.filter(|version| self.decided != Some(*version) || is_known_now) else {
             return self.tell(context, progress);
         };
         let Some(object) = self.object.clone() else { return self.conclude_absent() };
@@ -153,12 +160,14 @@ impl Catalog {
     }
 
     fn conclude_absent(&mut self) {
-        if self.decided.is_some() {
+        if self.is_forbidden {
+            tracing::warn!("before the catalogue can be read, what is built in is in force, and nothing is rolled out");
+        } else if matches!(self.decided, Some(Some(_))) {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
         (self.decided, self.refusal, self.accepted) = (Some(None), None, None);
-        (self.knows_any, self.said) = (true, None);
-        self.put_next(self.base.clone(), false);
+        (self.knows_any, self.said) = (!self.is_forbidden, None);
+        self.put_next(self.base.clone(), self.is_forbidden);
     }
 
     fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {

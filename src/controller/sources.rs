@@ -110,7 +110,7 @@ fn poll_first(sources: &mut [Source], context: &mut task::Context<'_>) -> Poll<O
         if let Poll::Ready(Some(observation)) = source.observations.poll_next_unpin(context) {
             source.is_listed |= matches!(
                 observation,
-                Observation::Catalog(Event::InitDone | Event::Absent)
+                Observation::Catalog(Event::InitDone | Event::Absent | Event::Forbidden)
                     | Observation::InferenceService(Event::InitDone)
                     | Observation::Child(_, Event::InitDone)
             );

@@ -52,6 +52,8 @@ pub enum Event<K> {
     Delete(K),
     /// There is no such kind, and so no object of it. Only where it is optional.
     Absent,
+    /// Not permitted to list it, and it never was: nobody knows whether there are objects of it. Only where it is optional.
+    Forbidden,
 }
 
 pub struct Watch<K> {
@@ -132,8 +134,10 @@ impl<K: Watched> Watch<K> {
             match self.step().await {
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
-                Err(interruption) if self.is_absent(&interruption) => return Event::Absent,
-                Err(interruption) => self.interrupted(interruption),
+                Err(interruption) => match self.without(&interruption) {
+                    Some(event) => return event,
+                    None => self.interrupted(interruption),
+                },
             }
         }
     }

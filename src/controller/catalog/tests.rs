@@ -183,6 +183,28 @@ async fn where_no_accepted_catalogue_is_known_nothing_is_rolled_out_until_one_is
     assert_eq!((operator.image(), operator.holds_back), ("mine", false));
 }
 
+/// There may be one, by which the models were started.
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_read_the_catalogue_nothing_is_rolled_out_until_it_is_known_whether_there_is_one() {
+    let (lines, _guard) = listen();
+    let accepted = json!({"status": {"accepted": {"engines": [{"name": "vllm", "image": "mine"}]}}});
+    for (known, image) in [(None, BUILT_IN), (Some(object(1, "", &Value::Null)), "mine")] {
+        let accepted = accepted.clone();
+        let mut operator = operator_of(fake_api_server::client_of(move |_| Reply::object(&accepted)));
+        operator.catalog.observe(Event::Forbidden);
+        operator.settle(&Progress::Complete).await;
+        assert_eq!((operator.catalog.is_decided(), operator.holds_back, operator.image()), (true, true, BUILT_IN));
+        operator.catalog.observe(Event::Init);
+        if let Some(object) = known {
+            operator.catalog.observe(Event::InitApply(view(object)));
+        }
+        operator.catalog.observe(Event::InitDone);
+        operator.settle(&Progress::Complete).await;
+        assert_eq!((operator.holds_back, operator.image()), (false, image));
+    }
+    assert!(!lines.take().iter().any(|line| line.contains("no catalogue any more")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_halted_rollout_names_the_service_that_halts_it_and_posts_an_event() {
     let halted = || Progress::Halted { namespace: "ns".into(), name: "demo".into() };

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::message::message;
 use super::open::Opened;
-use super::{SHORTEST_WATCH, Stage, Watch};
+use super::{Event, SHORTEST_WATCH, Stage, Watch};
 use crate::kubernetes::refusal::{describe, retry_after};
 use crate::kubernetes::resource::Watched;
 
@@ -38,13 +38,14 @@ impl<K: Watched> Watch<K> {
         }
     }
 
-    /// Is the kind not there, where it need not be? Asked for again at the pace of the slowest lists. To lack the right to
-    /// it counts as well, but only before it was ever listed: for a moment an API server that starts knows of no right.
-    pub(super) fn is_absent(&mut self, interruption: &Interruption) -> bool {
-        let Interruption::Refused(kube::Error::Api(status)) = interruption else { return false };
+    /// Where the kind need not be there, and is not, or the right to it is not: the event that says so. It is asked for
+    /// again at the pace of the slowest lists. The right counts only before it was ever listed: for a moment an API server
+    /// that starts knows of no right.
+    pub(super) fn without(&mut self, interruption: &Interruption) -> Option<Event<K>> {
+        let Interruption::Refused(kube::Error::Api(status)) = interruption else { return None };
         let lacks_right = status.code == 403 && !self.progress.was_listed() && self.progress.warns();
         if !self.is_optional || status.code != 404 && !lacks_right {
-            return false;
+            return None;
         }
         let resource = (self.kind.resource)();
         if lacks_right {
@@ -55,7 +56,7 @@ impl<K: Watched> Watch<K> {
         self.metrics.heard(self.number);
         self.stage = Stage::Begin;
         self.paused_until = Instant::now() + self.progress.absent(self.jitter.draw());
-        true
+        Some(if lacks_right { Event::Forbidden } else { Event::Absent })
     }
 
     pub(super) fn interrupted(&mut self, interruption: Interruption) {

@@ -24,6 +24,7 @@ async fn next(watch: &mut Watch<Meta>) -> String {
         Ok(Event::Apply(object)) => format!("applied {}", object.name),
         Ok(Event::Delete(object)) => format!("deleted {}", object.name),
         Ok(Event::Absent) => "absent".into(),
+        Ok(Event::Forbidden) => "forbidden".into(),
     }
 }
 

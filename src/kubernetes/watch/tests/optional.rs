@@ -33,11 +33,11 @@ async fn a_kind_that_goes_away_takes_its_objects_with_it() {
 
 /// For a moment an API server that starts knows of no right.
 #[tokio::test(start_paused = true)]
-async fn without_the_right_to_it_a_kind_counts_as_absent_after_some_tries_and_only_if_it_was_never_listed() {
+async fn without_the_right_to_a_kind_that_is_said_after_some_tries_and_only_if_it_was_never_listed() {
     let (heard, _guard) = listen();
     let forbidden = || Reply::refusal(403, "no");
     let (mut watch, asked) = optional([forbidden(), forbidden(), forbidden(), forbidden(), listed([Broken])]);
-    assert_eq!(next(&mut watch).await, "absent");
+    assert_eq!(next(&mut watch).await, "forbidden");
     assert_eq!(requests(&asked).len(), 4);
     let message = "WARN not permitted to list or watch services (apply k3s-manifests/rbac.yaml): no";
     assert_eq!(heard.take(), [message], "once");
