@@ -31,10 +31,11 @@ pub struct News {
 pub enum Progress {
     Complete,
     InProgress,
-    /// By this InferenceService.
+    /// By this InferenceService. `status`: the checksum of its status; with another one there is another reason to tell.
     Halted {
         namespace: String,
         name: String,
+        status: u64,
     },
 }
 
@@ -63,7 +64,7 @@ pub async fn say(context: &Context, catalog: Option<&CatalogView>, news: &News) 
 
 /// The InferenceService that has halted the rollout, and why. None: none has, or it is gone.
 async fn halting(context: &Context, progress: &Progress) -> Result<Option<(InferenceServiceView, String)>, Error> {
-    let Progress::Halted { namespace, name } = progress else { return Ok(None) };
+    let Progress::Halted { namespace, name, .. } = progress else { return Ok(None) };
     let object: Option<InferenceServiceView> = apply::get_of(&context.client, namespace, name).await?;
     Ok(object.map(|object| {
         let ready = object.status().and_then(|status| status.conditions.into_iter().find(|said| said.type_ == "Ready"));
@@ -88,7 +89,7 @@ fn compose(
     let (reason, message) = match &news.progress {
         Progress::Complete => ("Complete", "all InferenceServices are up to date".to_owned()),
         Progress::InProgress => ("InProgress", "some InferenceServices wait for their turn".to_owned()),
-        Progress::Halted { namespace, name } => {
+        Progress::Halted { namespace, name, .. } => {
             let why = why.unwrap_or("it is not Ready");
             ("Halted", format!("{namespace}/{name} has not become Ready again; the others wait for it: {why}"))
         }

@@ -57,6 +57,7 @@ impl Controller {
             Some(record) => Progress::Halted {
                 namespace: self.index.namespace(record).to_owned(),
                 name: self.index.name(record).to_owned(),
+                status: record.summary.map_or(0, |summary| summary.checksum),
             },
             None if rollout.is_over() => Progress::Complete,
             None => Progress::InProgress,

@@ -207,14 +207,14 @@ async fn without_the_right_to_read_the_catalogue_nothing_is_rolled_out_until_it_
 
 #[tokio::test(start_paused = true)]
 async fn a_halted_rollout_names_the_service_that_halts_it_and_posts_an_event() {
-    let halted = || Progress::Halted { namespace: "ns".into(), name: "demo".into() };
+    let halted = |status| Progress::Halted { namespace: "ns".into(), name: "demo".into(), status };
     let ready = json!({"observedGeneration": 1, "conditions": [{
         "type": "Ready", "status": "False", "reason": "ReplicasUnavailable", "message": "0 of 1",
         "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
     let mut operator = operator(&ready);
     operator.see(object(1, "mine", &Value::Null)).await;
     let status = operator.said();
-    operator.settle(&halted()).await;
+    operator.settle(&halted(1)).await;
     let asked = operator.asked.take();
     let verbs: Vec<&str> = asked.iter().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(verbs, ["GET", "PATCH", "POST"], "{asked:?}");
@@ -222,8 +222,11 @@ async fn a_halted_rollout_names_the_service_that_halts_it_and_posts_an_event() {
         asked[1].contains("ns/demo has not become Ready again") && asked[1].contains("ReplicasUnavailable: 0 of 1")
     );
     assert!(asked[2].contains("RolloutHalted"), "{}", asked[2]);
-    operator.settle(&halted()).await;
+    operator.settle(&halted(1)).await;
     assert!(operator.asked.take().is_empty(), "said once");
+    operator.settle(&halted(2)).await;
+    let asked = operator.asked.take();
+    assert!(asked.len() == 3 && asked[1].starts_with("PATCH "), "its reason may be another one now: {asked:?}");
     operator.see(object(1, "mine", &status)).await;
     assert!(operator.asked.take().is_empty(), "it says that nothing is halted any more, and that is so");
 }
@@ -232,7 +235,7 @@ async fn a_halted_rollout_names_the_service_that_halts_it_and_posts_an_event() {
 async fn without_a_catalogue_a_halted_rollout_is_an_event_alone() {
     let mut operator = operator(&Value::Null);
     operator.catalog.observe(Event::Absent);
-    operator.settle(&Progress::Halted { namespace: "ns".into(), name: "demo".into() }).await;
+    operator.settle(&Progress::Halted { namespace: "ns".into(), name: "demo".into(), status: 1 }).await;
     let asked = operator.asked.take();
     assert!(asked.len() == 2 && asked[1].starts_with("POST "), "{asked:?}");
 }
