@@ -271,6 +271,8 @@ fn is_anew(task: &Task, deployment: &DeploymentView) -> bool {
 pub fn follow_up(task: &Task, deployment: &DeploymentView, repaired: bool, phase: Phase) -> Action {
     if is_contested(task, repaired) {
         Action::Recheck(Dirty::COUNT)
+    } else if phase == Phase::Progressing && status::failure(deployment).is_some() {
+        Action::AwaitLoad(status::LEFTOVER)
     } else if phase == Phase::Progressing && status::misses_replicas(deployment) {
         Action::AwaitLoad(deployment::load_time(deployment))
     } else {

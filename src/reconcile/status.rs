@@ -15,6 +15,10 @@ use crate::time::Timestamp;
 /// Seconds: while the phase stays the same, the status is written at most once in this interval.
 pub const READY_COUNT_INTERVAL: u32 = 30;
 
+/// For so long after a change of the Deployment, a failure that it reports may be that of the ReplicaSet before, which is
+/// still there. It is looked at again then.
+pub const LEFTOVER: Duration = Duration::from_secs(5);
+
 /// How many characters of a foreign message are copied.
 const LONGEST_PHRASE: usize = 1024;
 
@@ -102,7 +106,7 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
             format!("{count}; the Deployment is paused: kubectl -n {namespace} rollout resume deployment/{name}");
         return say(Phase::Degraded, Abnormal::Reconciling, "DeploymentPaused", message);
     }
-    if let Some(failure) = condition(deployment, "ReplicaFailure").filter(|condition| condition.status == "True") {
+    if let Some(failure) = failure(deployment).filter(|_| !may_be_left_over(deployment, load_wait)) {
         let message = format!("{count}; {}; {}", phrase(&failure.message), next_look("replicaset", subject));
         return say(Phase::Degraded, Abnormal::Reconciling, &failure.reason, message);
     }
@@ -152,6 +156,17 @@ fn is_complete(deployment: &DeploymentView) -> bool {
 
 fn condition<'a>(deployment: &'a DeploymentView, type_: &str) -> Option<&'a DeploymentCondition> {
     deployment.status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// That pods cannot be created.
+pub fn failure(deployment: &DeploymentView) -> Option<&DeploymentCondition> {
+    condition(deployment, "ReplicaFailure").filter(|condition| condition.status == "True")
+}
+
+/// A failure is then said only if it lasts. Its times do not tell whose it is: they stay while another ReplicaSet fails in
+/// the same way.
+fn may_be_left_over(deployment: &DeploymentView, load_wait: LoadWait) -> bool {
+    deployment.meta.generation > 1 && !load_wait.was_ready && load_wait.waited < LEFTOVER
 }
 
 /// Are replicas missing after a completed rollout? The Deployment controller has no deadline for these: after a

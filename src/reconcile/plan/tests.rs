@@ -322,6 +322,11 @@ fn what_no_watch_tells_is_looked_at_again() {
     let follow =
         |repairs, repaired, phase| follow_up(&Task { repairs, ..task(Dirty::ROLLOUT) }, &late, repaired, phase);
     assert_eq!(follow(0, false, Phase::Progressing).dirty(), Dirty::DUE);
+    let failing = deployment(|it| {
+        it["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]);
+    });
+    let again = follow_up(&task(Dirty::ROLLOUT), &failing, false, Phase::Progressing);
+    assert!(matches!(again, Action::AwaitLoad(status::LEFTOVER)), "it is that of the children before, or lasts");
     assert_eq!(follow(0, false, Phase::Ready).dirty(), Dirty::empty());
     assert_eq!(follow(CONTESTED_AFTER - 2, true, Phase::Ready).dirty(), Dirty::empty());
     assert_eq!(follow(CONTESTED_AFTER - 1, true, Phase::Degraded).dirty(), Dirty::COUNT);

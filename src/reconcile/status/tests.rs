@@ -274,6 +274,20 @@ fn replicas_that_never_come_are_missed_when_the_load_time_is_over() {
     assert_eq!(assess(&moving, load_wait, &SUBJECT).phase, Phase::Progressing);
 }
 
+/// Or else an image that was put right would be said not to run, and halt a rollout, for a moment.
+#[test]
+fn what_the_replica_set_before_could_not_create_is_not_said_of_the_one_that_follows() {
+    let at = |generation: u32, waited, was_ready| {
+        let load_wait = LoadWait { waited: Duration::from_secs(waited), load_time: LOAD_TIME, was_ready };
+        let refused = counts(generation.into(), [0, 0, 0, 0], ["ReplicaFailure", "True", "FailedCreate"]);
+        assess(&deployment(1, generation, refused), load_wait, &SUBJECT).reason
+    };
+    assert_eq!(at(2, 4, false), "RollingOut");
+    assert_eq!(at(2, 5, false), "FailedCreate", "it lasts");
+    assert_eq!(at(1, 0, false), "FailedCreate", "there is none before the first");
+    assert_eq!(at(2, 0, true), "FailedCreate", "it is not the children that have changed");
+}
+
 #[test]
 fn a_wait_is_counted_from_what_the_status_says_and_never_from_the_future() {
     let at = |phase, since| {
