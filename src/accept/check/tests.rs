@@ -34,6 +34,10 @@ fn a_refusal_says_where_what_is_wrong_and_what_is_expected() {
             "spec.engines[mine].cacheEnvironment[HF_HOME]: \"../etc\" is not a folder below /cache",
         ),
         (
+            engine_with("cacheEnvironment", json!({"HF_HOME": "/etc"})),
+            "spec.engines[mine].cacheEnvironment[HF_HOME]: \"/etc\" is not a folder below /cache",
+        ),
+        (
             engine_with("cacheEnvironment", json!({"A=B": "a"})),
             "spec.engines[mine].cacheEnvironment: \"A=B\" is not the name of a variable",
         ),
@@ -105,6 +109,7 @@ fn an_entry_replaces_the_built_in_one_of_its_name_and_others_stay() {
     assert_eq!(settings.max_unavailable, MaxUnavailable::Percent(25));
     assert_eq!((settings.pods.load_time.as_secs(), &*catalog.resource), (90, "example.com/gpu"));
     assert_eq!(accept(&json!({})).expect("accepted"), Settings::default(), "an empty one changes nothing");
+    accept(&engine_with("cacheEnvironment", json!({"HF_HOME": "hub/v1.0"}))).expect("accepted");
 }
 
 #[test]
@@ -122,7 +127,7 @@ fn the_key_of_a_label_is_a_name_with_or_without_a_domain() {
     for key in ["a", "nvidia.com/gpu.product", "a-b.c/D_e", "A.b-c"] {
         assert!(is_label_key(key), "{key}");
     }
-    for key in ["", "/", "a/", "/a", "a/b/c", "A/b", "a..b/c", "-a", "a b", &"a".repeat(64)] {
+    for key in ["", "/", "a/", "/a", "a/b/c", "A/b", "a..b/c", "-a/b", "a-/b", "a_b/c", "-a", "a b", &"a".repeat(64)] {
         assert!(!is_label_key(key), "{key}");
     }
 }
