@@ -23,6 +23,10 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// The longest wait before it is asked again which catalogue was accepted last. InferenceServices may be waiting for that.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// A catalogue that was deleted holds for so long: `kubectl replace --force` deletes it and creates it again.
+const GONE_FOR_GOOD: Duration = Duration::from_secs(10);
+
 /// Of this many failures in a row one is logged: at first, and then about every five minutes.
 const LOGGED_FAILURES: u32 = 32;
 
@@ -55,6 +59,8 @@ pub struct Catalog {
     knows_any: bool,
     /// Nobody knows whether there is one.
     is_forbidden: bool,
+    /// When the last one went.
+    gone_since: Option<Instant>,
     /// What the job in flight decides on, if it does.
     deciding_on: Option<Version>,
     /// Its status was not compared with what there is to say since one of the two has changed.
@@ -81,6 +87,7 @@ pub enum Done {
     /// Was anything to be written for that?
     Said(bool),
     Unsaid,
+    Waited,
 }
 
 impl Catalog {
@@ -97,6 +104,7 @@ impl Catalog {
             holds_back: false,
             knows_any: false,
             is_forbidden: false,
+            gone_since: None,
             deciding_on: None,
             is_unsaid: false,
             said: None,
@@ -129,6 +137,7 @@ impl Catalog {
             Event::InitDone | Event::Delete(_) | Event::Absent | Event::Forbidden => self.object = None,
         }
         self.is_forbidden = is_forbidden;
+        self.gone_since = self.gone_since.or(Some(Instant::now())).filter(|_| self.object.is_none());
         self.version = Some(self.object.as_ref().map(|CatalogView(object)| (object.meta.uid, object.meta.generation)));
         self.is_unsaid = true;
         if self.deciding_on.take_if(|version| Some(*version) != self.version).is_some() {
@@ -147,7 +156,13 @@ impl Catalog {
         let Some(version) = self.version.filter(|version| self.decided != Some(*version) || is_known_now) else {
             return self.tell(context, progress);
         };
-        let Some(object) = self.object.clone() else { return self.conclude_absent() };
+        let Some(object) = self.object.clone() else {
+            let holds_until = self.gone_since.filter(|_| self.is_any_decided()).map(|since| since + GONE_FOR_GOOD);
+            return match holds_until.filter(|time| Instant::now() < *time) {
+                Some(time) => self.wait(version, time),
+                None => self.conclude_absent(),
+            };
+        };
         let (base, is_first) = (self.base.clone(), !self.knows_any);
         self.deciding_on = Some(version);
         self.job = Some(
@@ -159,10 +174,21 @@ impl Catalog {
         );
     }
 
+    /// Was a catalogue decided on, and does what came of that hold?
+    fn is_any_decided(&self) -> bool {
+        matches!(self.decided, Some(Some(_)))
+    }
+
+    /// Looks again at this time, unless another version is seen before.
+    fn wait(&mut self, version: Version, until: Instant) {
+        self.deciding_on = Some(version);
+        self.job = Some(tokio::time::sleep_until(until).map(|()| Done::Waited).boxed());
+    }
+
     fn conclude_absent(&mut self) {
         if self.is_forbidden {
             tracing::warn!("before the catalogue can be read, what is built in is in force, and nothing is rolled out");
-        } else if matches!(self.decided, Some(Some(_))) {
+        } else if self.is_any_decided() {
             tracing::info!("there is no catalogue any more: what is built in is in force");
         }
         (self.decided, self.refusal, self.accepted) = (Some(None), None, None);
@@ -214,6 +240,7 @@ impl Catalog {
     pub fn finish(&mut self, done: Done) {
         match done {
             Done::Said(false) => {}
+            Done::Waited => self.deciding_on = None,
             Done::Said(true) => {
                 self.corrections += 1;
                 self.retry_at = Instant::now() + RETRY * self.corrections.saturating_sub(1).into();

@@ -162,6 +162,23 @@ async fn a_refused_catalogue_changes_nothing_and_says_where_it_is_wrong() {
     assert_eq!(operator.image(), BUILT_IN);
 }
 
+/// Or else `kubectl replace --force` would take a model to what is built in, and back.
+#[tokio::test(start_paused = true)]
+async fn a_catalogue_that_is_deleted_and_created_again_at_once_is_in_force_all_the_time() {
+    let mut operator = operator(&Value::Null);
+    operator.see(object(1, "mine", &Value::Null)).await;
+    operator.catalog.observe(Event::Delete(view(object(1, "mine", &Value::Null))));
+    operator.catalog.advance(&operator.context, Some(Progress::Complete));
+    let waits = tokio::time::timeout(GONE_FOR_GOOD / 2, operator.catalog.done()).await;
+    assert!(waits.is_err() && operator.catalog.take_next().is_none());
+    operator.see(object(2, "mine", &Value::Null)).await;
+    assert_eq!(operator.image(), "mine");
+    let deleted = Instant::now();
+    operator.catalog.observe(Event::Delete(view(object(2, "mine", &Value::Null))));
+    operator.settle(&Progress::Complete).await;
+    assert_eq!((operator.image(), deleted.elapsed() >= GONE_FOR_GOOD), (BUILT_IN, true));
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_last_accepted_catalogue_is_still_in_force() {
     let mut operator = operator(&json!({"accepted": {"engines": [{"name": "vllm", "image": "mine"}]}}));
