@@ -88,7 +88,9 @@ fn compose(
     let accepted = condition(ACCEPTED, is_accepted, reason, message, catalog, before, (context.now)());
     let (reason, message) = match &news.progress {
         Progress::Complete => ("Complete", "all InferenceServices are up to date".to_owned()),
-        Progress::InProgress => ("InProgress", "some InferenceServices wait for their turn".to_owned()),
+        Progress::InProgress => {
+            ("InProgress", "some InferenceServices wait for their turn, or are not Ready again".to_owned())
+        }
         Progress::Halted { namespace, name, .. } => {
             let why = why.unwrap_or("it is not Ready");
             ("Halted", format!("{namespace}/{name} has not become Ready again; the others wait for it: {why}"))

@@ -274,7 +274,6 @@ impl Index {
     /// From now on a status is not trusted without reading the children.
     pub fn children_are_listed(&mut self) {
         self.children_listed = true;
-        self.rollout.all_listed();
     }
 
     /// Starts a reconcile, unless there is nothing to do.

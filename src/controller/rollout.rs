@@ -51,21 +51,17 @@ impl Rollout {
         self.waiting.push(Waiting { slot, replicas, was_taken_down });
     }
 
-    /// Another rollout begins: who waits for it is still to be added.
+    /// Another rollout begins: who waits for it is still to be added. What an earlier one has taken down stays so, whether
+    /// it had its turn again or not.
     pub fn begin_anew(&mut self) {
-        (self.waiting, self.halted_by) = (Vec::new(), None);
+        let down = self.waiting.drain(..).filter(|waiting| waiting.was_taken_down);
+        self.under_way.extend(down.map(|waiting| UnderWay { slot: waiting.slot, was_down: false }));
+        self.halted_by = None;
     }
 
     /// It was on its way when an earlier process ended.
     pub fn resume(&mut self, slot: Slot) {
         self.under_way.push(UnderWay { slot, was_down: false });
-    }
-
-    /// All that wait are known. If there are none, nothing has to be waited for.
-    pub fn all_listed(&mut self) {
-        if self.waiting.is_empty() {
-            self.under_way.clear();
-        }
     }
 
     /// It is about to be brought up to date for another reason: its user has changed the spec, say.
@@ -208,10 +204,6 @@ mod tests {
         assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
         assert_eq!(rollout.halted_by(), Some(0));
         assert_eq!(next(&mut rollout, 1, WELL), Some(1));
-        let mut over = of(&[]);
-        over.resume(0);
-        over.all_listed();
-        assert!(over.is_over(), "whatever has become of it since");
     }
 
     #[test]
@@ -265,9 +257,26 @@ mod tests {
         assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
         rollout.begin_anew();
         rollout.add(1, 1);
-        rollout.all_listed();
         assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
         assert_eq!(rollout.halted_by(), Some(0));
+    }
+
+    /// Changes that follow each other before anybody has had a turn.
+    #[test]
+    fn what_was_taken_down_is_not_forgotten_over_two_changes() {
+        let first_is = |state| move |slot| if slot == 0 { state } else { State::Well };
+        let mut rollout = of(&[(0, 1), (1, 1)]);
+        assert_eq!(next(&mut rollout, 1, WELL), Some(0));
+        for _ in 0..2 {
+            rollout.begin_anew();
+            rollout.add(0, 1);
+            rollout.add(1, 1);
+        }
+        assert_eq!((rollout.waiting(), rollout.under_way()), (2, 0));
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), Some(0));
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
+        rollout.begin_anew();
+        assert!(!rollout.is_over(), "a change that concerns nobody: it is not Ready yet");
     }
 
     #[test]

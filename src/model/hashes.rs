@@ -18,7 +18,8 @@ pub struct Hashes {
     pub inputs: u64,
     /// Over the children, or over the reason why there are none.
     pub children: u64,
-    /// They were built for other settings or another release, and not for another spec.
+    /// They were built for other settings or another release, and not for another spec. In a status: and were not Ready
+    /// since.
     pub by_rollout: bool,
 }
 

@@ -3,16 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::status::parse;
 use super::validate::{Valid, decode, validate};
 use super::{deployment, service};
 use crate::api::{InferenceServiceSpec, InferenceServiceStatus, Phase};
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::model::Instance;
 use crate::model::hashes::{Hash, Hashes, Standing};
 use crate::model::uid::Uid;
 use crate::model::view::{InferenceServiceView, RawSpec};
-use crate::model::{Abnormal, Instance};
 use crate::settings::Settings;
 
 /// How it stands with an InferenceService that has this status. The inputs are compared first: to build 5,000 times takes
@@ -41,7 +40,7 @@ pub fn judge(
     let meta = &object.meta;
     let (children, replicas) = builds(settings, &meta.namespace, &meta.name, meta.uid, &object.spec);
     match built {
-        // Other settings build the same. If it was Ready since, it is down by something else than their rollout.
+        // Other settings build the same.
         Some(built) if built.children == children && is_said && is_taken_down(built, status) => Standing::RolledOut,
         Some(built) if built.children == children && is_said => Standing::UpToDate,
         Some(built) if built.children == children => Standing::Outdated { replicas: 0 },
@@ -50,12 +49,9 @@ pub fn judge(
     }
 }
 
-/// Has a rollout brought these children, which were not Ready since? The rollout of the Deployment itself is still on then,
-/// or was given up.
+/// Has a rollout brought these children, which were not Ready since?
 fn is_taken_down(built: Hashes, status: &InferenceServiceStatus) -> bool {
-    let said = parse(status).summary;
-    let is_given_up = said.phase == Phase::Degraded && said.abnormal == Abnormal::Stalled;
-    built.by_rollout && (said.phase == Phase::Progressing || is_given_up)
+    built.by_rollout && !matches!(status.phase, Phase::Ready | Phase::Failed | Phase::Paused)
 }
 
 /// A hash over all that decides what is built.
@@ -280,23 +276,18 @@ mod tests {
         let no_concern = operator(|settings| settings.catalog.add_gpu_type("T4=Tesla-T4").expect("added"));
         let other_image = operator(|settings| settings.catalog.change_default_engine(|engine| engine.image.push('x')));
         let object = with(&json!({"model": "m", "replicas": 2}));
-        let standing = |after: &(Settings, u64), phase, type_: &str, by_rollout| {
+        let standing = |after: &(Settings, u64), phase, by_rollout| {
             let status = of(Some(Hashes { by_rollout, ..built(&before, &object) }), None);
-            let condition = |type_: &str| {
-                json!({"type": type_, "status": "True", "reason": "", "message": "",
-                "lastTransitionTime": "2026-01-01T00:00:00Z"})
-            };
-            let conditions = vec![serde_json::from_value(condition(type_)).expect("a condition")];
-            judge(&after.0, after.1, &own(), &object, &InferenceServiceStatus { phase, conditions, ..status })
+            judge(&after.0, after.1, &own(), &object, &InferenceServiceStatus { phase, ..status })
         };
         let outdated = Standing::Outdated { replicas: 2 };
-        for (phase, type_) in [(Phase::Progressing, "Reconciling"), (Phase::Degraded, "Stalled")] {
-            let both = |by_rollout| [&no_concern, &other_image].map(|after| standing(after, phase, type_, by_rollout));
+        for phase in [Phase::Progressing, Phase::Degraded, Phase::Pending] {
+            let both = |by_rollout| [&no_concern, &other_image].map(|after| standing(after, phase, by_rollout));
             assert_eq!(both(true), [Standing::RolledOut, Standing::TakenDown { replicas: 2 }], "{phase:?}");
             assert_eq!(both(false), [Standing::UpToDate, outdated], "{phase:?}");
         }
-        for (phase, type_) in [(Phase::Ready, "Ready"), (Phase::Degraded, "Reconciling"), (Phase::Failed, "Stalled")] {
-            let both = [&no_concern, &other_image].map(|after| standing(after, phase, type_, true));
+        for phase in [Phase::Ready, Phase::Failed, Phase::Paused] {
+            let both = [&no_concern, &other_image].map(|after| standing(after, phase, true));
             assert_eq!(both, [Standing::UpToDate, outdated], "{phase:?}");
         }
     }

@@ -273,7 +273,10 @@ pub fn compose(
         deployment_fields: number(versions.deployment_fields),
         service_resource_version: text(versions.service),
         service_port: subject.service_port,
-        hashes: subject.hashes.map(|hashes| hashes.to_string()),
+        // Once they were Ready, whatever takes them down later is no rollout.
+        hashes: subject
+            .hashes
+            .map(|hashes| Hashes { by_rollout: hashes.by_rollout && !summary.was_ready, ..hashes }.to_string()),
         instance: subject.instance.map(Instance::to_string),
         checksum: String::new(),
     };

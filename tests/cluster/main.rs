@@ -9,6 +9,7 @@ mod bad_input;
 mod bounded;
 mod catalog;
 mod catalog_absent;
+mod catalog_halted;
 mod catalog_refused;
 mod catalog_rollout;
 mod docs;

@@ -68,7 +68,6 @@ impl Index {
     pub(super) fn judging_ends(&mut self) {
         if self.judging == Judging::Now {
             self.judging = Judging::Done;
-            self.rollout.all_listed();
         }
     }
 

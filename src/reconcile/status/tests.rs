@@ -211,6 +211,26 @@ fn a_status_is_read_back_as_what_was_written() {
     }
 }
 
+/// A restart then knows whether the rollout still waits for it.
+#[test]
+fn that_a_rollout_has_brought_the_children_is_said_until_they_were_ready() {
+    let said = |(status, summary): (InferenceServiceStatus, Summary)| {
+        let hashes = status.observed.and_then(|observed| observed.hashes).expect("hashes");
+        (hashes.ends_with("-rollout"), summary)
+    };
+    let (is_said, starting) = said(written(Phase::Progressing, Abnormal::Reconciling, None, 1000));
+    assert!(is_said);
+    let (is_said, failing) = said(written(Phase::Degraded, Abnormal::Reconciling, Some(&starting), 1010));
+    assert!(is_said);
+    let (is_said, ready) = said(written(Phase::Ready, Abnormal::None, Some(&failing), 1020));
+    assert!(!is_said);
+    assert!(
+        !said(written(Phase::Degraded, Abnormal::Reconciling, Some(&ready), 1030)).0,
+        "taken down by something else"
+    );
+    assert!(said(written(Phase::Progressing, Abnormal::Reconciling, Some(&ready.of_others()), 1040)).0, "others");
+}
+
 #[test]
 fn no_field_of_a_status_can_be_changed_unnoticed() {
     let (status, _) = written(Phase::Degraded, Abnormal::Stalled, None, 1000);

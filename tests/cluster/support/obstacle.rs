@@ -114,7 +114,7 @@ pub async fn refuse_image(fixture: &Fixture, image: &str) -> Objects {
     let policy = json!({
         "failurePolicy": "Fail",
         "matchConstraints": {"namespaceSelector": this_namespace(fixture), "resourceRules": rules},
-        "validations": [{"expression": format!("object.spec.containers[0].image != '{image}'"), "message": "this image does not run"}]
+        "validations": [{"expression": format!("!object.spec.containers[0].image.startsWith('{image}')"), "message": "this image does not run"}]
     });
     let objects = Objects::new(&[
         json!({"apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": policy}),

@@ -182,9 +182,10 @@ fn halts(store: &Store, key: &Key, down: &Down) -> bool {
         .last()
         .map(|change| change.at);
     let moved = store.history.iter().rev().find(|change| change.key == *key).map_or(down.at, |change| change.at);
-    let since = down_since.map(|since| since.max(moved));
-    let since = since.map(|since| catalog_changes(store).last().map_or(since, |change| since.max(change.at)));
-    since.is_some_and(|since| since.elapsed() > KNOWN_WITHIN)
+    let changed = catalog_changes(store).last().map_or(down.at, |change| change.at);
+    // What the last change builds was not tried on it yet, as long as requests fail. Others may have had their turn with it.
+    let patience = if moved < changed { LAG } else { KNOWN_WITHIN };
+    down_since.is_some_and(|since| since.max(moved).max(changed).elapsed() > patience)
 }
 
 /// The changes of the catalogue's spec, with its creation and its end.
