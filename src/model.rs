@@ -15,5 +15,5 @@ pub use child::ChildKind;
 pub use dirty::Dirty;
 pub use hashes::Hashes;
 pub use instance::Instance;
-pub use status::{Abnormal, ObservedVersions, Summary};
+pub use status::{Abnormal, ObservedVersions, Reached, Summary};
 pub use task::{Action, Outcome, Task};

@@ -33,7 +33,9 @@ impl Controller {
                     self.judge_again(next.holds_back);
                 }
             }
-            let progress = (self.in_sync && self.index.is_judged()).then(|| self.progress());
+            // A newer instance speaks for its own rollout, and of the catalogue.
+            let speaks = self.in_sync && self.index.is_judged() && !self.context.instances.has_met_newer();
+            let progress = speaks.then(|| self.progress());
             self.catalog.advance(&self.context, progress);
             if !self.catalog.is_waiting() || !self.in_flight.is_empty() {
                 return;

@@ -21,8 +21,8 @@ pub struct Summary {
     pub is_ready: bool,
     /// The status says that another client keeps changing a child.
     pub is_contested: bool,
-    /// The children of this spec have been Ready, or should have been long ago: missing replicas were lost.
-    pub was_ready: bool,
+    /// How far the replicas of this spec and these children have come at best.
+    pub reached: Reached,
     /// The lower 16 bits of the time in seconds at which this process wrote it; 0: another process did.
     pub written: u16,
     /// Last transition of Ready.
@@ -31,17 +31,28 @@ pub struct Summary {
     pub abnormal_since: Timestamp,
 }
 
+/// In the order in which it is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    #[default]
+    Nothing,
+    /// They should have been Ready long ago: from now on missing ones are not on their way.
+    LoadTime,
+    /// Missing ones were lost.
+    Ready,
+}
+
 impl Summary {
     /// What remains of it for another spec or other children: their waiting time starts again.
     pub fn of_others(self) -> Summary {
-        Summary { abnormal_since: Timestamp::default(), was_ready: false, ..self }
+        Summary { abnormal_since: Timestamp::default(), reached: Reached::Nothing, ..self }
     }
 
     /// The same if another client wrote it, about the known spec and children: how long they have waited is known
     /// better than from an old status, or from that of another operator.
     pub fn waiting_like(self, known: &Summary) -> Summary {
         let abnormal_since = self.abnormal_since.max(known.abnormal_since);
-        Summary { abnormal_since, was_ready: known.was_ready, ..self }
+        Summary { abnormal_since, reached: known.reached, ..self }
     }
 }
 
@@ -110,7 +121,7 @@ mod tests {
         let (phase, abnormal) = (Phase::Degraded, Abnormal::Stalled);
         let known =
             Summary { checksum: 1, phase, abnormal, written: 2, ready_since: Timestamp(3), ..Summary::default() };
-        assert_eq!(Summary { was_ready: true, abnormal_since: Timestamp(4), ..known }.of_others(), known);
+        assert_eq!(Summary { reached: Reached::Ready, abnormal_since: Timestamp(4), ..known }.of_others(), known);
     }
 
     #[test]
@@ -120,11 +131,14 @@ mod tests {
             checksum: 1,
             abnormal_since: Timestamp(40),
             ready_since: Timestamp(30),
-            was_ready: true,
+            reached: Reached::Ready,
             ..Summary::default()
         };
-        assert_eq!(old.waiting_like(&known), Summary { abnormal_since: Timestamp(90), was_ready: false, ..old });
-        assert_eq!(known.waiting_like(&old), Summary { was_ready: true, ..known });
+        assert_eq!(
+            old.waiting_like(&known),
+            Summary { abnormal_since: Timestamp(90), reached: Reached::Nothing, ..old }
+        );
+        assert_eq!(known.waiting_like(&old), Summary { reached: Reached::Ready, ..known });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
 use crate::model::hashes::{Hash, Hashes};
 use crate::model::view::{DeploymentCondition, DeploymentView};
-use crate::model::{Abnormal, ChildKind, Instance, ObservedVersions, Summary};
+use crate::model::{Abnormal, ChildKind, Instance, ObservedVersions, Reached, Summary};
 use crate::reconcile::deployment::selector;
 use crate::time::Timestamp;
 
@@ -77,7 +77,7 @@ impl LoadWait {
         LoadWait {
             waited: now.since(past(since, now)),
             load_time,
-            was_ready: before.is_some_and(|before| before.was_ready),
+            was_ready: before.is_some_and(|before| before.reached > Reached::Nothing),
         }
     }
 }
@@ -236,7 +236,11 @@ pub fn compose(
         is_current: true,
         is_ready,
         is_contested: reason == CONTESTED,
-        was_ready: is_ready || reason == REPLICAS_UNAVAILABLE || before.is_some_and(|before| before.was_ready),
+        reached: match before.map(|before| before.reached).unwrap_or_default() {
+            _ if is_ready => Reached::Ready,
+            Reached::Nothing if reason == REPLICAS_UNAVAILABLE => Reached::LoadTime,
+            before => before,
+        },
         written: half(now),
         ready_since: past(ready_since, now),
         abnormal_since: past(abnormal_since, now),
@@ -274,9 +278,9 @@ pub fn compose(
         service_resource_version: text(versions.service),
         service_port: subject.service_port,
         // Once they were Ready, whatever takes them down later is no rollout.
-        hashes: subject
-            .hashes
-            .map(|hashes| Hashes { by_rollout: hashes.by_rollout && !summary.was_ready, ..hashes }.to_string()),
+        hashes: subject.hashes.map(|hashes| {
+            Hashes { by_rollout: hashes.by_rollout && summary.reached < Reached::Ready, ..hashes }.to_string()
+        }),
         instance: subject.instance.map(Instance::to_string),
         checksum: String::new(),
     };
@@ -305,6 +309,7 @@ pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
     };
     let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
     let observed = status.observed.clone().unwrap_or_default();
+    let hashes = observed.hashes.as_deref().and_then(|hashes| hashes.parse().ok());
     let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());
     let summary = Summary {
         checksum: checksum(status),
@@ -318,7 +323,13 @@ pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
         is_current: false,
         is_ready: status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         is_contested: reasons().any(|reason| reason == CONTESTED),
-        was_ready: status.phase == Phase::Ready || reasons().any(|reason| reason == REPLICAS_UNAVAILABLE),
+        reached: match () {
+            () if status.phase == Phase::Ready => Reached::Ready,
+            () if !reasons().any(|reason| reason == REPLICAS_UNAVAILABLE) => Reached::Nothing,
+            // What a rollout has brought is said to be that until it is Ready.
+            () if hashes.is_some_and(|hashes: Hashes| !hashes.by_rollout) => Reached::Ready,
+            () => Reached::LoadTime,
+        },
         written: 0,
         ready_since: since(&["Ready"]),
         abnormal_since: since(&["Stalled", "Reconciling", PAUSED]),

@@ -45,10 +45,14 @@ pub fn task(dirty: Dirty) -> Task {
 }
 
 pub fn summary(phase: Phase) -> Summary {
-    let was_ready = matches!(phase, Phase::Ready | Phase::Degraded);
+    let reached = if matches!(phase, Phase::Ready | Phase::Degraded) {
+        crate::model::Reached::Ready
+    } else {
+        crate::model::Reached::Nothing
+    };
     let abnormal = Abnormal::Reconciling;
     let is_ready = phase == Phase::Ready;
-    Summary { checksum: 1, phase, abnormal, is_current: true, is_ready, was_ready, written: 990, ..Summary::default() }
+    Summary { checksum: 1, phase, abnormal, is_current: true, is_ready, reached, written: 990, ..Summary::default() }
 }
 
 /// As the API server sends it: observed by its controller, ready, owned by this InferenceService, unchanged since the

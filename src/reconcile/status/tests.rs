@@ -222,6 +222,9 @@ fn that_a_rollout_has_brought_the_children_is_said_until_they_were_ready() {
     assert!(is_said);
     let (is_said, failing) = said(written(Phase::Degraded, Abnormal::Reconciling, Some(&starting), 1010));
     assert!(is_said);
+    let late = Assessment::new(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, String::new());
+    let (is_said, late) = said(compose(late, 1, STAMPS, &SUBJECT, Some(&failing), Timestamp(1015)));
+    assert!(is_said && said(written(Phase::Degraded, Abnormal::Reconciling, Some(&late), 1016)).0, "they never were");
     let (is_said, ready) = said(written(Phase::Ready, Abnormal::None, Some(&failing), 1020));
     assert!(!is_said);
     assert!(
@@ -366,17 +369,18 @@ fn who_keeps_changing_a_child_is_named() {
 #[test]
 fn what_was_ready_once_is_remembered_until_there_is_another_spec() {
     let degraded = |reason: &str| Assessment::new(Phase::Degraded, Abnormal::None, reason, String::new());
-    let before = |was_ready| Some(Summary { was_ready, ..Summary::default() });
+    let before = |reached| Some(Summary { reached, ..Summary::default() });
     for (assessment, before, expected) in [
-        (degraded("RollingOut"), before(true), true),
-        (degraded("RollingOut"), before(false), false),
-        (degraded("RollingOut"), None, false),
-        (degraded(REPLICAS_UNAVAILABLE), before(false), true),
-        (degraded(REPLICAS_UNAVAILABLE), None, true),
-        (Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", String::new()), None, true),
+        (degraded("RollingOut"), before(Reached::Ready), Reached::Ready),
+        (degraded("RollingOut"), before(Reached::LoadTime), Reached::LoadTime),
+        (degraded("RollingOut"), None, Reached::Nothing),
+        (degraded(REPLICAS_UNAVAILABLE), before(Reached::Ready), Reached::Ready),
+        (degraded(REPLICAS_UNAVAILABLE), before(Reached::Nothing), Reached::LoadTime),
+        (degraded(REPLICAS_UNAVAILABLE), None, Reached::LoadTime),
+        (Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", String::new()), None, Reached::Ready),
     ] {
         let reason = assessment.reason.clone();
         let (_, summary) = compose(assessment, 1, STAMPS, &SUBJECT, before.as_ref(), Timestamp(1000));
-        assert_eq!(summary.was_ready, expected, "{reason} after {before:?}");
+        assert_eq!(summary.reached, expected, "{reason} after {before:?}");
     }
 }

@@ -66,7 +66,10 @@ async fn what_a_newer_instance_has_brought_is_left_and_costs_no_write() {
     assert_eq!(paths(&asked), [format!("GET {DEPLOYMENT}"), OWNER.to_owned()]);
     assert!(matches!(outcome.action, Action::AwaitChange));
     let known = task(Dirty::SPEC).summary.expect("a status");
-    assert!(known.was_ready, "the replicas of the children before, and those of the newer one have to start first");
+    assert!(
+        known.reached == crate::model::Reached::Ready,
+        "the replicas of the children before, and those of the newer one have to start first"
+    );
     assert_eq!(outcome.summary, Some(known.of_others()));
     let revision = std::num::NonZeroU32::new(2);
     assert_eq!(outcome.versions, crate::model::ObservedVersions { deployment_revision: revision, ..outcome.versions });
