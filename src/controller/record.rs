@@ -179,9 +179,9 @@ impl Record {
             }
             // Nobody knows, and so it waits like one that has to be changed.
             (Some(_), Some(_)) if is_current => Standing::Outdated { replicas: 1 },
-            // Its spec was acted on by what was in force then, and no status says so yet. If that takes anything down, its
-            // user has.
-            _ => Standing::Outdated { replicas: 0 },
+            // What was in force then was acted on, and no status says so yet. What is Ready, as far as is known, was not
+            // taken down by that, and waits; else its user has.
+            _ => Standing::Outdated { replicas: u32::from(self.phase() == Some(Phase::Ready)) },
         }
     }
 
