@@ -42,7 +42,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 38] = [
+const FOUND: [u64; 41] = [
     34,      // while a changed catalogue waited for the reconciles in flight, the loop ran at full speed
     165,     // a spec acted on just before the catalogue changed kept what the catalogue before had built
     170,     // a catalogue in force was broken before its status was written, which named the one before as in force
@@ -75,6 +75,9 @@ const FOUND: [u64; 38] = [
     2751,    // a spec read older than known, after a restore of the datastore, was read again at full speed
     3568, // a status write answered with an older version, after a restore of the datastore, was repeated at full speed
     6510, // of two operators, each corrected the port of the Service in the status of the other, forever
+    6005, // of two operators, each told of its own rollout in the status of the catalogue, forever
+    6047, // a model that never became Ready after a rollout was forgotten when its load time was over
+    7402, // what was repaired when another catalogue took force got that at once, though it was Ready
     9389, // of two operators, the older one called ready what the newer one could not apply
     11920, // a Deployment without its label, under a rejected spec, was read again at each list
     24341, // a spec that returned in flight was applied as the newer one read meanwhile, and stayed
