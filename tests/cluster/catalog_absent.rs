@@ -6,6 +6,7 @@ use std::time::Duration;
 use inference_operator::api::Phase;
 
 use crate::support::catalog::with_image;
+use crate::support::shell::until_established;
 use crate::support::wait::within;
 use crate::support::{Catalog, Fixture, Operator, Witness, kubectl};
 
@@ -46,7 +47,7 @@ async fn the_kind_may_come_and_go_and_what_is_built_in_holds_without_it_at_a_pac
     let warnings = operator.lines_with("WARN");
 
     kubectl(&["apply", "--server-side", "-f", CRDS]);
-    kubectl(&["wait", "--for=condition=Established", CRD, "--timeout=30s"]);
+    until_established("inferencecatalogs.ai.example.com").await;
     catalog.apply(with_image(IMAGE, 2)).await;
     within(Duration::from_secs(90), "it is taken up", || async {
         if operator.lines_with("the catalogue is accepted") == 1 { Ok(()) } else { Err(operator.log()) }
@@ -71,6 +72,6 @@ async fn the_kind_may_come_and_go_and_what_is_built_in_holds_without_it_at_a_pac
     operator.rolled_out().await;
     assert_eq!(operator.lines_with("WARN"), warnings, "{}", operator.log());
     kubectl(&["apply", "--server-side", "-f", CRDS]);
-    kubectl(&["wait", "--for=condition=Established", CRD, "--timeout=30s"]);
+    until_established("inferencecatalogs.ai.example.com").await;
     fixture.clean_up().await;
 }

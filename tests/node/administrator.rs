@@ -60,7 +60,7 @@ async fn another_image_for_three_models_on_three_gpus_takes_down_one_at_a_time()
     };
     let (samples, ()) = futures::join!(follow(&addresses, &is_over), change);
 
-    let seconds = |samples: usize| samples as f64 * BETWEEN_SAMPLES.as_secs_f64();
+    let seconds = |samples: usize| (BETWEEN_SAMPLES * u32::try_from(samples).expect("few")).as_secs_f32();
     for (number, name) in MODELS.iter().enumerate() {
         let down = samples.iter().filter(|answers| !answers[number]).count();
         println!("{name}: {:.1} s without an answer", seconds(down));

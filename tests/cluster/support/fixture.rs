@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::shell::kubectl;
+use super::shell::{kubectl, until_established};
 use super::wait::{PATIENCE, eventually, within};
 
 /// Tests count the operator's requests, so only one runs at a time.
@@ -42,8 +42,7 @@ impl Fixture {
             kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{manifests}/{file}.yaml")]);
         }
         for kind in ["inferenceservices", "inferencecatalogs"] {
-            let crd = format!("crd/{kind}.ai.example.com");
-            kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=30s"]);
+            until_established(&format!("{kind}.ai.example.com")).await;
         }
         let client = Client::try_default().await.expect("KUBECONFIG");
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");

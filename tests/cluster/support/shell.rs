@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use super::wait::eventually;
+
 /// A variable from the cluster's `env` file, passed on by scripts/test.sh.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with scripts/test.sh"))
@@ -17,6 +19,16 @@ pub fn kubectl(arguments: &[&str]) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     text
+}
+
+/// Waits until the API server serves the kind of this CRD. `kubectl wait` fails where it has no conditions yet.
+pub async fn until_established(crd: &str) {
+    eventually(&format!("{crd} is there"), || async {
+        let path = r#"jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
+        let said = kubectl(&["get", "crd", crd, "-o", path]);
+        if said == "True" { Ok(()) } else { Err(said) }
+    })
+    .await;
 }
 
 /// Runs kubectl, which must fail; returns its standard error.

@@ -182,10 +182,10 @@ fn halts(store: &Store, key: &Key, down: &Down) -> bool {
         .last()
         .map(|change| change.at);
     let moved = store.history.iter().rev().find(|change| change.key == *key).map_or(down.at, |change| change.at);
-    let changed = catalog_changes(store).last().map_or(down.at, |change| change.at);
+    let offered = catalog_changes(store).last().map_or(down.at, |change| change.at);
     // What the last change builds was not tried on it yet, as long as requests fail. Others may have had their turn with it.
-    let patience = if moved < changed { LAG } else { KNOWN_WITHIN };
-    down_since.is_some_and(|since| since.max(moved).max(changed).elapsed() > patience)
+    let patience = if moved < offered { LAG } else { KNOWN_WITHIN };
+    down_since.is_some_and(|since| since.max(moved).max(offered).elapsed() > patience)
 }
 
 /// The changes of the catalogue's spec, with its creation and its end.
