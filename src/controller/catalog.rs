@@ -34,8 +34,15 @@ const LOGGED_FAILURES: u32 = 32;
 /// would correct it too, for ever, because each knows of its own rollout alone.
 const MOST_CORRECTIONS: u8 = 5;
 
-/// Uid and generation of a catalogue; None: there is none.
-type Version = Option<(Uid, u32)>;
+/// What is there to decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The right to read it is missing, so that nobody knows.
+    Forbidden,
+    Absent,
+    /// Uid and generation of a catalogue.
+    Of(Uid, u32),
+}
 
 #[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Catalog {
@@ -57,11 +64,7 @@ pub struct Catalog {
     holds_back: bool,
     /// What to build from is known: there is no catalogue, or one was accepted.
     knows_any: bool,
-    /// Nobody knows whether there is one.
-    is_forbidden: bool,
-    /// When the last one went.
-    gone_since: Option<Instant>,
-    /// What the job in flight decides on, if it does.
+    /// What the job in flight is about to decide on, if it is.
     deciding_on: Option<Version>,
     /// Its status was not compared with what there is to say since one of the two has changed.
     is_unsaid: bool,
@@ -87,7 +90,8 @@ pub enum Done {
     /// Was anything to be written for that?
     Said(bool),
     Unsaid,
-    Waited,
+    /// For good.
+    Gone,
 }
 
 impl Catalog {
@@ -103,8 +107,6 @@ impl Catalog {
             next: None,
             holds_back: false,
             knows_any: false,
-            is_forbidden: false,
-            gone_since: None,
             deciding_on: None,
             is_unsaid: false,
             said: None,
@@ -125,7 +127,7 @@ impl Catalog {
     }
 
     pub fn observe(&mut self, event: Event<InferenceServiceView>) {
-        let is_forbidden = matches!(event, Event::Forbidden);
+        let none = if matches!(event, Event::Forbidden) { Version::Forbidden } else { Version::Absent };
         match event {
             Event::Init => {
                 self.is_listed = false;
@@ -136,9 +138,8 @@ impl Catalog {
             Event::Apply(object) => self.object = Some(CatalogView(object)),
             Event::InitDone | Event::Delete(_) | Event::Absent | Event::Forbidden => self.object = None,
         }
-        self.is_forbidden = is_forbidden;
-        self.gone_since = self.gone_since.or(Some(Instant::now())).filter(|_| self.object.is_none());
-        self.version = Some(self.object.as_ref().map(|CatalogView(object)| (object.meta.uid, object.meta.generation)));
+        let of = |CatalogView(object): &CatalogView| Version::Of(object.meta.uid, object.meta.generation);
+        self.version = Some(self.object.as_ref().map_or(none, of));
         self.is_unsaid = true;
         if self.deciding_on.take_if(|version| Some(*version) != self.version).is_some() {
             // It may wait for an answer that the new one does not need.
@@ -151,20 +152,19 @@ impl Catalog {
         if self.job.is_some() {
             return;
         }
-        // That there is none is decided again when it can be known.
-        let is_known_now = self.object.is_none() && !self.is_forbidden && !self.knows_any;
-        let Some(version) = self.version.filter(|version| self.decided != Some(*version) || is_known_now) else {
+        let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
             return self.tell(context, progress);
         };
+        let had_one = matches!(self.decided, Some(Version::Of(..)));
+        if self.object.is_none() && !had_one {
+            return self.conclude_without(version);
+        }
+        self.deciding_on = Some(version);
         let Some(object) = self.object.clone() else {
-            let holds_until = self.gone_since.filter(|_| self.is_any_decided()).map(|since| since + GONE_FOR_GOOD);
-            return match holds_until.filter(|time| Instant::now() < *time) {
-                Some(time) => self.wait(version, time),
-                None => self.conclude_absent(),
-            };
+            self.job = Some(tokio::time::sleep(GONE_FOR_GOOD).map(|()| Done::Gone).boxed());
+            return;
         };
         let (base, is_first) = (self.base.clone(), !self.knows_any);
-        self.deciding_on = Some(version);
         self.job = Some(
             async move {
                 let verdict = decide_at_last(&base, &object, is_first).await;
@@ -174,26 +174,15 @@ impl Catalog {
         );
     }
 
-    /// Was a catalogue decided on, and does what came of that hold?
-    fn is_any_decided(&self) -> bool {
-        matches!(self.decided, Some(Some(_)))
-    }
-
-    /// Looks again at this time, unless another version is seen before.
-    fn wait(&mut self, version: Version, until: Instant) {
-        self.deciding_on = Some(version);
-        self.job = Some(tokio::time::sleep_until(until).map(|()| Done::Waited).boxed());
-    }
-
-    fn conclude_absent(&mut self) {
-        if self.is_forbidden {
+    /// `version`: none that is of an object.
+    fn conclude_without(&mut self, version: Version) {
+        let is_forbidden = version == Version::Forbidden;
+        if is_forbidden {
             tracing::warn!("before the catalogue can be read, what is built in is in force, and nothing is rolled out");
-        } else if self.is_any_decided() {
-            tracing::info!("there is no catalogue any more: what is built in is in force");
         }
-        (self.decided, self.refusal, self.accepted) = (Some(None), None, None);
-        (self.knows_any, self.said) = (!self.is_forbidden, None);
-        self.put_next(self.base.clone(), self.is_forbidden);
+        (self.decided, self.refusal, self.accepted) = (Some(version), None, None);
+        (self.knows_any, self.said) = (!is_forbidden, None);
+        self.put_next(self.base.clone(), is_forbidden);
     }
 
     fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
@@ -240,7 +229,6 @@ impl Catalog {
     pub fn finish(&mut self, done: Done) {
         match done {
             Done::Said(false) => {}
-            Done::Waited => self.deciding_on = None,
             Done::Said(true) => {
                 self.corrections += 1;
                 self.retry_at = Instant::now() + RETRY * self.corrections.saturating_sub(1).into();
@@ -248,6 +236,12 @@ impl Catalog {
             Done::Unsaid => {
                 self.is_unsaid = true;
                 self.retry_at = Instant::now() + RETRY;
+            }
+            Done::Gone => {
+                tracing::info!("there is no catalogue any more: what is built in is in force");
+                if let Some(version) = self.deciding_on.take() {
+                    self.conclude_without(version);
+                }
             }
             Done::Decided(version, spec, verdict) => {
                 (self.said, self.deciding_on) = (None, None);
@@ -271,9 +265,7 @@ impl Catalog {
             Err(refusal) => {
                 if self.refusal.as_ref() != Some(&refusal) {
                     let message = &refusal.message;
-                    tracing::warn!(
-                        "the catalogue is not accepted, and the last accepted one stays in force: {message}"
-                    );
+                    tracing::warn!("the catalogue is not accepted, and what is in force stays: {message}");
                 }
                 self.refusal = Some(refusal);
                 // Of which nothing is known.
