@@ -284,12 +284,11 @@ impl Index {
         }
         let (namespace, name) = (self.namespace(record).to_owned(), self.name(record).to_owned());
         let spec = self.specs.take(slot);
-        let released = self.rollout.is_under_way(slot);
         let task = self.with(slot, |record| record.start(namespace, name, spec));
         if task.dirty.contains(Dirty::SPEC) {
             self.rollout.overtake(slot);
         }
-        Some(Task { released, ..task })
+        Some(Task { released: self.rollout.is_under_way(slot), ..task })
     }
 
     /// Applies the result of a reconcile. False: the API server has not kept all of the status that was written.

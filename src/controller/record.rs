@@ -158,8 +158,8 @@ impl Record {
     }
 
     /// How it stands with an InferenceService that is known, as a list shows it. One that is about to be acted on is brought
-    /// up to date anyway. One whose status does not say yet what was built last has only just begun to build it, so that it
-    /// waits for no turn. `is_older`: the list is from the past, before the version that was known.
+    /// up to date anyway. One whose status does not say yet what was built last waits for its turn only if it is Ready.
+    /// `is_older`: the list is from the past, before the version that was known.
     pub fn judge(&self, object: &InferenceServiceView, judge: &Judge, is_older: bool) -> Standing {
         if self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING) {
             return Standing::UpToDate;

@@ -51,12 +51,17 @@ impl Rollout {
         self.waiting.push(Waiting { slot, replicas, was_taken_down });
     }
 
-    /// Another rollout begins: who waits for it is still to be added. What an earlier one has taken down stays so, whether
-    /// it had its turn again or not.
+    /// Another rollout begins: who waits for it is still to be added.
     pub fn begin_anew(&mut self) {
-        let down = self.waiting.drain(..).filter(|waiting| waiting.was_taken_down);
-        self.under_way.extend(down.map(|waiting| UnderWay { slot: waiting.slot, was_down: false }));
+        self.stop_waiting(|_| true);
         self.halted_by = None;
+    }
+
+    /// What an earlier rollout has taken down stays so, whether it had its turn again or not.
+    fn stop_waiting(&mut self, which: impl Fn(Slot) -> bool) {
+        let gone = self.waiting.extract_if(.., |waiting| which(waiting.slot));
+        let down = gone.filter(|waiting| waiting.was_taken_down);
+        self.under_way.extend(down.map(|waiting| UnderWay { slot: waiting.slot, was_down: false }));
     }
 
     /// It was on its way when an earlier process ended.
@@ -66,7 +71,7 @@ impl Rollout {
 
     /// It is about to be brought up to date for another reason: its user has changed the spec, say.
     pub fn overtake(&mut self, slot: Slot) {
-        self.waiting.retain(|waiting| waiting.slot != slot);
+        self.stop_waiting(|waiting| waiting == slot);
     }
 
     pub fn remove(&mut self, slot: Slot) {
@@ -277,6 +282,11 @@ mod tests {
         assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None);
         rollout.begin_anew();
         assert!(!rollout.is_over(), "a change that concerns nobody: it is not Ready yet");
+        rollout.add(0, 1);
+        rollout.add(1, 1);
+        rollout.overtake(0);
+        assert_eq!(next(&mut rollout, 1, first_is(State::Down)), None, "a repair: it is not Ready yet");
+        assert_eq!(rollout.halted_by(), Some(0));
     }
 
     #[test]

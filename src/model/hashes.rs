@@ -52,7 +52,7 @@ pub enum Standing {
     RolledOut,
     /// It would get other children. `replicas`: as its spec has them.
     Outdated { replicas: u32 },
-    /// The same, and a rollout had brought those that it has, and it was not Ready since.
+    /// The same, and a rollout had brought those that it has, and it was not Ready since. At least one replica.
     TakenDown { replicas: u32 },
 }
 

@@ -21,7 +21,7 @@ impl Index {
     pub(super) fn enlist(&mut self, slot: Slot, standing: Standing) {
         match standing {
             // Without replicas there is nothing to take down.
-            Standing::Outdated { replicas: 0 } | Standing::TakenDown { replicas: 0 } => {
+            Standing::Outdated { replicas: 0 } => {
                 self.with(slot, |record| record.dirty |= Dirty::SPEC_AND_CHILDREN);
             }
             Standing::Outdated { replicas } => self.rollout.add(slot, replicas),
