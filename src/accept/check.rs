@@ -45,7 +45,7 @@ fn gpu_type(path: &str, gpu: &GpuTypeEntry) -> Result<(), Refusal> {
         require(is_label_key(key), &format!("{path}.nodeLabels"), || {
             format!("{key:?} is not the key of a label (expected: such as nvidia.com/gpu.product)")
         })?;
-        let wrong = label.values.iter().find(|value| !is_label_value(value));
+        let wrong = label.values.iter().find(|value| !value.is_empty() && !is_label_value(value));
         require(wrong.is_none(), &format!("{path}.nodeLabels[{key}].values"), || {
             let value = wrong.map(String::as_str).unwrap_or_default();
             format!("{value:?} is not the value of a label (expected: letters, digits, '-', '_' and '.', at most 63)")
@@ -105,13 +105,18 @@ fn fragment(path: &str, template: Option<&Value>) -> Result<(), Refusal> {
 }
 
 fn resource(path: &str, name: &str) -> Result<(), Refusal> {
-    require(is_label_key(name) && name.contains('/'), path, || {
+    require(is_extended_resource(name), path, || {
         format!("{name:?} is not the name of a device (expected: with a domain, such as nvidia.com/gpu)")
     })
 }
 
 fn require(is_fine: bool, path: &str, problem: impl FnOnce() -> String) -> Result<(), Refusal> {
     if is_fine { Ok(()) } else { Err(Refusal::of_spec(path, problem())) }
+}
+
+/// Source: `IsExtendedResourceName` of Kubernetes, pkg/apis/core/v1/helper.
+fn is_extended_resource(name: &str) -> bool {
+    is_label_key(name) && name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }
 
 /// A qualified name: `IsQualifiedName` of k8s.io/apimachinery, util/validation.

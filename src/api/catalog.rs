@@ -68,7 +68,7 @@ pub struct InferenceCatalogSpec {
 #[serde(rename_all = "camelCase")]
 pub struct GpuTypeEntry {
     /// What gpuType of an InferenceService says.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::NAME))]
     pub name: String,
 
     /// Labels that a node must have, all of them. If empty, any node with the resource will do.
@@ -106,17 +106,17 @@ pub struct NodeLabelEntry {
 #[serde(rename_all = "camelCase")]
 pub struct EngineEntry {
     /// What engine of an InferenceService says.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = schema::NAME))]
     pub name: String,
 
     /// Its container image.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 512), regex(pattern = schema::WITHOUT_BLANKS))]
     pub image: String,
 
     /// In place of the image where a replica has no GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = schema::WITHOUT_BLANKS))]
     pub cpu_image: Option<String>,
 
     /// The program and its first arguments. If empty, it is the image's own.
@@ -138,7 +138,7 @@ pub struct EngineEntry {
 
     /// The path that answers 200 once the model is loaded. Defaults to /health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = schema::PATH))]
     pub health_path: Option<String>,
 
     /// How long a replica may take to load its model. Defaults to that of defaults.

@@ -7,6 +7,15 @@ use serde_json::{Value, json};
 /// Source: `resource.Quantity` in Kubernetes' apimachinery, as its OpenAPI generator writes it for CRDs.
 const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
+/// How an administrator calls an engine or a GPU type: as the value of a label.
+pub const NAME: &str = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+
+/// An image: neither a container runtime nor kubectl tells of a blank in it.
+pub const WITHOUT_BLANKS: &str = r"^\S+$";
+
+/// The path of a probe.
+pub const PATH: &str = r"^/\S*$";
+
 /// The types that a Service of an InferenceService can have.
 pub const SERVICE_TYPES: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 

@@ -76,6 +76,14 @@ fn a_refusal_says_where_what_is_wrong_and_what_is_expected() {
             "spec.defaults.engine: there is no engine tgi (expected: vllm, sglang, llamacpp)",
         ),
         (json!({"defaults": {"resourceName": "gpu"}}), "spec.defaults.resourceName: \"gpu\""),
+        (
+            json!({"defaults": {"resourceName": "kubernetes.io/gpu"}}),
+            "spec.defaults.resourceName: \"kubernetes.io/gpu\"",
+        ),
+        (
+            json!({"defaults": {"resourceName": "requests.nvidia.com/gpu"}}),
+            "spec.defaults.resourceName: \"requests.nvidia.com/gpu\"",
+        ),
         (json!({"rollout": {"maxUnavailable": 0}}), "spec.rollout.maxUnavailable: expected a number from 1"),
         (json!({"engines": [{}]}), "spec: missing field `name`"),
         (json!(20_000), "the spec has 20000 bytes (expected: at most 16384)"),
@@ -90,7 +98,7 @@ fn a_refusal_says_where_what_is_wrong_and_what_is_expected() {
 fn an_entry_replaces_the_built_in_one_of_its_name_and_others_stay() {
     let settings = accept(&json!({
         "gpuTypes": [
-            {"name": "L40S", "nodeLabels": [{"key": "gpu", "values": ["l40s"]}], "resourceName": "nvidia.com/gpu.shared"},
+            {"name": "L40S", "nodeLabels": [{"key": "gpu", "values": ["l40s", ""]}], "resourceName": "nvidia.com/gpu.shared"},
             {"name": "MI300", "resourceName": "amd.com/gpu"}
         ],
         "engines": [{"name": "llamacpp", "image": "mine", "port": 8080}, {"name": "tgi", "image": "tgi", "loadSeconds": 60}],
