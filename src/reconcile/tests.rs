@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::status::{LoadWait, Subject};
 use super::*;
 use crate::api::Phase;
-use crate::model::{Abnormal, Action};
+use crate::model::{Abnormal, Action, Reached};
 use crate::settings::PodPolicy;
 use crate::testing::fixtures::{STAMPS, UID};
 
@@ -45,11 +45,7 @@ pub fn task(dirty: Dirty) -> Task {
 }
 
 pub fn summary(phase: Phase) -> Summary {
-    let reached = if matches!(phase, Phase::Ready | Phase::Degraded) {
-        crate::model::Reached::Ready
-    } else {
-        crate::model::Reached::Nothing
-    };
+    let reached = if matches!(phase, Phase::Ready | Phase::Degraded) { Reached::Ready } else { Reached::Nothing };
     let abnormal = Abnormal::Reconciling;
     let is_ready = phase == Phase::Ready;
     Summary { checksum: 1, phase, abnormal, is_current: true, is_ready, reached, written: 990, ..Summary::default() }

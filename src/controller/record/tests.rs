@@ -10,7 +10,7 @@ use super::*;
 use crate::controller::name_arena::NameArena;
 use crate::controller::task_start::TaskStart;
 use crate::error::Error;
-use crate::model::{Action, Outcome};
+use crate::model::{Action, Outcome, Reached};
 use crate::testing::fixtures::{CONFIG_HASH, OTHER_UID, STAMPS, UID, child, judge, object, outcome, ready, status_of};
 use crate::time::Timestamp;
 

@@ -67,7 +67,7 @@ async fn what_a_newer_instance_has_brought_is_left_and_costs_no_write() {
     assert!(matches!(outcome.action, Action::AwaitChange));
     let known = task(Dirty::SPEC).summary.expect("a status");
     assert!(
-        known.reached == crate::model::Reached::Ready,
+        known.reached == Reached::Ready,
         "the replicas of the children before, and those of the newer one have to start first"
     );
     assert_eq!(outcome.summary, Some(known.of_others()));

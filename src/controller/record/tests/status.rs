@@ -39,7 +39,7 @@ fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
 fn other_settings_forget_nothing_of_the_status() {
     let record = record(&object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ReplicasUnavailable")));
     let summary = record.summary.expect("a summary");
-    assert!(summary.is_current && summary.reached == crate::model::Reached::Ready);
+    assert!(summary.is_current && summary.reached == Reached::Ready);
     assert_eq!((record.dirty, record.versions), (Dirty::empty(), STAMPS), "it waits for its turn");
     let (of_the_spec_before, _) =
         Record::new(0, record.name, &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")), &judge, true);
@@ -139,7 +139,7 @@ fn a_status_seen_while_other_children_were_read_does_not_wait_like_the_children_
         let outcome = ends(&record, 1, ObservedVersions { deployment_revision: revision, ..STAMPS });
         record.observe(&object(UID, 101, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut")));
         record.finish(&start, &outcome);
-        record.summary.map(|summary| summary.reached == crate::model::Reached::Ready)
+        record.summary.map(|summary| summary.reached == Reached::Ready)
     };
     let known = STAMPS.deployment_revision.expect("a revision").get();
     assert_eq!((seen_meanwhile(known), seen_meanwhile(known + 1)), (Some(true), Some(false)));
