@@ -83,20 +83,22 @@ async fn until_repaired(fixture: &Fixture, drift: &str, intended: &Value) {
     fixture.until("demo", Phase::Ready).await;
 }
 
-/// Waits until the Deployment is rolled out, the status is Ready, and it has the children's versions: then nothing is
-/// left to write.
+/// Waits until the Deployment is rolled out, and the status is Ready, tells its replicas and has the children's versions:
+/// then nothing is left to write.
 async fn until_nothing_is_left(fixture: &Fixture, drift: &str) {
     eventually(&format!("{drift}: nothing is left to write"), || async {
-        let object = fixture.until("demo", Phase::Ready).await;
-        let observed = object.status.and_then(|status| status.observed).unwrap_or_default();
+        let said = fixture.until("demo", Phase::Ready).await.status.unwrap_or_default();
+        let observed = said.observed.unwrap_or_default();
         let deployment = fixture.deployments.get("demo").await.map_err(|error| error.to_string())?;
         let service = fixture.services.get("demo").await.map_err(|error| error.to_string())?.metadata;
         let status = deployment.status.unwrap_or_default();
-        let right = observed.deployment_revision == revision(&deployment.metadata)
+        let right = said.ready_replicas == 1
+            && observed.deployment_revision == revision(&deployment.metadata)
             && observed.service_resource_version == service.resource_version
             && status.observed_generation == deployment.metadata.generation
             && [status.replicas, status.updated_replicas, status.available_replicas] == [Some(1); 3];
-        if right { Ok(()) } else { Err(format!("{observed:?}, {status:?}, {:?}", service.resource_version)) }
+        let version = service.resource_version;
+        if right { Ok(()) } else { Err(format!("{} {observed:?}, {status:?}, {version:?}", said.ready_replicas)) }
     })
     .await;
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 use super::shell::variable;
@@ -39,22 +41,27 @@ impl Request {
     }
 }
 
-/// A position in the log to count from.
+/// What to count from. The line of a request before it may be written after it.
 #[derive(Clone, Copy)]
-pub struct Mark(u64);
-
-pub fn mark() -> Mark {
-    Mark(std::fs::metadata(variable("AUDIT_LOG")).expect("an audit log").len())
+pub struct Mark {
+    position: u64,
+    time: Timestamp,
 }
 
-/// The operator's requests since then.
+pub fn mark() -> Mark {
+    let position = std::fs::metadata(variable("AUDIT_LOG")).expect("an audit log").len();
+    Mark { position, time: Timestamp::now() }
+}
+
+/// The operator's requests that have arrived since then.
 pub fn since(mark: Mark) -> Vec<Request> {
     let mut file = File::open(variable("AUDIT_LOG")).expect("an audit log");
-    file.seek(SeekFrom::Start(mark.0)).expect("seeks");
+    file.seek(SeekFrom::Start(mark.position)).expect("seeks");
     let lines = BufReader::new(file).lines().map(|line| line.expect("a line"));
     // The last line may not be written yet.
     let events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
-    events.filter(|event| event.user.username == OPERATOR).filter_map(Event::into_request).collect()
+    let counts = |event: &Event| event.user.username == OPERATOR && event.request_received_timestamp.0 >= mark.time;
+    events.filter(counts).filter_map(Event::into_request).collect()
 }
 
 /// The requests since then for one InferenceService and the children of its name.
@@ -78,6 +85,7 @@ pub async fn is_quiet() {
 struct Event {
     stage: String,
     verb: String,
+    request_received_timestamp: MicroTime,
     user: User,
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
