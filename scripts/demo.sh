@@ -85,7 +85,8 @@ build() {
 install_manifests() {
   say "installing the namespace, the CRD and the rights of the operator: k3s-manifests/{namespace,crd,rbac}.yaml"
   kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml
-  kube wait --for=condition=Established "crd/$CRD" --timeout=60s >/dev/null
+  # Not --for=condition=Established, which fails where there are no conditions yet.
+  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True "crd/$CRD" --timeout=60s >/dev/null
 }
 
 # The samples name a namespace, which on a cluster of the user's must not be it.

@@ -19,7 +19,8 @@ open_cluster() {
   # shellcheck disable=SC1091
   . "${kubeconfig%/*}/env"
   kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml >&2
-  kube wait --for=condition=Established crd/inferenceservices.ai.example.com --timeout=60s >&2
+  # Not --for=condition=Established, which fails where there are no conditions yet.
+  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True crd/inferenceservices.ai.example.com --timeout=60s >&2
   kube create token inference-operator -n inference-operator --duration 2h >"$WORK/token"
   cp "$CA" "$WORK/ca.crt"
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use inference_operator::api::Phase;
 
 use crate::support::catalog::with_image;
+use crate::support::fixture::image;
 use crate::support::shell::until_established;
 use crate::support::wait::within;
 use crate::support::{Catalog, Fixture, Operator, Witness, kubectl};
@@ -21,9 +22,8 @@ async fn until_image(fixture: &Fixture, is_it: bool) {
         let what = if is_it { "that of the catalogue" } else { "the one that is built in" };
         fixture
             .until_deployment(&format!("demo-{number}"), what, |deployment| {
-                let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-                let image = pod.and_then(|pod| pod.containers[0].image.clone());
-                if (image.as_deref() == Some(IMAGE)) == is_it { Ok(()) } else { Err(format!("{image:?}")) }
+                let image = image(deployment);
+                if (image == Some(IMAGE)) == is_it { Ok(()) } else { Err(format!("{image:?}")) }
             })
             .await;
     }
@@ -47,7 +47,7 @@ async fn the_kind_may_come_and_go_and_what_is_built_in_holds_without_it_at_a_pac
     let warnings = operator.lines_with("WARN");
 
     kubectl(&["apply", "--server-side", "-f", CRDS]);
-    until_established("inferencecatalogs.ai.example.com").await;
+    until_established("inferencecatalogs.ai.example.com");
     catalog.apply(with_image(IMAGE, 2)).await;
     within(Duration::from_secs(90), "it is taken up", || async {
         if operator.lines_with("the catalogue is accepted") == 1 { Ok(()) } else { Err(operator.log()) }
@@ -72,6 +72,6 @@ async fn the_kind_may_come_and_go_and_what_is_built_in_holds_without_it_at_a_pac
     operator.rolled_out().await;
     assert_eq!(operator.lines_with("WARN"), warnings, "{}", operator.log());
     kubectl(&["apply", "--server-side", "-f", CRDS]);
-    until_established("inferencecatalogs.ai.example.com").await;
+    until_established("inferencecatalogs.ai.example.com");
     fixture.clean_up().await;
 }

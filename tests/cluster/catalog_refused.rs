@@ -6,7 +6,7 @@ use inference_operator::api::{InferenceServiceSpec, Phase};
 use serde_json::{Value, json};
 
 use crate::support::catalog::{condition, object};
-use crate::support::fixture::spec;
+use crate::support::fixture::{image, spec};
 use crate::support::{Catalog, Fixture, Operator, Request, Temporary, audit, kubectl_fails};
 
 /// An accepted catalogue: an engine of its own, which InferenceServices use.
@@ -68,8 +68,7 @@ async fn create_of_mine(fixture: &Fixture, name: &str) {
 async fn serves_mine(fixture: &Fixture, name: &str) {
     create_of_mine(fixture, name).await;
     fixture.until(name, Phase::Ready).await;
-    let pod = fixture.deployments.get(name).await.expect("there").spec.expect("a spec").template.spec;
-    assert_eq!(pod.expect("a pod").containers[0].image.as_deref(), Some("example.com/mine:1"));
+    assert_eq!(image(&fixture.deployments.get(name).await.expect("there")), Some("example.com/mine:1"));
 }
 
 /// The names of the children that were written. A dry run is in the operator's namespace.
@@ -116,9 +115,8 @@ async fn a_mistake_is_named_with_its_path_and_the_last_accepted_catalogue_stays_
     catalog.until_accepted().await;
     fixture
         .until_deployment("before", "the image that was put right", |deployment| {
-            let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-            let image = pod.and_then(|pod| pod.containers[0].image.clone());
-            if image.as_deref() == Some("example.com/mine:3") { Ok(()) } else { Err(format!("{image:?}")) }
+            let image = image(deployment);
+            if image == Some("example.com/mine:3") { Ok(()) } else { Err(format!("{image:?}")) }
         })
         .await;
     drop(catalog);

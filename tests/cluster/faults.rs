@@ -57,7 +57,7 @@ async fn a_crd_that_is_missing_is_waited_for() {
     let operator = Operator::spawn("crd", &[]);
     until_logged(&operator, "waiting for the CRD: the API server does not know inferenceservices.ai.example.com").await;
     kubectl(&["apply", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/crd.yaml")]);
-    until_established("inferenceservices.ai.example.com").await;
+    until_established("inferenceservices.ai.example.com");
     operator.ready().await;
     assert_eq!(operator.lines_with("waiting for the CRD"), 1, "{}", operator.log());
     fixture.create("demo", 0).await;

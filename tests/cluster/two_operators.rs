@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
 
+use crate::support::fixture::image;
 use crate::support::{Fixture, Operator, Request, audit, eventually};
 
 const NEWER_IMAGE: &str = "example.com/newer:1";
@@ -37,11 +38,6 @@ async fn fleet(name: &str, count: usize) -> (Fixture, Operator) {
     operator.settled().await;
     audit::is_quiet().await;
     (fixture, operator)
-}
-
-fn image(deployment: &Deployment) -> Option<&str> {
-    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-    pod.containers[0].image.as_deref()
 }
 
 /// How often each Deployment has got another ReplicaSet, its first one included.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::shell::until_established;
 use crate::support::{Fixture, Temporary, eventually, kubectl};
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
@@ -20,7 +21,7 @@ pub fn install() {
     for file in ["namespace", "crd", "rbac", "networkpolicy"] {
         kubectl(&["apply", "-f", &format!("{MANIFESTS}/{file}.yaml")]);
     }
-    kubectl(&["wait", "--for=condition=Established", "crd/inferenceservices.ai.example.com", "--timeout=30s"]);
+    until_established("inferenceservices.ai.example.com");
     let operator = format!("{MANIFESTS}/operator.yaml");
     let mut arguments = vec!["set", "env", "--local", "-o", "yaml", "-f", &operator];
     arguments.extend(SETTINGS);

@@ -42,7 +42,7 @@ impl Fixture {
             kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{manifests}/{file}.yaml")]);
         }
         for kind in ["inferenceservices", "inferencecatalogs"] {
-            until_established(&format!("{kind}.ai.example.com")).await;
+            until_established(&format!("{kind}.ai.example.com"));
         }
         let client = Client::try_default().await.expect("KUBECONFIG");
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).expect("a namespace");
@@ -186,6 +186,12 @@ pub fn leave(namespace: &str) {
 
 pub fn spec(model: &str, replicas: i32, gpu_type: &str) -> InferenceServiceSpec {
     InferenceServiceSpec { replicas, ..InferenceServiceSpec::new(model, gpu_type) }
+}
+
+/// Of its server.
+pub fn image(deployment: &Deployment) -> Option<&str> {
+    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    pod.containers[0].image.as_deref()
 }
 
 /// The condition Ready: status, reason and message.

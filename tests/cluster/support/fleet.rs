@@ -7,7 +7,7 @@ use inference_operator::api::{InferenceServiceSpec, Phase};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 
-use super::fixture::{Fixture, spec};
+use super::fixture::{Fixture, image, spec};
 use super::operator::Operator;
 use super::wait::within;
 
@@ -53,8 +53,7 @@ impl Fleet {
         let list = self.fixture.deployments.list(&ListParams::default()).await.expect("a list");
         let version = |deployment: Deployment| {
             let generation = deployment.metadata.generation.expect("a generation");
-            let pod = deployment.spec.and_then(|spec| spec.template.spec);
-            let image = pod.and_then(|pod| pod.containers[0].image.clone()).expect("an image");
+            let image = image(&deployment).expect("an image").to_owned();
             (deployment.metadata.name.expect("a name"), (generation, image))
         };
         list.items.into_iter().map(version).collect()

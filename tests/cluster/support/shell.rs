@@ -2,8 +2,6 @@
 
 use std::process::{Command, Output};
 
-use super::wait::eventually;
-
 /// A variable from the cluster's `env` file, passed on by scripts/test.sh.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with scripts/test.sh"))
@@ -21,14 +19,11 @@ pub fn kubectl(arguments: &[&str]) -> String {
     text
 }
 
-/// Waits until the API server serves the kind of this CRD. `kubectl wait` fails where it has no conditions yet.
-pub async fn until_established(crd: &str) {
-    eventually(&format!("{crd} is there"), || async {
-        let path = r#"jsonpath={.status.conditions[?(@.type=="Established")].status}"#;
-        let said = kubectl(&["get", "crd", crd, "-o", path]);
-        if said == "True" { Ok(()) } else { Err(said) }
-    })
-    .await;
+/// Waits until the API server serves the kind of this CRD. Not by --for=condition=Established, which fails where there are
+/// no conditions yet.
+pub fn until_established(crd: &str) {
+    let established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
+    kubectl(&["wait", established, &format!("crd/{crd}"), "--timeout=30s"]);
 }
 
 /// Runs kubectl, which must fail; returns its standard error.
