@@ -43,42 +43,42 @@ fn seeds() -> Range<u64> {
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
 const FOUND: [u64; 41] = [
-    34,      // while a changed catalogue waited for the reconciles in flight, the loop ran at full speed
-    165,     // a spec acted on just before the catalogue changed kept what the catalogue before had built
-    170,     // a catalogue in force was broken before its status was written, which named the one before as in force
-    330,     // what a repair had brought up to date was still said to wait for its turn in a rollout
-    470,     // of two operators, each corrected the status of the catalogue, forever
-    1010,    // Events about a halted rollout came on top of as many as are allowed
-    1030,    // a Deployment applied just before the catalogue changed was judged by the status before
-    1401,    // a rollout that found its Deployment applied left the hashes of the one before in the status
-    1706,    // the status that a reconcile in flight was about to write was not judged
-    2169,    // one whose user had made a mistake meanwhile held up a rollout
-    2466,    // a list from the past judged an InferenceService by what was built before a change that was taken back
-    2651,    // of two operators, the older one missed the replicas that the newer one had only just started
-    5630,    // after a restart and a change that did not concern it, a model on its way in a rollout was not waited for
-    5911,    // the catalogue accepted last could not be read at once, and what is built in took its place until it was
-    9480,    // after a restart, a model that the change before had taken down was not waited for
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
     13,      // a child with both labels and no owner was not adopted, and its name was reported as taken
     21,      // a Service whose only port had no name was never repaired
+    34,      // while a changed catalogue waited for the reconciles in flight, the loop ran at full speed
     98,      // a paused Deployment that no watch reported was said to be ready
     112,     // the ports of a Service without an owner were changed before it was adopted
+    165,     // a spec acted on just before the catalogue changed kept what the catalogue before had built
+    170,     // a catalogue in force was broken before its status was written, which named the one before as in force
+    330,     // what a repair had brought up to date was still said to wait for its turn in a rollout
     425,     // a rejection of the spec whose report could wait was never reported
+    470,     // of two operators, each corrected the status of the catalogue, forever
     504,     // an edit whose repair the API server rejected at first was taken for accepted
     892,     // a stale list set a Deployment back to an older spec
+    1010,    // Events about a halted rollout came on top of as many as are allowed
+    1030,    // a Deployment applied just before the catalogue changed was judged by the status before
     1124,    // a rejection that was over stayed in the status when only the Service was checked
-    1365,    // a spec that was read newer than known was taken for applied
     1223,    // an operator that had timed out did not know the Service's port, and the other believed it
+    1365,    // a spec that was read newer than known was taken for applied
+    1401,    // a rollout that found its Deployment applied left the hashes of the one before in the status
+    1706,    // the status that a reconcile in flight was about to write was not judged
     2003,    // an operator with a stale view forced its spec onto a Deployment that another had made meanwhile
+    2169,    // one whose user had made a mistake meanwhile held up a rollout
+    2466,    // a list from the past judged an InferenceService by what was built before a change that was taken back
+    2651,    // of two operators, the older one missed the replicas that the newer one had only just started
     2751,    // a spec read older than known, after a restore of the datastore, was read again at full speed
     3568, // a status write answered with an older version, after a restore of the datastore, was repeated at full speed
-    6510, // of two operators, each corrected the port of the Service in the status of the other, forever
+    5630, // after a restart and a change that did not concern it, a model on its way in a rollout was not waited for
+    5911, // the catalogue accepted last could not be read at once, and what is built in took its place until it was
     6005, // of two operators, each told of its own rollout in the status of the catalogue, forever
     6047, // a model that never became Ready after a rollout was forgotten when its load time was over
+    6510, // of two operators, each corrected the port of the Service in the status of the other, forever
     7402, // what was repaired when another catalogue took force got that at once, though it was Ready
     9389, // of two operators, the older one called ready what the newer one could not apply
+    9480, // after a restart, a model that the change before had taken down was not waited for
     11920, // a Deployment without its label, under a rejected spec, was read again at each list
     24341, // a spec that returned in flight was applied as the newer one read meanwhile, and stayed
     49734, // of two operators, the one with an older spec applied it to a Deployment seen only by its watch
