@@ -66,10 +66,6 @@ fn engine(path: &str, engine: &EngineEntry) -> Result<(), Refusal> {
             format!("there is no placeholder {unknown} (expected: {})", PLACEHOLDERS.join(", "))
         })?;
     }
-    let health = engine.health_path.as_deref().unwrap_or("/");
-    require(health.starts_with('/'), &format!("{path}.healthPath"), || {
-        format!("{health:?} is not a path (expected: such as /health)")
-    })?;
     for (name, folder) in &engine.cache_environment {
         let path = format!("{path}.cacheEnvironment");
         let is_name = !name.is_empty() && !name.contains(['=', '\0']);

@@ -172,7 +172,10 @@ async fn the_api_server_itself_refuses_what_the_schema_can_tell() {
         (engine("port", json!(0)), "port"),
         (engine("loadSeconds", json!(1)), "loadSeconds"),
         (json!({"engines": twice}), "Duplicate value"),
+        (engine("image", json!("a b")), "image"),
+        (engine("healthPath", json!("health")), "healthPath"),
         (json!({"gpuTypes": [{"name": ""}]}), "name"),
+        (json!({"gpuTypes": [{"name": "T4, L4"}]}), "name"),
     ] {
         let refusal = create(&spec, "default");
         assert!(refusal.contains(words), "{spec}: {refusal}");

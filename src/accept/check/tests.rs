@@ -26,10 +26,6 @@ fn a_refusal_says_where_what_is_wrong_and_what_is_expected() {
             "spec.engines[mine].args[1]: there is no placeholder {modle} (expected: {model}, {modelFile}",
         ),
         (
-            engine_with("healthPath", json!("health")),
-            "spec.engines[mine].healthPath: \"health\" is not a path (expected: such as /health)",
-        ),
-        (
             engine_with("cacheEnvironment", json!({"HF_HOME": "../etc"})),
             "spec.engines[mine].cacheEnvironment[HF_HOME]: \"../etc\" is not a folder below /cache",
         ),
