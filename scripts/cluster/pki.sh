@@ -41,7 +41,7 @@ kubeconfig_of() {
 apiVersion: v1
 kind: Config
 clusters:
-- name: $NAME
+- name: "$NAME"
   cluster:
     server: https://127.0.0.1:$APISERVER_PORT
     certificate-authority-data: $(base64_of "$DIR/pki/ca.crt")
@@ -51,11 +51,11 @@ users:
     client-certificate-data: $(base64_of "$DIR/pki/$1.crt")
     client-key-data: $(base64_of "$DIR/pki/$1.key")
 contexts:
-- name: $NAME
+- name: "$NAME"
   context:
-    cluster: $NAME
+    cluster: "$NAME"
     user: $1
-current-context: $NAME
+current-context: "$NAME"
 END
 }
 
