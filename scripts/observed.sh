@@ -20,9 +20,18 @@ open_cluster() {
   . "${kubeconfig%/*}/env"
   kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml >&2
   # Not --for=condition=Established, which fails where there are no conditions yet.
-  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True crd/inferenceservices.ai.example.com --timeout=60s >&2
+  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True \
+    crd/inferenceservices.ai.example.com crd/inferencecatalogs.ai.example.com --timeout=60s >&2
+  # The API server knows of a new right a moment later. What a refusal runs would be resident too.
+  until_true "the operator's rights hold" may_list
   kube create token inference-operator -n inference-operator --duration 2h >"$WORK/token"
   cp "$CA" "$WORK/ca.crt"
+}
+
+may_list() {
+  local account=system:serviceaccount:inference-operator:inference-operator
+  kube auth can-i list inferenceservices.ai.example.com --all-namespaces --as "$account" --quiet &&
+    kube auth can-i list inferencecatalogs.ai.example.com -n inference-operator --as "$account" --quiet
 }
 
 kube() { "$KUBECTL" --cache-dir "$WORK/kubectl-cache" "$@"; }
