@@ -45,9 +45,7 @@ struct UnderWay {
 impl Rollout {
     /// It waits for its turn, even if it is on its way: what it is on its way to is out of date.
     pub fn add(&mut self, slot: Slot, replicas: u32) {
-        let place = self.under_way.iter().position(|under_way| under_way.slot == slot);
-        let before = place.map(|place| self.under_way.swap_remove(place));
-        let was_taken_down = before.is_some_and(|before| !before.was_down);
+        let was_taken_down = self.take_off(slot);
         self.waiting.push(Waiting { slot, replicas, was_taken_down });
     }
 
@@ -66,6 +64,7 @@ impl Rollout {
 
     /// It was on its way when an earlier process ended.
     pub fn resume(&mut self, slot: Slot) {
+        self.take_off(slot);
         self.under_way.push(UnderWay { slot, was_down: false });
     }
 
@@ -75,9 +74,17 @@ impl Rollout {
     }
 
     pub fn remove(&mut self, slot: Slot) {
-        self.overtake(slot);
-        self.under_way.retain(|under_way| under_way.slot != slot);
+        self.take_off(slot);
         self.halted_by = self.halted_by.filter(|halted| *halted != slot);
+    }
+
+    /// Each is on one of the two lists at most, once, also if a list of the API server was cut short and read again.
+    /// True: a rollout has taken it down.
+    fn take_off(&mut self, slot: Slot) -> bool {
+        let waited = self.waiting.extract_if(.., |waiting| waiting.slot == slot);
+        let was_taken_down = waited.fold(false, |was, waiting| was | waiting.was_taken_down);
+        let left = self.under_way.extract_if(.., |under_way| under_way.slot == slot);
+        left.fold(was_taken_down, |was, under_way| was | !under_way.was_down)
     }
 
     pub fn is_under_way(&self, slot: Slot) -> bool {
@@ -147,6 +154,19 @@ mod tests {
 
     fn next(rollout: &mut Rollout, limit: usize, state: impl Fn(Slot) -> State) -> Option<Slot> {
         rollout.next(limit, state, |slot| slot)
+    }
+
+    #[test]
+    fn whoever_is_named_again_is_on_one_list_and_once() {
+        let mut rollout = of(&[(0, 1), (0, 1), (1, 1)]);
+        assert_eq!((rollout.waiting(), next(&mut rollout, 1, |_| State::Well)), (2, Some(0)));
+        rollout.add(0, 1);
+        rollout.add(0, 1);
+        rollout.overtake(0);
+        rollout.resume(0);
+        assert_eq!((rollout.waiting(), rollout.under_way()), (1, 1));
+        rollout.add(0, 1);
+        assert_eq!(next(&mut rollout, 1, |_| State::Down), Some(0), "it has nobody to wait for, least of all itself");
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn seeds() -> Range<u64> {
 
 /// Seeds that found a bug, or find it if the fix is reverted, each with the bug. A change of what is drawn, or of the
 /// operator's requests, can change the meaning of a seed: then look for others, with the bug put back.
-const FOUND: [u64; 41] = [
+const FOUND: [u64; 42] = [
     7,       // an obstacle of some minutes was never reported
     8,       // a Service edited while the spec was rejected was not repaired
     10,      // replicas of a new spec were reported missing, judged by the status of the last one
@@ -65,6 +65,7 @@ const FOUND: [u64; 41] = [
     1365,    // a spec that was read newer than known was taken for applied
     1401,    // a rollout that found its Deployment applied left the hashes of the one before in the status
     1706,    // the status that a reconcile in flight was about to write was not judged
+    1712,    // after a list that was cut short, a model was named twice by a rollout, and waited for itself
     2003,    // an operator with a stale view forced its spec onto a Deployment that another had made meanwhile
     2169,    // one whose user had made a mistake meanwhile held up a rollout
     2466,    // a list from the past judged an InferenceService by what was built before a change that was taken back
