@@ -155,3 +155,6 @@ async fn write(
     let url = format!("{}/{}/status", CatalogView::path(Some(&catalog.0.meta.namespace)), catalog.0.meta.name);
     Ok(apply::patch_json(&context.client, &url, &Value::Array(patch)).await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,3 +206,24 @@ fn how_long_a_model_may_load_says_the_service_then_its_engine_then_the_defaults(
         assert_eq!(valid.load_time(&settings.pods).as_secs(), expected);
     }
 }
+
+/// Or else the API server would be asked about another pod than the one that gets the fragment.
+#[test]
+fn each_fragment_is_in_the_deployment_that_the_api_server_is_asked_about() {
+    let fragment = |name: &str| json!({"spec": {"runtimeClassName": name}});
+    let spec = json!({
+        "gpuTypes": [{"name": "T4", "template": fragment("gpu")}],
+        "engines": [{"name": "mine", "image": "mine", "template": fragment("engine")}],
+    });
+    let settings = accept(&spec).expect("accepted");
+    let asked = samples(&settings, &decode(&RawSpec::from(&spec)).expect("a spec"), "ns");
+    let class = |sample: &Result<Value, Error>| {
+        let deployment = sample.as_ref().expect("built");
+        deployment.pointer("/spec/template/spec/runtimeClassName").cloned()
+    };
+    let classes: Vec<_> = asked.iter().map(|(path, sample)| (&**path, class(sample))).collect();
+    assert_eq!(
+        classes,
+        [("engines[mine].template", Some(json!("engine"))), ("gpuTypes[T4].template", Some(json!("gpu")))]
+    );
+}
