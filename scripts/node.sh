@@ -8,6 +8,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=node/traces.sh
 . "$HERE/node/traces.sh"
+# shellcheck source-path=SCRIPTDIR source=node/namespaces.sh
+. "$HERE/node/namespaces.sh"
 
 # Each with Debian's package that brings it.
 declare -A TOOLS=([containerd]=containerd [ctr]=containerd [runc]=runc [iptables]=iptables [conntrack]=conntrack
@@ -126,35 +128,17 @@ up() {
   trap 'exit 143' TERM
   save_sysctls "$DIR/sysctls"
   make_cgroups "$NAME"
-  begin_namespaces
+  begin_namespaces "$HERE/node/inside.sh" init "$DIR"
   inside up
   trap - EXIT INT TERM
   rm -rf "$DIR.logs"
   say "$NAME is up after $((SECONDS - begun)) s: scripts/node.sh exec --name $NAME kubectl get nodes"
 }
 
-# The first process of the namespaces. With it everything in them ends, mounts and network included.
-begin_namespaces() {
-  local unshared
-  setsid unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
-    "$HERE/node/inside.sh" init "$DIR" </dev/null >"$DIR/logs/init.log" 2>&1 &
-  unshared=$!
-  until [ -e "$DIR/ready" ]; do
-    kill -0 "$unshared" 2>/dev/null || die "no namespaces: $(tail -n 1 "$DIR/logs/init.log")"
-    sleep 0.05
-  done
-  tr -d ' ' <"/proc/$unshared/task/$unshared/children" >"$DIR/init"
-}
-
-is_up() { [ -s "$DIR/init" ] && [[ $(tr '\0' ' ' <"/proc/$(cat "$DIR/init")/cmdline" 2>/dev/null) == *"$DIR"* ]]; }
+is_up() { namespaces_are_up; }
 
 down() {
-  local init
-  if is_up; then
-    init=$(cat "$DIR/init")
-    kill -KILL "$init"
-    while [ -d "/proc/$init" ]; do sleep 0.05; done
-  fi
+  end_namespaces
   remove_cgroups "$NAME"
   "$HERE/cluster.sh" down --name "$NAME" 2>/dev/null
   if [ -d "$DIR" ]; then
@@ -177,10 +161,7 @@ inside_env() {
     enter bash -c '. "$1/env" && PATH=$(dirname "$KUBECTL"):$PATH && shift && exec "$@"' - "$RUN/$NAME" "$@"
 }
 
-enter() {
-  INFERENCE_OPERATOR_RUN=$RUN CNI=$(cni_folder) NAME=$NAME \
-    nsenter --target "$(cat "$DIR/init")" --net --mount --pid -- "$@"
-}
+enter() { INFERENCE_OPERATOR_RUN=$RUN CNI=$(cni_folder) NAME=$NAME in_namespaces "$@"; }
 
 import() {
   local file

@@ -15,6 +15,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$HERE/node/traces.sh"
 # shellcheck source-path=SCRIPTDIR source=power.sh
 . "$HERE/node/power.sh"
+# shellcheck source-path=SCRIPTDIR source=namespaces.sh
+. "$HERE/node/namespaces.sh"
 
 NODE=edge
 ADDRESS=10.77.0.1
@@ -35,34 +37,12 @@ main() {
 }
 
 init() {
-  set_up_network
-  set_up_folders
+  set_up_network "$ADDRESS"
+  cover_folders /run/containerd /run/netns /var/lib/cni /var/lib/kubelet /var/log/pods /var/log/containers
   touch "$DIR/ready"
   trap '' HUP INT TERM
   # As the first process it also takes in what others leave, which bash waits for by itself.
   while :; do sleep 3600 || true; done
-}
-
-# A pair of devices, both here: an address that is not loopback and a way out that leads nowhere.
-set_up_network() {
-  ip link set lo up
-  ip link add name edge0 type veth peer name edge1
-  ip address add "$ADDRESS/24" dev edge0
-  ip link set edge0 up
-  ip link set edge1 up
-  ip route add default via 10.77.0.254
-}
-
-# Folders that the programs use wherever they are told to put theirs: empty ones, gone with the namespace.
-set_up_folders() {
-  local folder
-  for folder in /run/containerd /run/netns /var/lib/cni /var/lib/kubelet /var/log/pods /var/log/containers; do
-    if [ ! -d "$folder" ]; then
-      mkdir "$folder"
-      echo "$folder" >>"$DIR/folders"
-    fi
-    mount -t tmpfs tmpfs "$folder"
-  done
 }
 
 up() {

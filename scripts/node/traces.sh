@@ -1,12 +1,18 @@
 # shellcheck shell=bash
 # What a node leaves outside of its namespaces, and how it is put back: cgroups, sysctls, places to mount on.
-# Sourced by ../node.sh. Must never remove a cgroup that is not the node's own.
+# Sourced by ../node.sh, inside.sh and ../kind/engine.sh. Must never remove a cgroup that is not the node's own.
 
-# The kubelet's startup sets them for the whole machine (pkg/kubelet/cm, setupKernelTunables).
-SYSCTLS=(vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes)
+# The kubelet's startup sets them for the whole machine (pkg/kubelet/cm, setupKernelTunables); the last two are systemd's,
+# which runs in a node of kind's.
+SYSCTLS=(vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes
+  fs.file-max fs.nr_open)
 
+# Where another cluster's kubelet has set them already, what that one has saved is the machine's own.
 save_sysctls() {
-  local name
+  local name other
+  for other in "$RUN"/*.node/sysctls "$RUN"/*.kind/engine/sysctls; do
+    [ ! -f "$other" ] || { cp "$other" "$1" && return; }
+  done
   for name in "${SYSCTLS[@]}"; do
     echo "$name $(cat "/proc/sys/${name//.//}")"
   done >"$1"
@@ -20,17 +26,21 @@ restore_sysctls() {
   done <"$1"
 }
 
-# Those that inside.sh had to make.
+# Those that cover_folders had to make; but for one that other namespaces have covered too: they would lose it.
 remove_folders() {
-  [ ! -f "$1" ] || xargs rmdir --ignore-fail-on-non-empty <"$1"
+  local folder
+  [ -f "$1" ] || return 0
+  while read -r folder; do
+    grep -Fqs " $folder " /proc/[0-9]*/mounts || rmdir --ignore-fail-on-non-empty "$folder"
+  done <"$1"
 }
 
-# Each hierarchy of cgroup v1, or the one of v2.
+# Each hierarchy of cgroup v1 and the one of v2 beside them, where there is one; or the one of v2 alone.
 hierarchies() {
   if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
     echo /sys/fs/cgroup
   else
-    awk '$3 == "cgroup" {print $2}' /proc/mounts
+    awk '$3 == "cgroup" || $3 == "cgroup2" {print $2}' /proc/mounts
   fi
 }
 
