@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds one tool of the control plane (kubernetes, etcd, kwok, kine) or of a node (kubelet, images) into the
-# cache and prints the folder of its programs. Called by ../cluster.sh and ../node.sh; does nothing when the cache has it.
+# Builds one tool of the control plane (kubernetes, etcd, kwok, kine), of a node (kubelet, images) or of kind (kind,
+# kubeadm) into the cache and prints the folder of its programs. Called by ../cluster.sh, ../node.sh, ../kind.sh and
+# ../kind/image.sh; does nothing when the cache has it.
 # Must never leave half a build under the final name, nor change the user's Go settings.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,20 +11,22 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # No C compiler is needed: kine's SQLite then is the one in Go.
 GO_ENVIRONMENT=(CGO_ENABLED=0 GOWORK=off GOFLAGS= GOTOOLCHAIN=auto)
 GO_FLAGS=(-mod=readonly -buildvcs=false -trimpath)
+TOOLS=(kubernetes etcd kwok kine kubelet images kind kubeadm)
 
 main() {
   local tool=${1:-} folder
-  [[ $tool =~ ^(kubernetes|etcd|kwok|kine|kubelet|images)$ ]] || die "expected one of kubernetes, etcd, kwok, kine, kubelet, images; got '$*'"
+  [[ " ${TOOLS[*]} " == *" ${tool:-none} "* ]] || die "expected one of ${TOOLS[*]}; got '$*'"
   folder=$CACHE/control-plane/$tool-$(key "$tool")
   [ -d "$folder" ] || need_go "to build $tool"
   cached_build "$folder" "$tool" build "$tool"
   echo "$folder"
 }
 
-# The kubelet is of the same module as the control plane, and so of the same version; but only a node needs it.
+# The kubelet and kubeadm are of the same module as the control plane, and so of the same version; but only nodes need
+# them.
 module_of() {
   case $1 in
-    kubelet) echo "$HERE/kubernetes" ;;
+    kubelet | kubeadm) echo "$HERE/kubernetes" ;;
     *) echo "$HERE/$1" ;;
   esac
 }
@@ -43,6 +46,8 @@ build() {
     kine) usual='about 2 minutes' ;;
     kubelet) usual='about 2 minutes' ;;
     images) usual='about 2 minutes' ;;
+    kind) usual='about 10 seconds' ;;
+    kubeadm) usual='about a minute' ;;
   esac
   cd "$(module_of "$tool")"
   with_progress "$tool" "its Go module" "$usual" "$CACHE/control-plane/$tool.log" "programs_of_$tool"
@@ -64,6 +69,17 @@ programs_of_kubelet() {
 
 # What the images of a node hold: name server, model server.
 programs_of_images() { go_build coredns ./coredns && go_build model-server ./model-server; }
+
+programs_of_kubeadm() { go_build kubeadm k8s.io/kubernetes/cmd/kubeadm; }
+
+# Of a node image's files some are in kind's module.
+programs_of_kind() {
+  local files
+  go_build kind sigs.k8s.io/kind &&
+    files=$(env "${GO_ENVIRONMENT[@]}" go list -mod=readonly -m -f '{{.Dir}}/images/base/files' sigs.k8s.io/kind) &&
+    cp -R "$files" "$BUILDING/node-files" &&
+    chmod -R u+w "$BUILDING/node-files" # Go's cache of modules is read-only
+}
 
 programs_of_etcd() { go_build etcd go.etcd.io/etcd/server/v3; }
 
