@@ -8,14 +8,17 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=demo/clusters.sh
 . "$HERE/demo/clusters.sh"
-# shellcheck source-path=SCRIPTDIR source=demo/operator.sh
-. "$HERE/demo/operator.sh"
+# shellcheck source-path=SCRIPTDIR source=demo/process.sh
+. "$HERE/demo/process.sh"
+# shellcheck source-path=SCRIPTDIR source=demo/pod.sh
+. "$HERE/demo/pod.sh"
 # shellcheck source-path=SCRIPTDIR source=demo/table.sh
 . "$HERE/demo/table.sh"
 cd "$HERE/.."
 
 PATIENCE=300 # seconds that --once waits; here it takes a few
-ONCE=no CLUSTER=local CONTEXT=''
+# AS: what the operator runs as, process or pod.
+ONCE=no CLUSTER=local CONTEXT='' AS=process
 
 usage() {
   cat <<'END'
@@ -29,10 +32,12 @@ usage: scripts/demo.sh [--once] [--context NAME | --kind]
                    plane with simulated GPU nodes. It must have nothing of the operator yet; all that
                    is made there is removed at the end. Samples go to the namespace inference-demo;
                    those for whose GPU type the cluster has no node cannot become Ready
-  --kind           the same on a cluster that kind makes and removes
+  --kind           on a kind cluster of four nodes, which is made for it and removed at the end (see
+                   scripts/kind.sh): the operator is a pod, installed as the README says, and so are
+                   the models, with a stand-in for their engines
 
-What is missing is installed. The operator runs as a process on this machine, with a token of its
-ServiceAccount. Ctrl-C ends all that was started.
+What is missing is installed. But for --kind, the operator runs as a process on this machine, with a
+token of its ServiceAccount. Ctrl-C ends all that was started.
 END
 }
 
@@ -45,6 +50,7 @@ main() {
       --context | --kind)
         [ "$CLUSTER" = local ] || die "--context and --kind exclude each other (see --help)"
         CLUSTER=${option#--}
+        [ "$option" = --context ] || AS=pod
         [ "$option" = --kind ] || { [ -n "${2:-}" ] && CONTEXT=$2 && shift; } || die "--context expects a name: one of 'kubectl config get-contexts'"
         ;;
       -h | --help) usage && exit ;;
@@ -62,31 +68,16 @@ main() {
   trap 'exit 143' TERM
 
   "check_$CLUSTER"
-  build
+  "build_$AS"
   "open_$CLUSTER"
-  install_manifests
-  start_operator
+  "start_$AS"
   apply_samples
   watch_samples until_settled
-  echo "All is as $(what_should_be), $((SECONDS - APPLIED)) s after the samples were applied."
-  tell_memory
+  echo "All is as $(what_should_be), $((SECONDS - APPLIED)) s after the samples were applied, $SECONDS s after the demo began."
+  "tell_memory_of_$AS"
   [ "$ONCE" = no ] || exit 0
   tell_how_to_go_on
   watch_samples for_ever
-}
-
-build() {
-  need_cc "to link Rust programs"
-  need_rust "to build the operator"
-  say "building the operator as it ships: about 3 minutes on 2 cores where nothing is built yet"
-  OPERATOR=$(build_operator 9>&-) || die "the operator could not be built: see above"
-}
-
-install_manifests() {
-  say "installing the namespace, the CRD and the rights of the operator: k3s-manifests/{namespace,crd,rbac}.yaml"
-  kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml
-  # Not --for=condition=Established, which fails where there are no conditions yet.
-  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True "crd/$CRD" --timeout=60s >/dev/null
 }
 
 # The samples name a namespace, which on a cluster of the user's must not be it.
@@ -106,6 +97,7 @@ tell_how_to_go_on() {
   [ "$CLUSTER" != context ] || kubectl+=" --context $(printf %q "$CONTEXT")"
   [ "$NAMESPACE" = default ] || kubectl+=" -n $NAMESPACE"
   printf '\nTo go on by hand, in another terminal:\n\n'
+  [ "$CLUSTER" != kind ] || printf '  scripts/kind.sh exec --name %q bash     # a shell in which kubectl finds the cluster\n' "$KIND_NAME"
   [ -z "${KUBECONFIG:-}" ] || printf '  export KUBECONFIG=%q\n' "$KUBECONFIG"
   # shellcheck disable=SC2016
   [ "$CLUSTER" != local ] || printf '  export PATH=%q:"$PATH"\n' "${KUBECTL%/*}"
@@ -116,18 +108,20 @@ tell_how_to_go_on() {
   $kubectl patch isvc/unknown-gpu --type merge -p '{"spec":{"gpuType":"L40S"}}'
   $kubectl delete deployment/qwen-7b      # comes back
   $kubectl delete isvc/qwen-72b
-  tail -f $WORK/operator.log
+  $("log_of_$AS")
 
 Ctrl-C here ends the operator and removes $(what_is_made).
 
 END
 }
 
+mib() { awk -v kib="$1" 'BEGIN { printf "%.1f", kib / 1024 }'; }
+
 # clean_up CODE: the operator first, so that it does not complain that its cluster goes.
 clean_up() {
   trap '' HUP INT TERM
   [ "$1" -le 128 ] || { echo && say "ending what was started"; } >&2 # below the terminal's ^C
-  stop_operator
+  "stop_$AS"
   "close_$CLUSTER" || say "not all could be removed: see above"
   rm -rf "$WORK"
   exit "$1"

@@ -7,7 +7,8 @@ CRD=inferenceservices.ai.example.com
 CATALOG_CRD=inferencecatalogs.ai.example.com
 LOCAL_NAME=demo KIND_NAME=inference-operator-demo
 DEMO_NAMESPACE=inference-demo
-# What open_KIND sets: kubectl as the cluster's admin, where its API server is, the namespace of the samples.
+# What open_KIND sets: kubectl as the cluster's admin, the namespace of the samples; and where the API server is, for an
+# operator that is a process.
 # shellcheck disable=SC2034
 KUBE=() API_HOST='' API_PORT='' NAMESPACE=''
 # What there is to remove.
@@ -102,31 +103,34 @@ remove_what_is_made() {
     kube delete --ignore-not-found --timeout=120s "namespace/$DEMO_NAMESPACE"
 }
 
-# --- kind: a cluster made for the demo ---
+# --- kind: a cluster made for the demo, of one control plane and a node of each GPU type ---
 
 check_kind() {
-  local tool
-  for tool in docker kind kubectl; do
-    command -v "$tool" >/dev/null || die "$tool is missing: --kind needs docker, kind and kubectl"
-  done
-  docker info >/dev/null 2>"$WORK/error" || die "docker does not answer: $(tail -n 1 "$WORK/error")"
-  [[ " $(kind get clusters 2>/dev/null | tr '\n' ' ')" != *" $KIND_NAME "* ]] ||
-    die "kind has a cluster named $KIND_NAME already: 'kind delete cluster --name $KIND_NAME' removes it"
+  local problem
+  problem=$("$HERE/kind.sh" check) || die "--kind: $problem"
+  ! "$HERE/kind.sh" status --name "$KIND_NAME" >/dev/null 2>&1 ||
+    die "a kind cluster named $KIND_NAME runs already, and is not this demo's: 'scripts/kind.sh down --name $KIND_NAME' removes it"
 }
 
 open_kind() {
-  export KUBECONFIG=$WORK/kubeconfig
-  say "making the kind cluster $KIND_NAME"
+  # shellcheck disable=SC2034
+  KUBE=("$HERE/kind.sh" exec --name "$KIND_NAME" kubectl) NAMESPACE=default
+  say "starting a kind cluster of four nodes"
   OPENED=yes
-  kind create cluster --name "$KIND_NAME" --kubeconfig "$KUBECONFIG" --wait 180s
-  CONTEXT=kind-$KIND_NAME
-  check_context
-  open_context
+  "$HERE/kind.sh" up --name "$KIND_NAME" --nodes 4
+  "$HERE/kind.sh" load --name "$KIND_NAME" "$OPERATOR" model-server
+  give_gpus "$KIND_NAME-worker" NVIDIA-A100-SXM4-80GB
+  give_gpus "$KIND_NAME-worker2" NVIDIA-H100-80GB-HBM3
+  give_gpus "$KIND_NAME-worker3" NVIDIA-L40S
 }
 
-close_kind() {
-  [ "$OPENED" = no ] || kind delete cluster --name "$KIND_NAME" --kubeconfig "$WORK/kubeconfig"
+# give_gpus NODE PRODUCT: that a scheduler can count, and are of no use to the containers.
+give_gpus() {
+  kube label node "$1" "nvidia.com/gpu.product=$2" >/dev/null
+  kube patch node "$1" --subresource status --type merge -p '{"status": {"capacity": {"nvidia.com/gpu": "8"}}}' >/dev/null
 }
+
+close_kind() { [ "$OPENED" = no ] || "$HERE/kind.sh" down --name "$KIND_NAME"; }
 
 what_is_made() {
   case $CLUSTER in

@@ -30,7 +30,7 @@ watch_samples() {
   local end=$((SECONDS + PATIENCE))
   LINES_SHOWN=0 SHOWN=''
   while :; do
-    look_after_operator
+    "look_after_$AS"
     if look; then
       show
       [ "$1" = for_ever ] || ! judge || return 0

@@ -6,8 +6,16 @@
 RENEWAL=1200 # seconds after which an hour's token is replaced, as the kubelet would
 OPERATOR_PID=''
 
-start_operator() {
+build_process() {
+  need_cc "to link Rust programs"
+  need_rust "to build the operator"
+  say "building the operator as it ships: about 3 minutes on 2 cores where nothing is built yet"
+  OPERATOR=$(build_operator 9>&-) || die "the operator could not be built: see above"
+}
+
+start_process() {
   local port
+  install_manifests
   (umask 077 && mkdir "$WORK/service-account")
   cp "$WORK/ca.crt" "$WORK/service-account/ca.crt"
   renew_token || die "no token for the operator: $(tail -n 1 "$WORK/error")"
@@ -19,6 +27,13 @@ start_operator() {
   say "the operator runs: process $OPERATOR_PID, with a token of its ServiceAccount; metrics on http://127.0.0.1:$port/metrics"
 }
 
+install_manifests() {
+  say "installing the namespace, the CRD and the rights of the operator: k3s-manifests/{namespace,crd,rbac}.yaml"
+  kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml
+  # Not --for=condition=Established, which fails where there are no conditions yet.
+  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True "crd/$CRD" --timeout=60s >/dev/null
+}
+
 # The new token is there at once or not at all.
 renew_token() {
   kube create token inference-operator -n inference-operator --duration 1h >"$WORK/token" 2>"$WORK/error" || return
@@ -27,20 +42,20 @@ renew_token() {
 }
 
 # Called again and again. A token that cannot be renewed now is tried again in a minute.
-look_after_operator() {
+look_after_process() {
   kill -0 "$OPERATOR_PID" 2>/dev/null || die "the operator ended by itself; the end of its log:"$'\n'"$(tail -n 5 "$WORK/operator.log")"
   [ "$SECONDS" -lt "$RENEW_AT" ] || renew_token || RENEW_AT=$((SECONDS + 60))
 }
 
-tell_memory() {
+tell_memory_of_process() {
   local peak
   peak=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$OPERATOR_PID/status" 2>/dev/null) || true
   echo "The operator's memory: $(mib "$(kib_of "$OPERATOR_PID")") MiB resident${peak:+, $(mib "$peak") MiB at its peak} (process $OPERATOR_PID)."
 }
 
-mib() { awk -v kib="$1" 'BEGIN { printf "%.1f", kib / 1024 }'; }
+log_of_process() { echo "tail -f $WORK/operator.log"; }
 
-stop_operator() {
+stop_process() {
   [ -n "$OPERATOR_PID" ] || return 0
   kill -TERM "$OPERATOR_PID" 2>/dev/null || true
   wait "$OPERATOR_PID" 2>/dev/null || true
