@@ -18,7 +18,7 @@ begin_namespaces() {
   tr -d ' ' <"/proc/$unshared/task/$unshared/children" >"$DIR/init"
 }
 
-namespaces_are_up() { [ -s "$DIR/init" ] && [[ $(tr '\0' ' ' <"/proc/$(cat "$DIR/init")/cmdline" 2>/dev/null) == *"$DIR"* ]]; }
+namespaces_are_up() { [ -s "$DIR/init" ] && [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$DIR/init")/cmdline") == *"$DIR"* ]]; }
 
 end_namespaces() {
   local init
