@@ -125,6 +125,7 @@ up() {
   begun=$SECONDS
   (umask 077 && mkdir -p "$DIR/logs")
   printf 'ENGINE=%q\nPROGRAMS=%q\n' "$ENGINE" "$PROGRAMS" >"$DIR/settings"
+  exec 8>&2 # a trap may find standard error redirected by the command that it interrupts
   trap 'give_up $?' EXIT
   open_"$ENGINE"
   create_cluster
@@ -136,6 +137,7 @@ up() {
 # give_up CODE: the logs stay where it failed, and nothing where it was interrupted.
 give_up() {
   trap '' HUP INT TERM
+  exec 2>&8
   rm -rf "$DIR.logs"
   if [ "$1" -gt 128 ]; then
     say "$NAME: interrupted: ending what was started"

@@ -9,7 +9,7 @@
 begin_namespaces() {
   local unshared
   setsid unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private \
-    "$@" </dev/null >"$DIR/logs/init.log" 2>&1 9>&- &
+    "$@" </dev/null >"$DIR/logs/init.log" 2>&1 8>&- 9>&- &
   unshared=$!
   until [ -e "$DIR/ready" ]; do
     kill -0 "$unshared" 2>/dev/null || die "no namespaces: $(tail -n 1 "$DIR/logs/init.log")"
