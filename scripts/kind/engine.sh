@@ -35,7 +35,8 @@ main() {
 
 up() {
   local end
-  (umask 077 && mkdir -p "$DIR/logs" "$2")
+  (umask 077 && mkdir -p "$DIR/logs" "$DIR/client" "$2")
+  echo '{}' >"$DIR/client/config.json" # the user's own may name what is not to be had in there
   printf 'NAME=%q\nDATA=%q\n' "$1" "$2" >"$DIR/settings"
   save_sysctls "$DIR/sysctls"
   make_cgroups "$1"
