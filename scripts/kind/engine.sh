@@ -70,7 +70,8 @@ start_engine() {
   # Bit 24 of the capabilities that can be had. Without it no privileged container would start.
   (($(sed -n 's/^CapBnd:[^0-9a-f]*/0x/p' /proc/self/status) >> 24 & 1)) ||
     runtime=(--add-runtime "less=$HERE/kind/runc-without-sys-resource.sh" --default-runtime less)
-  XTABLES_LOCKFILE=$STATE/xtables.lock exec dockerd "${runtime[@]}" --host "unix://$STATE/docker.sock" --data-root "$DATA" \
+  export TMPDIR=$STATE XTABLES_LOCKFILE=$STATE/xtables.lock
+  exec dockerd "${runtime[@]}" --host "unix://$STATE/docker.sock" --data-root "$DATA" \
     --exec-root "$STATE/docker" --pidfile "$STATE/docker.pid" --exec-opt native.cgroupdriver=cgroupfs \
     --cgroup-parent "/$group" --default-address-pool base=10.200.0.0/16,size=24 >"$DIR/logs/dockerd.log" 2>&1
 }

@@ -23,7 +23,7 @@ ADDRESS=10.77.0.1
 
 main() {
   local command=$1
-  DIR=$2
+  DIR=$2 RUN=${2%/*}
   shift 2
   case $command in
     init) init ;;

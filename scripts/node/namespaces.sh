@@ -52,7 +52,11 @@ cover_folders() {
   done
 }
 
-# One that has to be there, on the machine itself; $DIR/folders says which to remove.
+# One that has to be there, on the machine itself. $DIR/folders says which to remove: that which another made as well, who
+# leaves it while it is needed here.
 make_folder() {
-  [ -d "$1" ] || { mkdir "$1" && echo "$1" >>"$DIR/folders"; }
+  if [ ! -d "$1" ] || grep -Fqsx "$1" "$RUN"/*.node/folders "$RUN"/*.kind/engine/folders; then
+    mkdir -p "$1"
+    echo "$1" >>"$DIR/folders"
+  fi
 }

@@ -26,7 +26,7 @@ restore_sysctls() {
   done <"$1"
 }
 
-# Those that cover_folders had to make; but for one that other namespaces have covered too: they would lose it.
+# Those that make_folder had to make; but for one that other namespaces have covered too: they would lose it.
 remove_folders() {
   local folder
   [ -f "$1" ] || return 0
