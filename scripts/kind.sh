@@ -18,7 +18,7 @@ NAME=inference-operator NODES=1
 ENGINE='' PROGRAMS=''
 
 usage() {
-  cat <<'END_OF_USAGE'
+  cat <<'END'
 A real Kubernetes on this machine, by kind and kubeadm.
 
 usage: scripts/kind.sh COMMAND [--name NAME]
@@ -37,7 +37,7 @@ If `docker info` succeeds, that engine is used, with kind's node image or $NODE_
 apt-get) the cluster gets an engine in namespaces of its own, which only `exec` reaches, and a node image
 built from Debian's packages and Go modules: nothing is pulled from a registry. NAME is a word (default:
 inference-operator); clusters of different names run side by side.
-END_OF_USAGE
+END
 }
 
 main() {
