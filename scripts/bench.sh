@@ -21,14 +21,15 @@ main() {
       exec "$harness" --repository "$ROOT" "$@"
       ;;
     *' --node '*) where=node ;;
-    *' --kind '* | *' --context '* | *' --context='*) ;;
+    *' --kind '*) where=kind ;;
+    *' --context '* | *' --context='*) ;;
     *) where=here ;;
   esac
   # Refuses what cannot work, before anything is built for it.
   operators=$("$harness" --list-operators --repository "$ROOT" "$@")
   if [ "$where" = here ]; then
     for path in kubernetes etcd kwok; do "$HERE/control-plane/build.sh" "$path" >/dev/null; done
-  elif [ "$where" = node ] && ! problem=$("$HERE/node.sh" check); then
+  elif [ "$where" != elsewhere ] && ! problem=$("$HERE/$where.sh" check); then
     die "$problem"
   fi
   NOTE=
@@ -37,10 +38,11 @@ main() {
     binaries+=(--binary "$operator=$BUILT")
   done
   set -- "$harness" --repository "$ROOT" ${NOTE:+--build-note "$NOTE"} ${binaries[@]+"${binaries[@]}"} "$@"
-  [ "$where" = node ] || exec "$@"
-  trap '"$HERE/node.sh" down --name "bench-$$"' EXIT
-  "$HERE/node.sh" up --name "bench-$$"
-  "$HERE/node.sh" exec --name "bench-$$" "$@"
+  [[ $where =~ ^(node|kind)$ ]] || exec "$@"
+  need buildah "to make images of the operators"
+  trap '"$HERE/$where.sh" down --name "bench-$$"' EXIT
+  "$HERE/$where.sh" up --name "bench-$$"
+  "$HERE/$where.sh" exec --name "bench-$$" "$@"
 }
 
 build_harness() {

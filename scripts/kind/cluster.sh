@@ -51,7 +51,9 @@ in_machine() { with_programs "$@"; }
 
 in_engine() { in_"$ENGINE" "$@"; }
 
-with_programs() { PATH=${PROGRAMS:+$PROGRAMS:}$PATH KUBECONFIG=$DIR/kubeconfig KIND_EXPERIMENTAL_PROVIDER=docker "$@"; }
+with_programs() {
+  PATH=${PROGRAMS:+$PROGRAMS:}$PATH KUBECONFIG=$DIR/kubeconfig KIND_EXPERIMENTAL_PROVIDER=docker KIND_CLUSTER_NAME=$NAME "$@"
+}
 
 # kind; and kubectl unless the machine, with its engine, has one too.
 find_programs() {

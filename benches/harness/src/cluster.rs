@@ -1,7 +1,6 @@
 //! A cluster to measure on, and what may be done to its control plane. Made for a round, ended with
 //! it; must never end or change a cluster that it did not make.
 
-mod kind;
 mod local;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +15,6 @@ use crate::command;
 use crate::operator;
 use crate::settings::{Mode, Settings, Target};
 
-pub use kind::{docker_program, kind_program};
 pub use local::remove_stale;
 
 /// How one gets at the API server.
@@ -41,8 +39,8 @@ pub struct Cluster {
 /// Who ends it.
 enum Keeper {
     Local(local::Local),
-    Kind(kind::Kind),
     /// bench.sh does, after all rounds.
+    Kind,
     Node,
     /// Its owner does.
     Nobody,
@@ -69,15 +67,12 @@ impl Cluster {
                 };
                 Ok(Cluster { access, keeper: Keeper::Local(local) })
             }
-            Target::Kind => {
-                let kind = kind::Kind::up(folder)?;
-                let access = access_of(Some(kind.kubeconfig.clone()), None, folder, None).await?;
-                Ok(Cluster { access, keeper: Keeper::Kind(kind) })
-            }
-            Target::Node => {
+            // kind.sh and node.sh say in the environment how one gets there.
+            Target::Kind | Target::Node => {
                 let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
                 let access = access_of(path("KUBECONFIG"), None, folder, path("AUDIT_LOG")).await?;
-                Ok(Cluster { access, keeper: Keeper::Node })
+                let keeper = if settings.plan.target == Target::Kind { Keeper::Kind } else { Keeper::Node };
+                Ok(Cluster { access, keeper })
             }
             Target::Context(name) => {
                 let audit_log = settings.audit_log.clone();
@@ -91,37 +86,32 @@ impl Cluster {
     pub fn stop_controller_manager(&self) -> Result<bool> {
         match &self.keeper {
             Keeper::Local(local) => local.stop("controller-manager").map(|()| true),
-            Keeper::Kind(kind) => kind.stop_controller_manager().map(|()| true),
-            Keeper::Node | Keeper::Nobody => Ok(false),
+            Keeper::Kind | Keeper::Node | Keeper::Nobody => Ok(false),
         }
     }
 
     /// Makes an image of a program and makes it known to the nodes.
     pub fn load_image(&self, image: &str, binary: &Path, folder: &Path) -> Result<()> {
-        match &self.keeper {
-            Keeper::Kind(kind) => {
-                operator::build_image(image, binary, folder)?;
-                kind.load_image(image)
-            }
-            Keeper::Node => {
-                let archive = operator::image_archive(image, binary, folder)?;
-                // node.sh has said in the environment where containerd listens.
-                command::output(Command::new("ctr").args(["images", "import"]).arg(archive)).map(drop)
-            }
-            Keeper::Local(_) | Keeper::Nobody => Ok(()),
-        }
+        let load = match &self.keeper {
+            Keeper::Kind => ["kind", "load", "image-archive"],
+            Keeper::Node => ["ctr", "images", "import"],
+            Keeper::Local(_) | Keeper::Nobody => return Ok(()),
+        };
+        let archive = operator::image_archive(image, binary, folder)?;
+        command::output(Command::new(load[0]).args(&load[1..]).arg(archive)).map(drop)
     }
 
     /// Its processes on this machine, as far as they are known.
     pub fn pids(&self) -> Vec<u32> {
         match &self.keeper {
             Keeper::Local(local) => local.pids(),
-            Keeper::Kind(_) | Keeper::Node | Keeper::Nobody => Vec::new(),
+            Keeper::Kind | Keeper::Node | Keeper::Nobody => Vec::new(),
         }
     }
 
+    /// For the next round there is another one.
     pub fn is_kept(&self) -> bool {
-        matches!(self.keeper, Keeper::Local(_) | Keeper::Kind(_))
+        matches!(self.keeper, Keeper::Local(_))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::process::{Memory, Switches};
 use crate::settings::OURS;
 use crate::wire::Wire;
 
-pub use image::{archive as image_archive, build as build_image, layer as image_layer};
+pub use image::{archive as image_archive, layer as image_layer};
 use pod::Pod;
 use process_place::Process;
 

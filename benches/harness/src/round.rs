@@ -141,7 +141,9 @@ fn install(settings: &Settings, operator: &str, cluster: &Cluster) -> Result<()>
         cluster.access.apply(&manifest)?;
     }
     let crd = "crd/inferenceservices.ai.example.com";
-    cluster.access.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).map(drop)
+    // Not --for=condition=Established, which fails where there are no conditions yet.
+    let established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
+    cluster.access.kubectl(&["wait", established, crd, "--timeout=60s"]).map(drop)
 }
 
 /// Pods need an image: one that is there, or on kind and on a node one that is made of the binary.

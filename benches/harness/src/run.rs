@@ -131,10 +131,15 @@ fn notes(settings: &Settings) -> Vec<String> {
             plan.zero_share * 100.0
         ));
     }
-    if plan.target == Target::Node {
-        notes.push("One real node (scripts/node.sh), on which the operators are pods; the working set is the kubelet's figure.".to_owned());
+    let place = match plan.target {
+        Target::Kind => Some("A kind cluster (scripts/kind.sh)"),
+        Target::Node => Some("One real node (scripts/node.sh)"),
+        Target::Local | Target::Context(_) => None,
+    };
+    if let Some(place) = place {
+        notes.push(format!("{place}, on which the operators are pods; the working set is the kubelet's figure."));
     }
-    if plan.mode == Mode::Run && !matches!(plan.target, Target::Node | Target::Context(_)) {
+    if plan.mode == Mode::Run && plan.target == Target::Local {
         notes.push(
             "The controller-manager is stopped while specs are changed and while foreign objects are created."
                 .to_owned(),

@@ -53,7 +53,7 @@ pub enum Target {
     /// A control plane that scripts/cluster.sh starts afresh for each round; operators are processes.
     #[default]
     Local,
-    /// A cluster that kind makes for each round; operators are pods.
+    /// The cluster of scripts/kind.sh, inside of whose `exec` this runs; operators are pods.
     Kind,
     /// The node of scripts/node.sh in whose namespaces this runs; operators are pods.
     Node,
@@ -107,8 +107,8 @@ what is measured
   --rounds COUNT          rounds of each operator, interleaved (default 3)
   --quick                 a first look: 500 InferenceServices, one round, shorter phases
   --replicas-zero SHARE   part of the InferenceServices with replicas 0 (default 0.9: the control plane's
-                          own work on pods would drown the rest; 1 on kind, where no pod could become ready,
-                          and on a node, which runs 110 pods)
+                          own work on pods would drown the rest; 1 on kind and on a node, because a kubelet
+                          runs 110 pods)
   --changes COUNT         specs changed one at a time, and again in a burst (default 500)
   --settled-seconds N     length of the settled phase (default 60; 45 with --quick)
   --noise COUNT           foreign Deployments, Services, Secrets and ConfigMaps, each (default: as --crs)
@@ -120,7 +120,7 @@ what is measured
 
 where
   (default)               on a local control plane, fresh for each round
-  --kind                  on a kind cluster, fresh for each round; operators as pods
+  --kind                  on a kind cluster that is made for it (scripts/kind.sh); operators as pods
   --node                  on one real node that is made for it (scripts/node.sh; Linux, root); operators as pods
   --context NAME          on a cluster of yours that holds no InferenceService; operators as pods of --image,
                           or without it as processes on this machine

@@ -1,5 +1,5 @@
-//! An image `FROM scratch` of a binary and, where it is not static, the libraries that it loads: built
-//! for kind with docker, for a node with buildah, and weighed without either.
+//! An image `FROM scratch` of a binary and, where it is not static, the libraries that it loads: made for kind and for a
+//! node, and weighed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cluster::docker_program;
 use crate::command;
 
-/// Builds `tag`; nothing is pulled for it.
-pub fn build(tag: &str, binary: &Path, folder: &Path) -> Result<()> {
-    prepare(binary, folder)?;
-    command::output(Command::new(docker_program()).args(["build", "--quiet", "--tag", tag]).arg(folder)).map(drop)
-}
-
-/// The same without a container engine, as an archive that containerd takes. Its path.
+/// Makes `tag` with buildah, as an archive that containerd and kind take; nothing is pulled for it. Its path.
 pub fn archive(tag: &str, binary: &Path, folder: &Path) -> Result<PathBuf> {
     let (store, archive) = (folder.with_extension("store"), folder.with_extension("tar"));
     let buildah = || {
