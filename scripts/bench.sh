@@ -9,7 +9,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/.." && pwd)
 
 main() {
-  local harness operators operator path problem where=elsewhere binaries=()
+  local harness operators operator path problem binaries=()
+  WHERE=elsewhere
   [ "$(uname -s)" = Linux ] || die "measures what Linux tells of a process: this is $(uname -s)"
   need_cc "to link the harness and the operators"
   need_rust "to build the harness and the operators"
@@ -20,16 +21,16 @@ main() {
     *' --help '* | *' -h '* | *' --readme '* | *' --readme='* | *' --render '* | *' --render='*)
       exec "$harness" --repository "$ROOT" "$@"
       ;;
-    *' --node '*) where=node ;;
-    *' --kind '*) where=kind ;;
+    *' --node '*) WHERE=node ;;
+    *' --kind '*) WHERE=kind ;;
     *' --context '* | *' --context='*) ;;
-    *) where=here ;;
+    *) WHERE=here ;;
   esac
   # Refuses what cannot work, before anything is built for it.
   operators=$("$harness" --list-operators --repository "$ROOT" "$@")
-  if [ "$where" = here ]; then
+  if [ "$WHERE" = here ]; then
     for path in kubernetes etcd kwok; do "$HERE/control-plane/build.sh" "$path" >/dev/null; done
-  elif [ "$where" != elsewhere ] && ! problem=$("$HERE/$where.sh" check); then
+  elif [ "$WHERE" != elsewhere ] && ! problem=$("$HERE/$WHERE.sh" check); then
     die "$problem"
   fi
   NOTE=
@@ -38,11 +39,11 @@ main() {
     binaries+=(--binary "$operator=$BUILT")
   done
   set -- "$harness" --repository "$ROOT" ${NOTE:+--build-note "$NOTE"} ${binaries[@]+"${binaries[@]}"} "$@"
-  [[ $where =~ ^(node|kind)$ ]] || exec "$@"
+  [[ $WHERE =~ ^(node|kind)$ ]] || exec "$@"
   need buildah "to make images of the operators"
-  trap '"$HERE/$where.sh" down --name "bench-$$"' EXIT
-  "$HERE/$where.sh" up --name "bench-$$"
-  "$HERE/$where.sh" exec --name "bench-$$" "$@"
+  trap '"$HERE/$WHERE.sh" down --name "bench-$$"' EXIT
+  "$HERE/$WHERE.sh" up --name "bench-$$"
+  "$HERE/$WHERE.sh" exec --name "bench-$$" "$@"
 }
 
 build_harness() {
