@@ -82,9 +82,10 @@ impl Rollout {
     /// True: a rollout has taken it down.
     fn take_off(&mut self, slot: Slot) -> bool {
         let waited = self.waiting.extract_if(.., |waiting| waiting.slot == slot);
-        let was_taken_down = waited.fold(false, |was, waiting| was | waiting.was_taken_down);
+        let was_taken_down = waited.filter(|waiting| waiting.was_taken_down).count() > 0;
         let left = self.under_way.extract_if(.., |under_way| under_way.slot == slot);
-        left.fold(was_taken_down, |was, under_way| was | !under_way.was_down)
+        // Both to their ends, or some would stay.
+        left.filter(|under_way| !under_way.was_down).count() > 0 || was_taken_down
     }
 
     pub fn is_under_way(&self, slot: Slot) -> bool {
