@@ -96,7 +96,7 @@ check_words() {
   esac
   [ "$command" = up ] || [ "$chosen" = no ] || die "$command takes no options of 'up' (see --help)"
   [[ $signal == TERM || $command == stop || $command == restart ]] || die "--kill belongs to stop and restart"
-  [[ $NAME =~ ^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || die "--name expects up to 40 of a-z, 0-9 and -; got '$NAME'"
+  expect_name "$NAME"
   [[ $DATASTORE == etcd || $DATASTORE == kine ]] || die "--datastore expects etcd or kine; got '$DATASTORE'"
   for word in ${WITHOUT//,/ }; do
     [[ $word =~ ^(controller-manager|scheduler|kwok)$ ]] || die "--without expects any of controller-manager,scheduler,kwok; got '$word'"

@@ -50,7 +50,7 @@ main() {
   while [[ ${1:-} == --* ]]; do
     case $1 in
       --name)
-        [[ ${2:-} =~ ^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || die "--name expects up to 40 of a-z, 0-9 and -; got '${2:-}'"
+        expect_name "${2:-}"
         NAME=$2
         ;;
       --nodes)

@@ -11,6 +11,15 @@ die() {
   exit 1
 }
 
+# expect_name NAME: of a cluster: what Kubernetes, folders and cgroups all take.
+expect_name() { [[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || die "--name expects up to 40 of a-z, 0-9 and -; got '$1'"; }
+
+# until_established CRD...: by the `kube` of the script. Not --for=condition=Established, which fails where there are no
+# conditions yet.
+until_established() {
+  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True crd "$@" --timeout=60s
+}
+
 # version_at_least WANTED HAVE
 version_at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 

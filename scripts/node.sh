@@ -47,7 +47,7 @@ main() {
   esac
   shift
   if [ "${1:-}" = --name ]; then
-    [[ ${2:-} =~ ^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || die "--name expects up to 40 of a-z, 0-9 and -; got '${2:-}'"
+    expect_name "${2:-}"
     NAME=$2
     shift 2
   fi

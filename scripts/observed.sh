@@ -19,9 +19,7 @@ open_cluster() {
   # shellcheck disable=SC1091
   . "${kubeconfig%/*}/env"
   kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml >&2
-  # Not --for=condition=Established, which fails where there are no conditions yet.
-  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True \
-    crd/inferenceservices.ai.example.com crd/inferencecatalogs.ai.example.com --timeout=60s >&2
+  until_established inferenceservices.ai.example.com inferencecatalogs.ai.example.com >&2
   # The API server knows of a new right a moment later. What a refusal runs would be resident too.
   until_true "the operator's rights hold" may_list
   kube create token inference-operator -n inference-operator --duration 2h >"$WORK/token"

@@ -30,8 +30,7 @@ start_process() {
 install_manifests() {
   say "installing the namespace, the CRD and the rights of the operator: k3s-manifests/{namespace,crd,rbac}.yaml"
   kube apply -f k3s-manifests/namespace.yaml -f k3s-manifests/crd.yaml -f k3s-manifests/rbac.yaml
-  # Not --for=condition=Established, which fails where there are no conditions yet.
-  kube wait --for=jsonpath='{.status.conditions[?(@.type=="Established")].status}'=True "crd/$CRD" --timeout=60s >/dev/null
+  until_established "$CRD" >/dev/null
 }
 
 # The new token is there at once or not at all.

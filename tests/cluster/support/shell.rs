@@ -23,7 +23,7 @@ pub fn kubectl(arguments: &[&str]) -> String {
 /// no conditions yet.
 pub fn until_established(crd: &str) {
     let established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
-    kubectl(&["wait", established, &format!("crd/{crd}"), "--timeout=30s"]);
+    kubectl(&["wait", established, &format!("crd/{crd}"), "--timeout=60s"]);
 }
 
 /// Runs kubectl, which must fail; returns its standard error.
