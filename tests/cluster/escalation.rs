@@ -315,7 +315,7 @@ async fn a_forged_status_moves_no_child_and_is_put_right() {
             let object = fixture.inference_services.get("demo").await.map_err(|error| error.to_string())?;
             let status = object.status.unwrap_or_default();
             // Of the newest spec: after the restart the status may be put right before the change below is served.
-            let same = status.observed_generation == object.metadata.generation
+            let same = Some(status.observed_generation) == object.metadata.generation
                 && (status.ready_replicas, &status.endpoint) == (right.ready_replicas, &right.endpoint);
             if same { Ok(()) } else { Err(format!("{status:?}")) }
         })
