@@ -17,7 +17,7 @@ END
 }
 
 main() {
-  local count=100 seen
+  local count=100 kstatus seen
   while [ $# -gt 0 ]; do
     case $1 in
       -h | --help) usage && exit ;;
@@ -32,10 +32,9 @@ main() {
   done
   need_cc "to link Rust programs"
   need_rust "to build the simulation"
-  need_go "to build kstatus"
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/inference-operator-kstatus.XXXXXX")
   trap 'rm -rf "$WORK"' EXIT
-  (cd "$HERE/kstatus" && CGO_ENABLED=0 GOWORK=off GOFLAGS=-mod=readonly go build -o "$WORK/kstatus" .)
+  kstatus=$("$HERE/control-plane/build.sh" kstatus)/kstatus
   cd "$HERE/.."
   # What the seeds find is not asked here.
   COUNT=1 SEEDS=0..$count KSTATUS_RECORD=$WORK/seen \
@@ -43,7 +42,7 @@ main() {
   [ -s "$WORK/seen" ] || die "the simulation has written nothing down: $(tail -n 3 "$WORK/log")"
   sort -u "$WORK/seen" | grep -v '^$' >"$WORK/lines"
   cut -d ' ' -f 1 "$WORK/lines" >"$WORK/simulated"
-  cut -d ' ' -f 2- "$WORK/lines" | "$WORK/kstatus" >"$WORK/real"
+  cut -d ' ' -f 2- "$WORK/lines" | "$kstatus" >"$WORK/real"
   if ! cmp -s "$WORK/simulated" "$WORK/real"; then
     paste -d ' ' "$WORK/real" "$WORK/lines" | awk '$1 != $2' | head -n 5 >&2
     die "kstatus (first) says something else than the simulation (second)"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds one tool of the control plane (kubernetes, etcd, kwok, kine), of a node (kubelet, images) or of kind (kind,
-# kubeadm) into the cache and prints the folder of its programs. Called by ../cluster.sh, ../node.sh, ../kind.sh and
-# ../kind/image.sh; does nothing when the cache has it.
+# Builds one tool of the control plane (kubernetes, etcd, kwok, kine), of a node (kubelet, images), of kind (kind,
+# kubeadm), a client that waits (helm, kstatus, argocd) or k3s' Helm resource (helm-controller) into the cache and prints
+# the folder of its programs. Called by ../cluster.sh, ../node.sh, ../kind.sh, ../kind/image.sh and the tests; does nothing
+# when the cache has it.
 # Must never leave half a build under the final name, nor change the user's Go settings.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,7 +12,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # No C compiler is needed: kine's SQLite then is the one in Go.
 GO_ENVIRONMENT=(CGO_ENABLED=0 GOWORK=off GOFLAGS= GOTOOLCHAIN=auto)
 GO_FLAGS=(-mod=readonly -buildvcs=false -trimpath)
-TOOLS=(kubernetes etcd kwok kine kubelet images kind kubeadm)
+TOOLS=(kubernetes etcd kwok kine kubelet images kind kubeadm helm helm-controller kstatus argocd)
 
 main() {
   local tool=${1:-} folder
@@ -27,6 +28,7 @@ main() {
 module_of() {
   case $1 in
     kubelet | kubeadm) echo "$HERE/kubernetes" ;;
+    kstatus) echo "$HERE/../kstatus" ;;
     *) echo "$HERE/$1" ;;
   esac
 }
@@ -48,6 +50,9 @@ build() {
     images) usual='about 2 minutes' ;;
     kind) usual='about 10 seconds' ;;
     kubeadm) usual='about a minute' ;;
+    helm) usual='about 2 minutes' ;;
+    helm-controller) usual='some seconds' ;;
+    kstatus | argocd) usual='about 20 seconds' ;;
   esac
   cd "$(module_of "$tool")"
   with_progress "$tool" "its Go module" "$usual" "$CACHE/control-plane/$tool.log" "programs_of_$tool"
@@ -80,6 +85,22 @@ programs_of_kind() {
     cp -R "$files" "$BUILDING/node-files" &&
     chmod -R u+w "$BUILDING/node-files" # Go's cache of modules is read-only
 }
+
+programs_of_helm() { go_build helm helm.sh/helm/v4/cmd/helm; }
+
+# No program, but the CRD of k3s' HelmChart.
+programs_of_helm-controller() {
+  local module=github.com/k3s-io/helm-controller folder
+  env "${GO_ENVIRONMENT[@]}" go mod download "$module" &&
+    folder=$(env "${GO_ENVIRONMENT[@]}" go list -mod=readonly -m -f '{{.Dir}}' "$module") &&
+    cp "$folder/pkg/crds/yaml/generated/helm.cattle.io_helmcharts.yaml" "$BUILDING/helmcharts.yaml" &&
+    chmod u+w "$BUILDING/helmcharts.yaml"
+}
+
+# Each judges objects as that client does, a line each.
+programs_of_kstatus() { go_build kstatus .; }
+
+programs_of_argocd() { go_build argocd-health .; }
 
 programs_of_etcd() { go_build etcd go.etcd.io/etcd/server/v3; }
 
