@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything of a release into dist/: programs, images, manifests, bill of materials, notes, checksums.
+# Everything of a release into dist/: programs, images, manifests, chart, bill of materials, notes, checksums.
 # Called by people and the workflow of a tag. Must never upload anything, nor release what is not committed.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,6 +19,7 @@ VERSION must be that of Cargo.toml and have a section in CHANGELOG.md, and all m
 Beside what scripts/image.sh leaves there:
 
   inference-operator-VERSION.yaml   all manifests in one, for kubectl apply -f and k3s' manifests folder
+  inference-operator-VERSION.tgz    the Helm chart
   NOTES.md                          the section of CHANGELOG.md
 END
 }
@@ -33,6 +34,7 @@ main() {
   mkdir dist
   notes "$version" >dist/NOTES.md
   manifests >"dist/inference-operator-$version.yaml"
+  "$("$HERE/control-plane/build.sh" helm)/helm" package charts/inference-operator --destination dist >&2
   "$HERE/image.sh"
   say "dist/ holds $version:"
   ls -l dist >&2
