@@ -14,6 +14,8 @@ ALL_LANES=(etcd quiet kine pages faults budgets)
 # These take a machine for themselves: they run after the others, one at a time, with --all or by name.
 LONG_LANES=(node engine dependencies reproducible qemu)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
+# Of the tests of the chart and of clients that wait.
+CLIENTS=(helm helm-controller kstatus argocd)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
 declare -A RUNNING=()
@@ -174,6 +176,9 @@ run_lanes() {
   for tool in kubernetes etcd kwok kine; do
     [[ $tool == kine && " ${LANES[*]} " != *" kine "* ]] || "$HERE/control-plane/build.sh" "$tool" >/dev/null
   done
+  if [[ " ${LANES[*]} " == *" etcd "* ]]; then
+    for tool in "${CLIENTS[@]}"; do "$HERE/control-plane/build.sh" "$tool" >/dev/null; done
+  fi
   say "lanes $(join "${LANES[@]}"): the long ones one after the other, the rest side by side; 'tail -f $WORK/*.log' follows them"
   for lane in "${LANES[@]}"; do
     is_long "$lane" || begin "$lane"
@@ -279,6 +284,7 @@ on_node() {
   fi
   architecture=$(own_architecture)
   "$HERE/image.sh" --no-sbom "$architecture"
+  "$HERE/control-plane/build.sh" helm >/dev/null # the node's network has no way out
   "$HERE/node.sh" up --name "$node"
   "$HERE/node.sh" import --name "$node" "dist/inference-operator-$(project_version)-$architecture.tar.zst"
   # For the upgrade: the same, by another name.

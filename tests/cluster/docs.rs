@@ -1,69 +1,20 @@
-//! The commands in the pages of docs/ do what the pages say: a shell runs each block marked `sh test=NAME` unchanged,
-//! on the InferenceService that the pages use.
+//! The commands in the pages of docs/ do what the pages say: a shell runs each marked block unchanged, on the
+//! InferenceService that the pages use.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use inference_operator::api::Phase;
 use serde_json::{Value, json};
 
 use crate::support::fixture::spec;
+use crate::support::reader::blocks;
 use crate::support::shell::{apply, variable};
-use crate::support::{Fixture, Operator, eventually, kubectl};
-
-const PAGES: [&str; 2] = ["operating", "status"];
-
-/// The blocks of all pages, by name.
-fn blocks() -> Vec<(String, String)> {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let read = |page| std::fs::read_to_string(format!("{root}/docs/{page}.md")).expect("a page");
-    let text: String = PAGES.map(read).concat();
-    let marked = text.split("\n```sh test=").skip(1).filter_map(|rest| rest.split_once('\n'));
-    marked.map(|(name, rest)| (name.to_owned(), rest.split("\n```").next().unwrap_or_default().to_owned())).collect()
-}
-
-/// A reader who follows the pages, in a folder that contains the manifests.
-struct Reader(PathBuf);
-
-impl Reader {
-    fn new() -> Reader {
-        let folder = std::env::temp_dir().join(format!("inference-operator-docs-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(folder.join("bin")).expect("a folder");
-        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).expect("a link");
-        link(&variable("KUBECTL"), "bin/kubectl");
-        link(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests"), "k3s-manifests");
-        Reader(folder)
-    }
-
-    /// Runs the block of this name; returns its output.
-    async fn types(&self, name: &str) -> String {
-        let block = blocks().into_iter().find(|block| block.0 == name).expect("a block of that name").1;
-        let path = format!("{}/bin:{}", self.0.display(), std::env::var("PATH").unwrap_or_default());
-        let mut shell = Command::new("bash");
-        shell.args(["-euo", "pipefail", "-c", &block]).current_dir(&self.0).env("PATH", path);
-        let output = tokio::task::spawn_blocking(move || shell.output()).await.expect("joined").expect("bash runs");
-        let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{name}:\n{block}\n--- said\n{told}{problem}");
-        println!("{name}: {told}");
-        told.into_owned()
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-        // The next test uses a namespace of the same name.
-        if std::thread::panicking() {
-            let _ = Command::new(variable("KUBECTL")).args(["delete", "namespace", "models", "--timeout=30s"]).output();
-        }
-    }
-}
+use crate::support::{Fixture, Operator, Reader, eventually, kubectl};
 
 /// `phi-4` in `models`, Ready.
 async fn models() -> (Fixture, Operator, Reader) {
     let fixture = Fixture::named("models").await;
-    let reader = Reader::new();
+    let reader = Reader::new("models");
     let operator = Operator::start("docs", &[]).await;
     fixture.create_from("phi-4", spec("microsoft/phi-4", 1, "A100")).await;
     fixture.until("phi-4", Phase::Ready).await;
@@ -83,11 +34,11 @@ async fn generations(fixture: &Fixture) -> (Option<i64>, Option<i64>) {
 
 #[test]
 fn every_block_that_is_marked_is_run_by_one_of_these_tests() {
-    let source = include_str!("docs.rs");
+    let source = [include_str!("docs.rs"), include_str!("chart_release.rs")].concat();
     let blocks = blocks();
     assert!(blocks.len() > 10, "{blocks:?}");
     for (name, _) in &blocks {
-        assert_eq!(source.matches(&format!(".types(\"{name}\")")).count(), 1, "{name}");
+        assert!(source.contains(&format!(".types(\"{name}\")")), "{name}");
     }
 }
 
@@ -187,7 +138,7 @@ async fn a_port_of_the_api_server_is_looked_up_and_let_through() {
     assert_eq!(reader.types("endpoints").await, "16443\n");
     kubectl(&["-n", "default", "delete", "endpointslice/docs"]);
     reader.types("ports").await;
-    let text = std::fs::read_to_string(reader.0.join("operator.yaml")).expect("written");
+    let text = std::fs::read_to_string(reader.folder().join("operator.yaml")).expect("written");
     let policy = text.split("\n---\n").find(|text| text.contains("kind: NetworkPolicy")).expect("a policy");
     let policy: Value = serde_saphyr::from_str(policy).expect("YAML");
     let ports = policy["spec"]["egress"][0]["ports"].as_array().expect("ports").iter();

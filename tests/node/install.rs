@@ -4,6 +4,7 @@ use inference_operator::api::{InferenceService, Phase};
 
 use crate::installed;
 use crate::support::fixture::spec;
+use crate::support::helm::{CHART, helm};
 use crate::support::{Fixture, Temporary, audit, kubectl};
 
 #[tokio::test]
@@ -18,6 +19,28 @@ async fn the_manifests_install_it_as_it_is_meant_to_run() {
     println!("{log}");
     // Right after the CRD it may have to wait for the API server a moment, and warns.
     assert!(log.contains("in sync") && !log.contains("ERROR"), "{log}");
+}
+
+/// Unlike the simulated pods of the cluster tests, this one is ready only when it is in sync.
+#[tokio::test]
+async fn helm_returns_when_the_operator_is_in_sync() {
+    kubectl(&["delete", "-k", installed::MANIFESTS, "--ignore-not-found"]);
+    let release = |arguments: &[&str]| helm(&[arguments, &["-n", installed::NAMESPACE, "--wait"]].concat());
+    let assert_in_sync = |image: &str| {
+        let pod = installed::pod();
+        assert_eq!(pod["spec"]["containers"][0]["image"], image, "{pod}");
+        assert_eq!(pod["status"]["containerStatuses"][0]["ready"], true, "{pod}");
+        let log = kubectl(&["-n", installed::NAMESPACE, "logs", "deployment/inference-operator"]);
+        assert!(log.contains("in sync") && !log.contains("ERROR"), "{log}");
+    };
+    release(&["install", "inference-operator", CHART, "--create-namespace", "--set", "createNamespace=true"]);
+    assert_in_sync("inference-operator:0.1.0");
+    release(&["upgrade", "inference-operator", CHART, "--reset-then-reuse-values", "--set", "image.tag=next"]);
+    assert_in_sync("inference-operator:next");
+    release(&["rollback", "inference-operator"]);
+    assert_in_sync("inference-operator:0.1.0");
+    release(&["uninstall", "inference-operator"]);
+    assert!(installed::pod().is_null(), "{}", installed::pod());
 }
 
 #[tokio::test]

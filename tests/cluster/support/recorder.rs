@@ -40,7 +40,11 @@ impl Seen {
     }
 
     pub fn kstatus(&self) -> Verdict {
-        kstatus::verdict(&serde_json::to_value(&self.object).unwrap_or_default())
+        kstatus::verdict(&self.object())
+    }
+
+    pub fn object(&self) -> Value {
+        serde_json::to_value(&self.object).unwrap_or_default()
     }
 
     /// One line for the output of a failed test.

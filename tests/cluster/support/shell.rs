@@ -48,6 +48,14 @@ pub fn cluster(arguments: &[&str]) {
     assert!(output.status.success(), "cluster.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The folder of a tool that scripts/control-plane/build.sh has built; if it is missing, it is built now.
+pub fn built(tool: &str) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/control-plane/build.sh");
+    let output = Command::new(script).arg(tool).output().expect("build.sh runs");
+    assert!(output.status.success(), "build.sh {tool}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 /// Sends a signal to a process, by the name that kill accepts: bash's built-in, because a bare Debian has no other
 /// kill.
 pub fn signal(name: &str, pid: u32) {
