@@ -176,7 +176,8 @@ run_lanes() {
   for tool in kubernetes etcd kwok kine; do
     [[ $tool == kine && " ${LANES[*]} " != *" kine "* ]] || "$HERE/control-plane/build.sh" "$tool" >/dev/null
   done
-  if [[ " ${LANES[*]} " == *" etcd "* ]]; then
+  # One that is asked for by name builds what it needs itself.
+  if [[ " ${LANES[*]} " == *" etcd "* ]] && [ "${#FILTERS[@]}" = 0 ]; then
     for tool in "${CLIENTS[@]}"; do "$HERE/control-plane/build.sh" "$tool" >/dev/null; done
   fi
   say "lanes $(join "${LANES[@]}"): the long ones one after the other, the rest side by side; 'tail -f $WORK/*.log' follows them"
@@ -284,7 +285,7 @@ on_node() {
   fi
   architecture=$(own_architecture)
   "$HERE/image.sh" --no-sbom "$architecture"
-  "$HERE/control-plane/build.sh" helm >/dev/null # the node's network has no way out
+  [ "$lane" != node ] || "$HERE/control-plane/build.sh" helm >/dev/null # the node's network has no way out
   "$HERE/node.sh" up --name "$node"
   "$HERE/node.sh" import --name "$node" "dist/inference-operator-$(project_version)-$architecture.tar.zst"
   # For the upgrade: the same, by another name.
