@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used)]
 
+mod committed;
+
 use inference_operator::accept::{decode, lay_over};
 use inference_operator::api::InferenceCatalogSpec;
 use inference_operator::api::catalog::{Defaults, EngineEntry, GpuTypeEntry, NodeLabelEntry, RolloutSettings};
@@ -11,7 +13,7 @@ use inference_operator::model::view::RawSpec;
 use inference_operator::settings::{self, MaxUnavailable, Settings};
 use serde_json::{Value, json};
 
-const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/samples/catalog/built-in.yaml");
+const COMMITTED: &str = "k3s-manifests/samples/catalog/built-in.yaml";
 const HEAD: &str = "\
 # What is built into the operator: `inference-operator --print-catalog` prints it. To apply it as it is changes
 # nothing now. An entry that you keep is yours, and stays as it is when the operator is upgraded; one that you
@@ -74,12 +76,8 @@ fn the_printed_catalogue_is_the_one_that_is_built_in() {
     let body = serde_saphyr::to_string(&spec(&Settings::default())).expect("YAML");
     let indented: Vec<String> = body.lines().map(|line| format!("  {line}")).collect();
     let generated = format!("{HEAD}spec:\n{}\n", indented.join("\n"));
-    if std::env::var_os("UPDATE_CATALOG").is_some() {
-        std::fs::write(COMMITTED, &generated).expect("written");
-    }
-    let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
-    assert_eq!(committed, generated, "regenerate it with: UPDATE_CATALOG=1 cargo test --test catalog");
-    assert_eq!(settings::CATALOG, committed);
+    committed::check("catalog", COMMITTED, &generated);
+    assert_eq!(settings::CATALOG, generated);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used)]
 
+mod committed;
+
 use inference_operator::api::{InferenceCatalog, InferenceService};
 use kube::CustomResourceExt;
 
@@ -15,14 +17,6 @@ fn the_committed_crds_are_those_of_the_types() {
     let yaml = crds.map(|crd| serde_saphyr::to_string(&crd).expect("YAML").trim_end().to_owned()).join("\n---\n");
     let generated = format!("{HEAD}{yaml}\n");
     for file in COMMITTED {
-        let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("UPDATE_CRD").is_some() {
-            std::fs::write(&path, &generated).expect("written");
-        }
-        let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            committed == generated,
-            "{file} differs from src/api/; regenerate it with: UPDATE_CRD=1 cargo test --test crd"
-        );
+        committed::check("crd", file, &generated);
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used)]
 
+mod committed;
+
 use inference_operator::api::InferenceServiceSpec;
 use inference_operator::reconcile::validate::validate;
 use inference_operator::reconcile::{deployment, service};
@@ -17,17 +19,8 @@ fn built(gpu_type: &str, max_batch_size: Option<u32>) -> (Value, Value) {
 }
 
 fn check(name: &str, built: &Value) {
-    let path = format!("{}/tests/golden/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
     let yaml = serde_saphyr::to_string(built).expect("YAML");
-    let yaml = format!("{}\n", yaml.trim_end());
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &yaml).expect("written");
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        golden == yaml,
-        "{path} differs; look at the difference, then: UPDATE_GOLDEN=1 cargo test --test golden\n{yaml}"
-    );
+    committed::check("golden", &format!("tests/golden/{name}.yaml"), &format!("{}\n", yaml.trim_end()));
 }
 
 #[test]
