@@ -6,12 +6,10 @@ use std::ffi::OsString;
 use inference_operator::settings;
 use serde_json::{Value, json};
 
-use crate::support::helm::{self, CHART, Key, Objects, helm, helm_fails, kustomized, rendered};
-use crate::support::shell::{built, until_established};
-use crate::support::{Fixture, Temporary, kubectl};
+use crate::support::helm::{self, CHART, Key, Objects, helm, helm_fails, kustomized, only, rendered};
+use crate::support::shell::{built, dry_run, until_established};
+use crate::support::{Fixture, MANIFESTS, SINGLE_NAMESPACE, Temporary, kubectl};
 
-const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
-const SINGLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/samples/helm/helmchart.yaml");
 
 /// What Helm's own conventions add. The chart's README lists the same.
@@ -48,11 +46,6 @@ fn assert_same(chart: Objects, manifests: &Objects) {
     }
 }
 
-fn deployment(objects: &Objects) -> Value {
-    let key = ["Deployment", "inference-operator", "inference-operator"].map(str::to_owned);
-    objects[&key.into()].clone()
-}
-
 #[tokio::test]
 async fn the_chart_installs_the_objects_of_the_manifests_and_no_other() {
     let manifests = kustomized(MANIFESTS);
@@ -61,7 +54,7 @@ async fn the_chart_installs_the_objects_of_the_manifests_and_no_other() {
     let mut without = manifests;
     without.retain(|(kind, _, _), _| kind != "Namespace");
     assert_same(rendered(&[]), &without);
-    assert_same(rendered(&["--set", "createNamespace=true,settings.namespace=models"]), &kustomized(SINGLE));
+    assert_same(rendered(&["--set", "createNamespace=true,settings.namespace=models"]), &kustomized(SINGLE_NAMESPACE));
 }
 
 #[tokio::test]
@@ -110,7 +103,8 @@ async fn every_setting_reaches_the_operator() {
         "log-format": "json"
     }});
     let file = Temporary::new(&values.to_string());
-    let deployment = deployment(&rendered(&["-f", file.path()]));
+    let objects = rendered(&["-f", file.path()]);
+    let deployment = only(&objects, "Deployment");
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let environment = |name: &str| {
         let variable = container["env"].as_array().expect("a list").iter().find(|entry| entry["name"] == name)?;
@@ -156,12 +150,12 @@ async fn every_setting_reaches_the_operator() {
 #[tokio::test]
 async fn without_telemetry_nothing_asks_for_it() {
     let objects = rendered(&["--set", "settings.telemetry-address=off"]);
-    let pod = &deployment(&objects)["spec"]["template"];
+    let pod = &only(&objects, "Deployment")["spec"]["template"];
     assert!(pod["metadata"]["annotations"].is_null(), "{pod}");
     for field in ["ports", "livenessProbe", "readinessProbe"] {
         assert!(pod["spec"]["containers"][0][field].is_null(), "{field}: {pod}");
     }
-    let policy = objects.iter().find(|((kind, _, _), _)| kind == "NetworkPolicy").expect("a policy").1;
+    let policy = only(&objects, "NetworkPolicy");
     assert!(
         policy["spec"]["ingress"].is_null() && policy["spec"]["policyTypes"] == json!(["Ingress", "Egress"]),
         "{policy}"
@@ -189,7 +183,7 @@ async fn the_api_server_takes_what_all_values_render() {
     });
     let file = Temporary::new(&values.to_string());
     let objects = rendered(&["-f", file.path()]);
-    let pod = &deployment(&objects)["spec"]["template"];
+    let pod = &only(&objects, "Deployment")["spec"]["template"];
     assert_eq!(pod["metadata"]["annotations"], json!({"example.com/a": "b"}));
     assert_eq!(
         pod["metadata"]["labels"],
@@ -206,22 +200,14 @@ async fn the_api_server_takes_what_all_values_render() {
         (&spec["priorityClassName"], &spec["imagePullSecrets"]),
         (&values["priorityClassName"], &values["imagePullSecrets"])
     );
-    let policy = objects.iter().find(|((kind, _, _), _)| kind == "NetworkPolicy").expect("a policy").1;
+    let policy = only(&objects, "NetworkPolicy");
     assert_eq!(policy["spec"]["egress"][0]["ports"], json!([{"protocol": "TCP", "port": 16443}]));
     let crds = objects.iter().filter(|((kind, _, _), _)| kind == "CustomResourceDefinition");
     assert!(crds.clone().count() == 2 && crds.into_iter().all(|(_, crd)| crd["metadata"]["annotations"].is_null()));
 
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects.values().collect::<Vec<_>>()});
     let all = Temporary::new(&list.to_string());
-    kubectl(&[
-        "apply",
-        "--dry-run=server",
-        "--server-side",
-        "--force-conflicts",
-        "--validate=strict",
-        "-f",
-        all.path(),
-    ]);
+    dry_run(["-f", all.path()]);
 
     let without = rendered(&["--set", "crds.install=false,networkPolicy.install=false"]);
     let is_gone = |key: &Key| ["CustomResourceDefinition", "NetworkPolicy"].contains(&key.0.as_str());
@@ -235,26 +221,30 @@ async fn k3s_own_resource_for_charts_takes_the_sample_and_its_values_are_the_cha
     let crd = format!("{}/helmcharts.yaml", built("helm-controller"));
     kubectl(&["apply", "--server-side", "-f", &crd]);
     until_established("helmcharts.helm.cattle.io");
-    kubectl(&["apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "-f", SAMPLE]);
+    dry_run(["-f", SAMPLE]);
     kubectl(&["delete", "-f", &crd]);
 
     let objects = helm::objects(&std::fs::read_to_string(SAMPLE).expect("the sample"));
-    let chart = &objects[&["HelmChart", "kube-system", "inference-operator"].map(str::to_owned).into()];
+    let chart = only(&objects, "HelmChart");
+    assert_eq!(chart["metadata"], json!({"name": "inference-operator", "namespace": "kube-system"}));
     let file = format!("inference-operator-{}.tgz", env!("CARGO_PKG_VERSION"));
     assert!(chart["spec"]["chart"].as_str().expect("a chart").ends_with(&format!("/{file}")), "{chart}");
     let values = Temporary::new(chart["spec"]["valuesContent"].as_str().expect("values"));
     let namespace = chart["spec"]["targetNamespace"].as_str().expect("a namespace");
-    let deployment = deployment(&rendered(&["-f", values.path(), "--namespace", namespace]));
-    let variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().expect("a list").clone();
+    assert_eq!(namespace, "inference-operator");
+    let rendered = rendered(&["-f", values.path(), "--namespace", namespace]);
+    let variables = &only(&rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"];
+    let variables = variables.as_array().expect("a list");
     assert!(
         variables.contains(&json!({"name": "INFERENCE_OPERATOR_RUNTIME_CLASS", "value": "nvidia"})),
         "{variables:?}"
     );
 
     // The namespace is the one of the manifests.
-    let own = |objects: &Objects| {
-        objects[&["Namespace", "", "inference-operator"].map(str::to_owned).into()]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"].clone()
+    let enforced = |objects: &Objects| {
+        let metadata = &only(objects, "Namespace")["metadata"];
+        (metadata["name"].clone(), metadata["labels"]["pod-security.kubernetes.io/enforce"].clone())
     };
-    assert_eq!(own(&objects), own(&kustomized(MANIFESTS)));
+    assert_eq!(enforced(&objects), enforced(&kustomized(MANIFESTS)));
     fixture.clean_up().await;
 }

@@ -5,11 +5,10 @@ use inference_operator::api::Phase;
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-use crate::support::helm::helm;
-use crate::support::{Fixture, Operator, Reader, Request, eventually, kubectl};
+use crate::support::helm::{helm, helm_fails};
+use crate::support::{Fixture, MANIFESTS, Operator, Reader, Request, eventually, kubectl};
 
 const NAMESPACE: &str = "inference-operator";
-const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
 
 /// A field that the CRD of an older release does not have.
 const NEW_FIELD: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/paused";
@@ -142,7 +141,7 @@ async fn helm_takes_over_what_kubectl_has_applied_and_no_pod_restarts() {
     let chart = chart.to_str().expect("UTF-8");
     let upgrade =
         ["upgrade", "inference-operator", chart, "-n", NAMESPACE, "--set", "resources.limits.memory=64Mi", "--wait"];
-    let told = crate::support::helm::helm_fails(&upgrade);
+    let told = helm_fails(&upgrade);
     assert!(told.contains("conflict with \"kubectl-client-side-apply\""), "{told}");
     helm(&[&upgrade[..], &["--force-conflicts"]].concat());
     roll_out();

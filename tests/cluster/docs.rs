@@ -1,6 +1,7 @@
 //! The commands in the pages of docs/ do what the pages say: a shell runs each marked block unchanged, on the
 //! InferenceService that the pages use.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use inference_operator::api::Phase;
@@ -37,7 +38,9 @@ fn every_block_that_is_marked_is_run_by_one_of_these_tests() {
     let source = [include_str!("docs.rs"), include_str!("chart_release.rs")].concat();
     let blocks = blocks();
     assert!(blocks.len() > 10, "{blocks:?}");
-    for (name, _) in &blocks {
+    let names: BTreeSet<&String> = blocks.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), blocks.len(), "of two blocks with one name only the first is run: {blocks:?}");
+    for name in names {
         assert!(source.contains(&format!(".types(\"{name}\")")), "{name}");
     }
 }

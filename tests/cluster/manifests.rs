@@ -3,19 +3,17 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, Temporary, kubectl, kubectl_fails};
-
-const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
-const SINGLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace");
+use crate::support::shell::dry_run;
+use crate::support::{Fixture, MANIFESTS, SINGLE_NAMESPACE, Temporary, kubectl, kubectl_fails};
 
 #[tokio::test]
 async fn the_api_server_takes_all_manifests_without_a_warning() {
     let fixture = Fixture::new("manifests").await;
     kubectl(&["create", "namespace", "models"]);
-    for arguments in [["-k", MANIFESTS], ["-f", MANIFESTS], ["-k", SINGLE], ["-f", &format!("{MANIFESTS}/samples")]] {
-        let mut command = vec!["apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict"];
-        command.extend(arguments);
-        let told = kubectl(&command);
+    for arguments in
+        [["-k", MANIFESTS], ["-f", MANIFESTS], ["-k", SINGLE_NAMESPACE], ["-f", &format!("{MANIFESTS}/samples")]]
+    {
+        let told = dry_run(arguments);
         assert!(told.contains("serverside-applied (server dry run)"), "{told}");
     }
     kubectl(&["delete", "namespace", "models", "--wait=false"]);

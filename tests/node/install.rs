@@ -5,7 +5,7 @@ use inference_operator::api::{InferenceService, Phase};
 use crate::installed;
 use crate::support::fixture::spec;
 use crate::support::helm::{CHART, helm};
-use crate::support::{Fixture, Temporary, audit, kubectl};
+use crate::support::{Fixture, MANIFESTS, Temporary, audit, kubectl};
 
 #[tokio::test]
 async fn the_manifests_install_it_as_it_is_meant_to_run() {
@@ -24,7 +24,7 @@ async fn the_manifests_install_it_as_it_is_meant_to_run() {
 /// Unlike the simulated pods of the cluster tests, this one is ready only when it is in sync.
 #[tokio::test]
 async fn helm_returns_when_the_operator_is_in_sync() {
-    kubectl(&["delete", "-k", installed::MANIFESTS, "--ignore-not-found"]);
+    kubectl(&["delete", "-k", MANIFESTS, "--ignore-not-found"]);
     let release = |arguments: &[&str]| helm(&[arguments, &["-n", installed::NAMESPACE, "--wait"]].concat());
     let assert_in_sync = |image: &str| {
         let pod = installed::pod();

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::shell::until_established;
-use crate::support::{Fixture, Temporary, eventually, kubectl};
+use crate::support::{Fixture, MANIFESTS, Temporary, eventually, kubectl};
 
-pub const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
 pub const NAMESPACE: &str = "inference-operator";
 const DEPLOYMENT: &str = "deployment/inference-operator";
 

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::MANIFESTS;
 use super::shell::{kubectl, until_established};
 use super::wait::{PATIENCE, eventually, within};
 
@@ -37,9 +38,8 @@ impl Fixture {
     /// In a namespace of exactly this name; waits for the end of one that another test has used.
     pub async fn named(namespace: &str) -> Fixture {
         let turn = ONE_AT_A_TIME.lock().await;
-        let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
         for file in ["namespace", "crd", "rbac"] {
-            kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{manifests}/{file}.yaml")]);
+            kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &format!("{MANIFESTS}/{file}.yaml")]);
         }
         for kind in ["inferenceservices", "inferencecatalogs"] {
             until_established(&format!("{kind}.ai.example.com"));

@@ -54,6 +54,14 @@ pub fn kustomized(folder: &str) -> Objects {
     objects(&kubectl(&["kustomize", folder]))
 }
 
+/// The only object of this kind.
+pub fn only<'a>(objects: &'a Objects, kind: &str) -> &'a Value {
+    let mut found = objects.iter().filter(|(key, _)| key.0 == kind).map(|(_, object)| object);
+    let object = found.next().unwrap_or_else(|| panic!("no {kind}"));
+    assert!(found.next().is_none(), "more than one {kind}");
+    object
+}
+
 pub fn objects(yaml: &str) -> Objects {
     let documents = yaml.split("\n---\n").map(|text| text.trim_start_matches("---\n"));
     let objects =

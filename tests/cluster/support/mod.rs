@@ -16,6 +16,10 @@ pub mod temporary;
 pub mod wait;
 pub mod witness;
 
+pub const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
+/// Those for one namespace alone.
+pub const SINGLE_NAMESPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace");
+
 pub use audit::Request;
 pub use catalog::Catalog;
 pub use fixture::Fixture;

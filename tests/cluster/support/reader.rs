@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::helm;
 use super::shell::variable;
+use super::{MANIFESTS, helm};
 
 const PAGES: [&str; 3] = ["docs/operating.md", "docs/status.md", "charts/inference-operator/README.md"];
 
@@ -32,7 +32,7 @@ impl Reader {
         std::fs::create_dir_all(folder.join("bin")).expect("a folder");
         let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).expect("a link");
         link(&variable("KUBECTL"), "bin/kubectl");
-        link(concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests"), "k3s-manifests");
+        link(MANIFESTS, "k3s-manifests");
         Reader { folder, namespace }
     }
 

@@ -48,6 +48,13 @@ pub fn cluster(arguments: &[&str]) {
     assert!(output.status.success(), "cluster.sh {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What the API server would say of these objects, `-f FILE` or `-k FOLDER`; a field that it does not know is an error.
+pub fn dry_run(objects: [&str; 2]) -> String {
+    let mut command = vec!["apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict"];
+    command.extend(objects);
+    kubectl(&command)
+}
+
 /// The folder of a tool that scripts/control-plane/build.sh has built; if it is missing, it is built now.
 pub fn built(tool: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/control-plane/build.sh");
