@@ -1,5 +1,6 @@
 // Reads objects from standard input, a JSON document a line each, and prints what kstatus, the library that Flux and
-// Helm wait with, says of each: one word a line. Called by scripts/kstatus.sh; must never decide anything itself.
+// Helm wait with, says of each: one word a line. Called by scripts/kstatus.sh and the cluster tests; must never decide
+// anything itself.
 package main
 
 import (
