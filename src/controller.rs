@@ -3,9 +3,9 @@
 
 mod catalog;
 pub mod counts;
+pub mod delay;
 pub mod flags;
 pub mod index;
-pub mod load_time;
 pub mod name_arena;
 mod namespaces;
 mod offer;

@@ -3,12 +3,14 @@
 
 pub mod apply;
 pub mod arguments;
+pub mod cause;
 mod children;
 pub mod deployment;
 pub mod event;
 mod fields;
 mod hashes;
 pub mod instances;
+mod list_pods;
 pub mod merge;
 pub mod plan;
 pub mod pod;

@@ -4,7 +4,7 @@ use crate::model::ChildKind;
 
 bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Flags: u8 {
+    pub struct Flags: u16 {
         const IN_FLIGHT = 1;
         /// Deleted while in flight: removed when the reconcile finishes.
         const GONE = 1 << 1;
@@ -18,6 +18,8 @@ bitflags::bitflags! {
         const MISSED = 1 << 6;
         /// Of the failures in a row, one that the status could not report is in the log.
         const LOGGED = 1 << 7;
+        /// The reconcile in flight only looks at what is missing replicas: it changes nothing about a rollout.
+        const LOOKING = 1 << 8;
         const ALL_LISTED = Self::LISTED.bits() | Self::DEPLOYMENT_LISTED.bits() | Self::SERVICE_LISTED.bits();
     }
 }

@@ -4,11 +4,10 @@
 mod finish;
 
 use std::num::{NonZeroU16, NonZeroU64};
-use std::time::Duration;
 
 use crate::api::{InferenceServiceStatus, Phase};
+use crate::controller::delay::Delay;
 use crate::controller::flags::{self, Flags};
-use crate::controller::load_time::LoadTime;
 use crate::controller::name_arena::NameRef;
 use crate::controller::rollout::State;
 use crate::error::REPORTED_AFTER_FAILURES;
@@ -20,10 +19,13 @@ use crate::model::{ChildKind, Dirty};
 use crate::model::{ObservedVersions, Summary};
 use crate::reconcile::plan;
 use crate::reconcile::status::{self, ParsedStatus};
-use crate::time::Timestamp;
+use crate::reconcile::validate::decode;
 
 /// Cap on the repair count; otherwise a conflict of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
+
+/// What is no more than a look.
+const LOOK: Dirty = Dirty::COUNT.union(Dirty::DUE);
 
 /// Judges by its status whether the children of an InferenceService are those that it would get.
 pub type Judge = dyn Fn(&InferenceServiceView, &InferenceServiceStatus) -> Standing + Send + Sync;
@@ -56,8 +58,8 @@ pub struct Record {
     pub quiet_reads: u8,
     /// Recent repairs: many if another client wants another state.
     pub repairs: u8,
-    /// The load time that replicas are waited for.
-    pub load_time: LoadTime,
+    /// When it is due again, if it is DUE.
+    pub requeue_after: Delay,
     pub flags: Flags,
     pub dirty: Dirty,
     pub uid: Uid,
@@ -86,7 +88,7 @@ impl Record {
             failures: 0,
             quiet_reads: 0,
             repairs: 0,
-            load_time: LoadTime::default(),
+            requeue_after: Delay::default(),
             flags: Flags::ALL_LISTED,
             dirty: Dirty::empty(),
             uid: object.meta.uid,
@@ -173,16 +175,25 @@ impl Record {
                 // The reconcile in flight may write another status, of a Deployment that was applied before.
                 let is_past = is_older || self.flags.contains(Flags::IN_FLIGHT);
                 match judge(object, &status) {
-                    Standing::UpToDate | Standing::RolledOut if is_past => Standing::Outdated { replicas: 1 },
+                    Standing::UpToDate | Standing::RolledOut if is_past => self.in_doubt(object),
                     standing => standing,
                 }
             }
             // Nobody knows, and so it waits like one that has to be changed.
-            (Some(_), Some(_)) if is_current => Standing::Outdated { replicas: 1 },
+            (Some(_), Some(_)) if is_current => self.in_doubt(object),
             // What was in force then was acted on, and no status says so yet. What is Ready, as far as is known, was not
             // taken down by that, and waits; else its user has.
-            _ => Standing::Outdated { replicas: u32::from(self.phase() == Some(Phase::Ready)) },
+            _ if self.phase() == Some(Phase::Ready) => self.in_doubt(object),
+            _ => Standing::Outdated { replicas: 0 },
         }
+    }
+
+    /// It waits for its turn, unless it has no replica that a change of its children could take down.
+    fn in_doubt(&self, object: &InferenceServiceView) -> Standing {
+        // A generation has one spec.
+        let known = Some(&object.spec).filter(|_| object.meta.generation == self.generation);
+        let replicas = known.and_then(|spec| u32::try_from(decode(spec).ok()?.replicas).ok());
+        Standing::Outdated { replicas: replicas.unwrap_or(1) }
     }
 
     /// Is this the known status? Then it may lack the versions: an older CRD has pruned them.
@@ -196,7 +207,7 @@ impl Record {
             if parsed.unfinished {
                 self.dirty |= Dirty::SPEC_AND_CHILDREN;
             }
-            if parsed.summary.phase == Phase::Progressing {
+            if parsed.summary.waits_for_pods() {
                 self.dirty |= Dirty::DUE;
             }
         } else if !self.flags.contains(Flags::IN_FLIGHT) && !same {
@@ -294,6 +305,7 @@ impl Record {
     pub fn start(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
         self.flags.set(Flags::IN_FLIGHT, true);
         self.flags.set(Flags::MISSED, false);
+        self.flags.set(Flags::LOOKING, LOOK.contains(self.dirty));
         let dirty = plan::due(std::mem::take(&mut self.dirty), &self.versions);
         Task {
             namespace,
@@ -321,18 +333,10 @@ impl Record {
         self.flags.remove(Flags::LOGGED);
     }
 
-    /// What is left of the load time of its replicas. None: nothing, or it is not known.
-    pub fn load_left(&self, now: Timestamp) -> Option<Duration> {
-        let since = self.summary.map(|summary| summary.abnormal_since).filter(|since| since.is_known()).unwrap_or(now);
-        // One second more, because both times are whole seconds.
-        let left = (self.load_time.get()? + Duration::from_secs(1)).saturating_sub(now.since(since));
-        Some(left).filter(|left| !left.is_zero())
-    }
-
     /// What a rollout sees of it.
     pub fn state(&self) -> State {
-        let is_busy =
-            self.flags.contains(Flags::IN_FLIGHT) || !self.dirty.difference(Dirty::COUNT | Dirty::DUE).is_empty();
+        let is_acted_on = self.flags.contains(Flags::IN_FLIGHT) && !self.flags.contains(Flags::LOOKING);
+        let is_busy = is_acted_on || !LOOK.contains(self.dirty);
         match self.phase() {
             _ if self.flags.intersects(Flags::DELETING | Flags::GONE) => State::Leaving,
             Some(Phase::Failed) if !is_busy => State::Rejected,

@@ -29,7 +29,7 @@ pub(super) const SHORT_BACKOFF: Duration = Duration::from_secs(10);
 pub(super) const LONG_FAILURES: u8 = 60;
 
 /// Each failing InferenceService raises the cap by this much, so that all of them together retry 20 times a second, as
-/// long as a cap of a minute is enough for that.
+/// long as a cap of a minute is enough for that. So it is with the looks at those that are not Ready.
 pub(super) const SHARE_OF_ONE: Duration = Duration::from_millis(50);
 
 /// Interval at which one repair of the recent ones is forgotten.
@@ -42,34 +42,21 @@ impl Controller {
         if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.in_sync {
             return;
         }
-        let mut wait = self.wait(record);
+        let mut delay = wait(record);
+        // Thousands that have lost the same node are not looked at in the same second.
+        if record.dirty.contains(Dirty::DUE) && !delay.is_zero() {
+            let others = self.index.counts().unready().saturating_sub(1);
+            delay += spread(SHARE_OF_ONE * others, self.jitter.draw());
+        }
         if record.failures > 0 {
             let longest = longest_backoff(record.failures, self.index.counts().failing);
-            wait = wait.max(backoff(record.failures, longest, self.jitter.draw()));
+            delay = delay.max(backoff(record.failures, longest, self.jitter.draw()));
         }
         // Delays the reads of a Deployment too, because they repair the drift that they find.
         if record.repairs > 0 {
-            wait = wait.max(backoff(record.repairs, LONGEST_BACKOFF, self.jitter.draw()));
+            delay = delay.max(backoff(record.repairs, LONGEST_BACKOFF, self.jitter.draw()));
         }
-        self.queue.push(slot, Instant::now() + wait);
-    }
-
-    /// How long the pending work can wait.
-    pub(super) fn wait(&self, record: &Record) -> Duration {
-        let late = Dirty::COUNT | Dirty::DUE;
-        let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::STATUS;
-        if !record.dirty.difference(late | quiet_reads).is_empty() {
-            return Duration::ZERO;
-        }
-        // Only the Deployment can have changed: let its controller finish.
-        if !record.dirty.difference(late).is_empty() {
-            return SETTLE_DELAY * (1 << record.quiet_reads.min(SETTLE_DOUBLINGS));
-        }
-        if record.dirty.contains(Dirty::COUNT) {
-            return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
-        }
-        // Over, or not known: what is not over is looked at again, and not more often than a status may be late.
-        record.load_left((self.context.now)()).unwrap_or(Duration::from_secs(u64::from(READY_COUNT_INTERVAL)))
+        self.queue.push(slot, Instant::now() + delay);
     }
 
     /// A safety net under all of the above: queues every InferenceService that is neither settled nor queued.
@@ -89,6 +76,29 @@ impl Controller {
             self.queue(slot);
         }
     }
+}
+
+/// How long the pending work can wait.
+fn wait(record: &Record) -> Duration {
+    let late = Dirty::COUNT | Dirty::DUE;
+    let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::STATUS;
+    if !record.dirty.difference(late | quiet_reads).is_empty() {
+        return Duration::ZERO;
+    }
+    // Only the Deployment can have changed: let its controller finish.
+    if !record.dirty.difference(late).is_empty() && record.dirty != Dirty::STATUS | Dirty::DUE {
+        return SETTLE_DELAY * (1 << record.quiet_reads.min(SETTLE_DOUBLINGS));
+    }
+    if record.dirty.contains(Dirty::COUNT) {
+        return Duration::from_secs(u64::from(READY_COUNT_INTERVAL));
+    }
+    // Not known after a restart.
+    record.requeue_after.get().unwrap_or(Duration::from_secs(u64::from(READY_COUNT_INTERVAL)))
+}
+
+/// A part of this time, a minute at most. `random`: any number.
+fn spread(time: Duration, random: u64) -> Duration {
+    time.min(LONGEST_BACKOFF) * u32::try_from(random % 1000).unwrap_or(0) / 1000
 }
 
 /// Backoff cap after `failures` in a row of one InferenceService, while `failing` InferenceServices fail.

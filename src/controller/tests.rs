@@ -172,10 +172,10 @@ async fn what_is_left_to_do_is_done_in_its_own_time() {
     for (next, expected) in [
         (Action::Recheck(Dirty::STATUS), 500),
         (Action::Recheck(Dirty::COUNT), 30_000),
-        (Action::AwaitLoad(Duration::from_secs(600)), 601_000),
-        (Action::AwaitLoad(Duration::from_secs(1)), 2_000),
+        (Action::RequeueAfter(Dirty::empty(), Duration::from_secs(300)), 300_000),
+        (Action::RequeueAfter(Dirty::STATUS, Duration::from_secs(10)), 10_000),
         // Longer than what is remembered.
-        (Action::AwaitLoad(Duration::from_secs(86_400)), (129 * 60 + 1) * 1000),
+        (Action::RequeueAfter(Dirty::empty(), Duration::from_secs(86_400)), 508_000),
     ] {
         let (mut controller, slot) = in_sync(ready(100, 1));
         see_deployment(&mut controller, 51, 2);

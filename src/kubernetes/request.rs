@@ -105,7 +105,7 @@ impl Answer {
 
     /// Reads the rest, so that the connection can be reused. If more follows the only object, the connection is dropped
     /// instead.
-    async fn finish(mut self) {
+    pub async fn finish(mut self) {
         while let (true, Some(Ok(frame))) = (self.chunk.trim_ascii().is_empty(), self.body.frame().await) {
             self.chunk = frame.into_data().unwrap_or_default();
         }

@@ -16,7 +16,7 @@ bitflags::bitflags! {
         const ROLLOUT = 1 << 4;
         /// Only the number of ready replicas in the status is out of date.
         const COUNT = 1 << 5;
-        /// Replicas are starting, and no watch event marks the end of their load time.
+        /// Replicas are missing, and no watch event marks the end of their load time, or tells why they do not start.
         const DUE = 1 << 6;
         /// The Deployment's revision is not the one last known: was something added, or one of our fields changed?
         const EDIT = 1 << 7;

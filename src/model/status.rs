@@ -43,9 +43,19 @@ pub enum Reached {
 }
 
 impl Summary {
+    /// Are replicas missing that should come? Only their pods tell why they do not.
+    pub fn waits_for_pods(&self) -> bool {
+        matches!(self.phase, Phase::Progressing | Phase::Degraded)
+    }
+
     /// What remains of it for another spec or other children: their waiting time starts again.
     pub fn of_others(self) -> Summary {
         Summary { abnormal_since: Timestamp::default(), reached: Reached::Nothing, ..self }
+    }
+
+    /// The same of children that were not seen to be Ready.
+    pub fn never_ready(self) -> Summary {
+        Summary { reached: Reached::Nothing, ..self }
     }
 
     /// The same if another client wrote it, about the known spec and children: how long they have waited is known

@@ -56,8 +56,9 @@ pub enum Action {
     /// Requeue for these bits alone. STATUS: the Deployment controller is about to change the Deployment, and the
     /// status is written once instead of twice. COUNT: the number of ready replicas in the status may lag for a while.
     Recheck(Dirty),
-    /// Requeue when replicas have been starting for so long: no watch event marks the end of a model's load time.
-    AwaitLoad(Duration),
+    /// Requeue for these bits after so long, or for a change before that: no watch event marks the end of a model's load
+    /// time, nor tells why a pod does not start.
+    RequeueAfter(Dirty, Duration),
     /// The error is in the status; retry as its remedy says.
     Rejected(Error),
 }
@@ -67,7 +68,7 @@ impl Action {
     pub fn dirty(&self) -> Dirty {
         match self {
             Action::Recheck(dirty) => *dirty,
-            Action::AwaitLoad(_) => Dirty::DUE,
+            Action::RequeueAfter(dirty, _) => *dirty | Dirty::DUE,
             Action::AwaitChange | Action::Rejected(_) => Dirty::empty(),
         }
     }
@@ -92,7 +93,7 @@ impl Outcome {
 pub fn counted(result: &Result<Outcome, Error>) -> ReconcileResult {
     match result {
         Ok(Outcome { action: Action::AwaitChange, .. }) => ReconcileResult::Success,
-        Ok(Outcome { action: Action::Recheck(_) | Action::AwaitLoad(_), .. }) => ReconcileResult::RequeueAfter,
+        Ok(Outcome { action: Action::Recheck(_) | Action::RequeueAfter(..), .. }) => ReconcileResult::RequeueAfter,
         Ok(Outcome { action: Action::Rejected(error), .. }) if error.remedy() == Remedy::User => {
             ReconcileResult::Success
         }

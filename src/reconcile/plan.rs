@@ -2,18 +2,27 @@
 //! the status. Called by reconcile; pure: sends no requests.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::apply::Precondition;
-use super::deployment;
 use super::service::Desired;
-use super::status::{self, READY_COUNT_INTERVAL};
+use super::status::{self, Assessment, LoadWait, READY_COUNT_INTERVAL};
 use crate::api::Phase;
 use crate::error::Error;
 use crate::model::view::{DeploymentView, Managers, Meta, ServiceView};
 use crate::model::{Action, ChildKind, Dirty, ObservedVersions, Summary, Task};
 use crate::time::Timestamp;
+
+/// After so long without the missing replicas, their pods are asked why. Scheduling and starting take seconds.
+pub const PODS_AFTER: Duration = Duration::from_secs(20);
+
+/// For so long the Deployment controller may be late before the status says so.
+const UNSEEN: Duration = Duration::from_secs(10);
+
+/// The longest time between two looks at the pods.
+pub const LONGEST_LOOK: Duration = Duration::from_secs(300);
 
 /// This many recent repairs are no accident.
 pub const CONTESTED_AFTER: u8 = 5;
@@ -239,11 +248,16 @@ pub fn status_waits(
     now: Timestamp,
 ) -> Option<Action> {
     let is_unseen = deployment.status.observed_generation < deployment.meta.generation;
-    if is_unseen && !task.dirty.contains(Dirty::STATUS) && !is_contested(task, repaired) {
+    let unseen = is_unseen && !is_contested(task, repaired);
+    if unseen && !task.dirty.contains(Dirty::STATUS) {
         // The Deployment controller will soon observe an unchanged Deployment, and the watch reports that; one that
         // was written is checked again.
         let is_looked_at = wrote || is_anew(task, deployment);
         return Some(if is_looked_at { Action::Recheck(Dirty::STATUS) } else { Action::AwaitChange });
+    }
+    // A slow control plane: the watch will report it, and a status that says so would be one write more for each.
+    if unseen && !task.dirty.contains(Dirty::DUE) {
+        return Some(Action::RequeueAfter(Dirty::STATUS, UNSEEN));
     }
     // Contention stays in the status until it has been over for a while.
     let stays = |before: Summary| before.is_contested && is_recent(before.written, status::half(now));
@@ -261,23 +275,39 @@ pub fn before(task: &Task, deployment: &DeploymentView) -> Option<Summary> {
 }
 
 /// Does the status describe another spec or other children than the current ones? `deployment`: as it is now.
-fn is_anew(task: &Task, deployment: &DeploymentView) -> bool {
+pub fn is_anew(task: &Task, deployment: &DeploymentView) -> bool {
     task.dirty.contains(Dirty::STATUS)
         || !task.summary.is_some_and(|before| before.is_current)
         || !is_same_spec(&task.versions, deployment)
 }
 
-/// What to do after a status of this phase, if no watch will report the next change.
-pub fn follow_up(task: &Task, deployment: &DeploymentView, repaired: bool, phase: Phase) -> Action {
+/// Are the pods to be asked for what this status does not say? Not while they may be starting as they should.
+pub fn asks_pods(said: &Assessment, wait: LoadWait) -> bool {
+    said.is_of_pods && wait.missing >= PODS_AFTER
+}
+
+/// What to do after this status, if no watch will report the next change.
+pub fn follow_up(
+    task: &Task,
+    deployment: &DeploymentView,
+    repaired: bool,
+    said: &Assessment,
+    wait: LoadWait,
+) -> Action {
     if is_contested(task, repaired) {
-        Action::Recheck(Dirty::COUNT)
-    } else if phase == Phase::Progressing && status::failure(deployment).is_some() {
-        Action::AwaitLoad(status::LEFTOVER)
-    } else if phase == Phase::Progressing && status::misses_replicas(deployment) {
-        Action::AwaitLoad(deployment::load_time(deployment))
-    } else {
-        Action::AwaitChange
+        return Action::Recheck(Dirty::COUNT);
     }
+    // One second more, because times are whole seconds.
+    let left = |end: Duration, waited: Duration| (end + Duration::from_secs(1)).saturating_sub(waited);
+    // At growing distance: what lasted for an hour is unlikely to be another in the next minute.
+    let again = wait.missing.min(LONGEST_LOOK);
+    let look = || if wait.missing < PODS_AFTER { left(PODS_AFTER, wait.missing) } else { again };
+    let pods = said.is_of_pods.then(look);
+    let is_starting = said.phase == Phase::Progressing;
+    let failure = (is_starting && status::failure(deployment).is_some()).then(|| left(status::LEFTOVER, wait.waited));
+    let load = (is_starting && status::misses_replicas(deployment)).then(|| left(wait.load_time, wait.waited));
+    let next = [pods, failure, load].into_iter().flatten().min();
+    next.map_or(Action::AwaitChange, |time| Action::RequeueAfter(Dirty::empty(), time))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,12 +319,27 @@ pub enum StatusStep {
     Write,
 }
 
-/// `before`: see there. `must_write`: a child was just written. Then the status is written even if only its versions
-/// differ: after a restart the child would otherwise look as if another client had changed it.
-pub fn status_step(task: &Task, before: Option<&Summary>, after: &Summary, must_write: bool) -> StatusStep {
-    if must_write {
+/// How soon a status is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// A child was just written: also if only the versions differ. After a restart the child would otherwise look as if
+    /// another client had changed it.
+    Always,
+    /// It says for the first time why replicas do not come.
+    Now,
+    Later,
+}
+
+/// How soon a status that was computed after this wait is to be written, if no child was.
+pub fn urgency(said: &Assessment, wait: LoadWait) -> Urgency {
+    if asks_pods(said, wait) && wait.missing < PODS_AFTER * 2 { Urgency::Now } else { Urgency::Later }
+}
+
+/// `before`: see there.
+pub fn status_step(task: &Task, before: Option<&Summary>, after: &Summary, urgency: Urgency) -> StatusStep {
+    if urgency == Urgency::Always {
         StatusStep::Write
-    } else if can_wait(task, after) {
+    } else if urgency == Urgency::Later && can_wait(task, after) {
         StatusStep::Later
     } else if says(before, after) {
         StatusStep::Keep

@@ -1,16 +1,22 @@
 //! Last step of reconcile: computes the status. Pure: takes a Deployment (or an error) and the previous status,
 //! returns the new status; the clock is passed in.
 
-use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+mod written;
+
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
-use crate::error::{CONTESTED, Error, Remedy, UNFINISHED};
-use crate::model::hashes::{Hash, Hashes};
+use crate::api::Phase;
+use crate::error::{CONTESTED, Error, Remedy};
+use crate::model::hashes::Hashes;
 use crate::model::view::{DeploymentCondition, DeploymentView};
-use crate::model::{Abnormal, ChildKind, Instance, ObservedVersions, Reached, Summary};
+use crate::model::{Abnormal, ChildKind, Instance, Reached, Summary};
 use crate::reconcile::deployment::selector;
+use crate::reconcile::list_pods::Told;
+use crate::reconcile::plan::PODS_AFTER;
 use crate::time::Timestamp;
+use written::past;
+pub use written::{ParsedStatus, compose, half, parse};
 
 /// Seconds: while the phase stays the same, the status is written at most once in this interval.
 pub const READY_COUNT_INTERVAL: u32 = 30;
@@ -25,6 +31,12 @@ const LONGEST_PHRASE: usize = 1024;
 /// The reason for replicas that were lost, or never became ready.
 const REPLICAS_UNAVAILABLE: &str = "ReplicasUnavailable";
 
+/// The reason while replicas are starting.
+const ROLLING_OUT: &str = "RollingOut";
+
+/// Which right would tell more: k3s-manifests/rbac.yaml.
+const MAY_NOT_LIST: &str = "the operator would say why if it were allowed to list pods";
+
 /// The condition and its reason.
 const PAUSED: &str = "Paused";
 
@@ -37,11 +49,14 @@ pub struct Assessment {
     pub is_ready: bool,
     pub reason: String,
     pub message: String,
+    /// Replicas are missing, and only their pods tell why.
+    pub is_of_pods: bool,
 }
 
 impl Assessment {
     pub fn new(phase: Phase, abnormal: Abnormal, reason: &str, message: String) -> Assessment {
-        Assessment { phase, abnormal, is_ready: phase == Phase::Ready, reason: reason.to_owned(), message }
+        let is_ready = phase == Phase::Ready;
+        Assessment { phase, abnormal, is_ready, reason: reason.to_owned(), message, is_of_pods: false }
     }
 }
 
@@ -66,36 +81,43 @@ pub struct Subject<'a> {
 pub struct LoadWait {
     pub waited: Duration,
     pub load_time: Duration,
+    /// For how long replicas have been missing, whatever is said of that.
+    pub missing: Duration,
     /// The missing replicas were ready before: there is nothing to wait for.
     pub was_ready: bool,
 }
 
 impl LoadWait {
     pub fn new(before: Option<&Summary>, load_time: Duration, now: Timestamp) -> LoadWait {
-        let since =
-            before.filter(|before| before.abnormal == Abnormal::Reconciling).map(|before| before.abnormal_since);
+        let since = |abnormal: Abnormal| {
+            let since = before.filter(|before| before.abnormal == abnormal).map(|before| before.abnormal_since);
+            since.map(|since| now.since(past(Some(since), now)))
+        };
+        let waited = since(Abnormal::Reconciling).unwrap_or_default();
         LoadWait {
-            waited: now.since(past(since, now)),
+            waited,
             load_time,
+            // It is Stalled because they have been missing for long.
+            missing: since(Abnormal::Stalled).map_or(waited, |stalled| stalled + PODS_AFTER),
             was_ready: before.is_some_and(|before| before.reached > Reached::Nothing),
         }
     }
 }
 
-/// Assesses a Deployment that belongs to the InferenceService, in Kubernetes' own words where possible.
-pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subject) -> Assessment {
+/// Assesses a Deployment that belongs to the InferenceService, in Kubernetes' own words where possible. `told`: what its
+/// pods tell, as far as they were asked.
+pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, told: &Told, subject: &Subject) -> Assessment {
     let status = &deployment.status;
     let desired = deployment.spec_replicas;
     let say = Assessment::new;
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
-    // Nothing to wait for, even if the Deployment controller has not observed it yet.
-    if desired == 0 && status.replicas == 0 {
-        return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
-    }
     if !is_observed(deployment) {
         let message = "waiting for the Deployment controller to observe the change".into();
         return say(Phase::Progressing, Abnormal::Reconciling, "DeploymentPending", message);
+    }
+    if desired == 0 && status.replicas == 0 {
+        return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
     if is_complete(deployment) {
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);
@@ -112,20 +134,33 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, subject: &Subjec
     }
     let progressing = condition(deployment, "Progressing");
     if let Some(late) = progressing.filter(|condition| condition.reason == "ProgressDeadlineExceeded") {
-        let message = format!("{count}; {}; {}", phrase(&late.message), next_look("pod", subject));
-        return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message);
+        let message = format!("{count}; {}", phrase(&late.message));
+        return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message).told_by_pods(told, subject);
     }
     if misses_replicas(deployment) {
-        if load_wait.was_ready {
-            let message = format!("{count}; {}", next_look("pod", subject));
-            return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
-        }
-        if load_wait.waited >= load_wait.load_time {
-            let message = format!("{count} after {} s; {}", load_wait.load_time.as_secs(), next_look("pod", subject));
-            return say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
+        let is_over = load_wait.waited >= load_wait.load_time;
+        if load_wait.was_ready || is_over {
+            let after = format!(" after {} s", load_wait.load_time.as_secs());
+            let message = if load_wait.was_ready { count } else { count + &after };
+            let said = say(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, message);
+            return said.told_by_pods(told, subject);
         }
     }
-    say(Phase::Progressing, Abnormal::Reconciling, "RollingOut", count)
+    say(Phase::Progressing, Abnormal::Reconciling, ROLLING_OUT, count).told_by_pods(told, subject)
+}
+
+impl Assessment {
+    /// With what the pods tell, and where to read more.
+    fn told_by_pods(self, told: &Told, subject: &Subject) -> Assessment {
+        let (see, what) = (next_look("pod", subject), &self.message);
+        let (reason, message) = match told {
+            Told::Cause(cause) => (cause.reason.to_owned(), format!("{what}; {}; {see}", cause.message)),
+            Told::Forbidden => (self.reason, format!("{what}; {see} ({MAY_NOT_LIST})")),
+            Told::Nothing if self.reason == ROLLING_OUT => (self.reason, self.message),
+            Told::Nothing => (self.reason, format!("{what}; {see}")),
+        };
+        Assessment { reason, message, is_of_pods: true, ..self }
+    }
 }
 
 /// What is said while `spec.paused` is true. `deployment`: None: none belongs to the InferenceService.
@@ -215,179 +250,6 @@ fn phrase(sentence: &str) -> &str {
 
 fn next_look(kind: &str, subject: &Subject) -> String {
     format!("see: kubectl -n {} describe {kind} -l {}", subject.namespace, selector(subject.name))
-}
-
-/// The status to write, and its summary. A condition keeps its transition time while its status stays the same.
-pub fn compose(
-    assessment: Assessment,
-    ready_replicas: i32,
-    versions: ObservedVersions,
-    subject: &Subject,
-    before: Option<&Summary>,
-    now: Timestamp,
-) -> (InferenceServiceStatus, Summary) {
-    let Assessment { phase, abnormal, is_ready, reason, message } = assessment;
-    let ready_since = before.filter(|before| before.is_ready == is_ready).map(|before| before.ready_since);
-    let abnormal_since = before.filter(|before| before.abnormal == abnormal).map(|before| before.abnormal_since);
-    let mut summary = Summary {
-        checksum: 0,
-        phase,
-        abnormal,
-        is_current: true,
-        is_ready,
-        is_contested: reason == CONTESTED,
-        reached: match before.map(|before| before.reached).unwrap_or_default() {
-            _ if is_ready => Reached::Ready,
-            Reached::Nothing if reason == REPLICAS_UNAVAILABLE => Reached::LoadTime,
-            before => before,
-        },
-        written: half(now),
-        ready_since: past(ready_since, now),
-        abnormal_since: past(abnormal_since, now),
-    };
-    let condition = |type_: &str, holds: bool, since: Timestamp| Condition {
-        type_: type_.to_owned(),
-        status: if holds { "True" } else { "False" }.to_owned(),
-        reason: reason.clone(),
-        message: message.clone(),
-        observed_generation: Some(i64::from(subject.generation)),
-        last_transition_time: since,
-    };
-    let mut conditions = Vec::with_capacity(2);
-    // To kstatus a false Ready is something to wait for, and while paused there is nothing.
-    if is_ready || phase != Phase::Paused {
-        conditions.push(condition("Ready", is_ready, summary.ready_since));
-    }
-    conditions.extend(abnormal.condition_type().map(|type_| condition(type_, true, summary.abnormal_since)));
-    let text = |version: Option<NonZeroU64>| version.map(|version| version.to_string());
-    let number = |number: Option<NonZeroU32>| number.map(|number| i64::from(number.get()));
-    let mut status = InferenceServiceStatus {
-        phase,
-        ready_replicas,
-        endpoint: Some(subject.endpoint.to_owned()).filter(|_| versions.service.is_some()),
-        selector: Some(selector(subject.name)),
-        observed_generation: i64::from(subject.generation),
-        conditions,
-        observed: None,
-    };
-    let observed = Observed {
-        deployment_resource_version: text(versions.deployment),
-        deployment_revision: Some(number(versions.deployment_revision).unwrap_or(0))
-            .filter(|_| versions.deployment.is_some()),
-        deployment_fields: number(versions.deployment_fields),
-        service_resource_version: text(versions.service),
-        service_port: subject.service_port,
-        // Once they were Ready, whatever takes them down later is no rollout.
-        hashes: subject.hashes.map(|hashes| {
-            Hashes { by_rollout: hashes.by_rollout && summary.reached < Reached::Ready, ..hashes }.to_string()
-        }),
-        instance: subject.instance.map(Instance::to_string),
-        checksum: String::new(),
-    };
-    summary.checksum = checksum(&status);
-    status.observed = Some(Observed { checksum: seal(summary.checksum, &observed), ..observed });
-    (status, summary)
-}
-
-/// A time that is unknown, or in the future because the clock was set back, becomes now.
-fn past(since: Option<Timestamp>, now: Timestamp) -> Timestamp {
-    since.filter(|&since| since.is_known() && since <= now).unwrap_or(now)
-}
-
-/// See `Summary::written`.
-pub fn half(time: Timestamp) -> u16 {
-    #[allow(clippy::cast_possible_truncation)] // half a minute is the longest interval it measures
-    let half = time.0 as u16;
-    half
-}
-
-/// Parses a status from the API server. `trusted`: an operator wrote it, and nobody has changed it since.
-pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
-    let since = |types: &[&str]| {
-        let found = status.conditions.iter().find(|condition| types.contains(&condition.type_.as_str()));
-        found.map_or(Timestamp::default(), |condition| condition.last_transition_time)
-    };
-    let has = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
-    let observed = status.observed.clone().unwrap_or_default();
-    let hashes = observed.hashes.as_deref().and_then(|hashes| hashes.parse().ok());
-    let reasons = || status.conditions.iter().map(|condition| condition.reason.as_str());
-    let summary = Summary {
-        checksum: checksum(status),
-        phase: status.phase,
-        abnormal: match () {
-            () if has("Stalled") => Abnormal::Stalled,
-            () if has("Reconciling") => Abnormal::Reconciling,
-            () if has(PAUSED) => Abnormal::Paused,
-            () => Abnormal::None,
-        },
-        is_current: false,
-        is_ready: status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
-        is_contested: reasons().any(|reason| reason == CONTESTED),
-        reached: match () {
-            () if status.phase == Phase::Ready => Reached::Ready,
-            () if !reasons().any(|reason| reason == REPLICAS_UNAVAILABLE) => Reached::Nothing,
-            // What a rollout has brought is said to be that until it is Ready.
-            () if hashes.is_some_and(|hashes: Hashes| !hashes.by_rollout) => Reached::Ready,
-            () => Reached::LoadTime,
-        },
-        written: 0,
-        ready_since: since(&["Ready"]),
-        abnormal_since: since(&["Stalled", "Reconciling", PAUSED]),
-    };
-    let version = |text: Option<String>| text.and_then(|text| text.parse().ok());
-    let number = |number: Option<i64>| number.and_then(|number| NonZeroU32::new(api::generation(number)));
-    ParsedStatus {
-        trusted: observed.checksum == seal(summary.checksum, &observed),
-        unfinished: reasons().any(|reason| UNFINISHED.contains(&reason)),
-        summary,
-        observed_generation: api::generation(status.observed_generation),
-        versions: ObservedVersions {
-            deployment: version(observed.deployment_resource_version),
-            deployment_revision: number(observed.deployment_revision),
-            deployment_fields: number(observed.deployment_fields),
-            service: version(observed.service_resource_version),
-        },
-        service_port: observed.service_port,
-        of_earlier_release: observed.hashes.is_none() && !observed.checksum.is_empty(),
-    }
-}
-
-/// See `parse`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParsedStatus {
-    pub trusted: bool,
-    /// It must be checked again even if nothing has changed: see `UNFINISHED`.
-    pub unfinished: bool,
-    pub summary: Summary,
-    pub observed_generation: u32,
-    pub versions: ObservedVersions,
-    pub service_port: Option<NonZeroU16>,
-    /// It looks like that of a release that did not write hashes yet, whose checksum cannot be checked.
-    pub of_earlier_release: bool,
-}
-
-/// The checksum as it is written: also over what a list of the children does not confirm. Not over the instance, so
-/// that the status is trusted where an older CRD has pruned it, and by an earlier release, which does not know it.
-fn seal(checksum: u64, observed: &Observed) -> String {
-    let port = observed.service_port.map_or(0, NonZeroU16::get);
-    let hash = Hash::default().text(&checksum.to_string()).text(&port.to_string());
-    format!("{:016x}", hash.text(observed.hashes.as_deref().unwrap_or_default()).finish())
-}
-
-/// Over all of the status but times and `observed`, which an older CRD prunes.
-fn checksum(status: &InferenceServiceStatus) -> u64 {
-    let mut hash = Hash::default()
-        .text(status.phase.as_str())
-        .text(&status.ready_replicas.to_string())
-        .text(status.endpoint.as_deref().unwrap_or_default())
-        .text(status.selector.as_deref().unwrap_or_default())
-        .text(&status.observed_generation.to_string());
-    for condition in &status.conditions {
-        for part in [&condition.type_, &condition.status, &condition.reason, &condition.message] {
-            hash = hash.text(part);
-        }
-    }
-    hash.finish()
 }
 
 #[cfg(test)]

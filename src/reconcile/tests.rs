@@ -8,6 +8,7 @@ mod lasting;
 mod over;
 mod owner;
 mod paused;
+mod pods;
 mod refused;
 mod requests;
 mod shaped;
@@ -18,6 +19,7 @@ mod yields;
 
 use serde_json::{Value, json};
 
+use super::list_pods::Told;
 use super::status::{LoadWait, Subject};
 use super::*;
 use crate::api::Phase;

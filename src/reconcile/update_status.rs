@@ -2,7 +2,8 @@
 //! children as they were read or written.
 
 use super::children::{Child, Children};
-use super::plan::{self, StatusStep};
+use super::list_pods::{self, Told};
+use super::plan::{self, StatusStep, Urgency};
 use super::status::{self, Assessment, LoadWait, Subject};
 use super::yielding::Said;
 use super::{Context, apply, deployment, event, hashes, read_owner, service};
@@ -10,6 +11,7 @@ use crate::api::Phase;
 use crate::error::{Error, Remedy};
 use crate::model::view::{DeploymentView, InferenceServiceView};
 use crate::model::{Action, Dirty, Hashes, Instance, Outcome, Summary, Task};
+use crate::time::Timestamp;
 
 /// Reports how far the Deployment is.
 pub async fn update_status(context: &Context, task: &Task, children: &mut Children) -> Result<Outcome, Error> {
@@ -30,24 +32,50 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
             let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
             status::contested(repair.kind, who, &subject)
         }
-        _ => assess(context, task, deployment),
+        _ => ask_pods(context, task, deployment).await?,
     };
-    let action = plan::follow_up(task, deployment, repaired, assessment.phase);
+    let wait = load_wait(context, task, deployment);
+    let action = plan::follow_up(task, deployment, repaired, &assessment, wait);
     let ready_replicas = deployment.status.ready_replicas;
     // A spec that is acted on again was judged by the hashes in the status, which an apply that wrote nothing may leave
     // behind: another process has written the Deployment, and was killed.
     let is_again = task.dirty.contains(Dirty::SPEC) && task.summary.is_some_and(|before| before.is_current);
     let must_write = wrote || is_again || task.dirty.contains(Dirty::STATUS);
-    let news = News { subject, assessment, ready_replicas, before, must_write };
+    let urgency = if must_write { Urgency::Always } else { plan::urgency(&assessment, wait) };
+    let news = News { subject, assessment, ready_replicas, before, urgency };
     write_status(context, task, children, news, Outcome { action, ..outcome }).await
 }
 
 /// How far this Deployment is.
 pub fn assess(context: &Context, task: &Task, deployment: &DeploymentView) -> Assessment {
-    let before = plan::before(task, deployment);
-    let load_wait = LoadWait::new(before.as_ref(), deployment::load_time(deployment), (context.now)());
+    assess_told(context, task, deployment, &Told::Nothing)
+}
+
+/// The same with what its pods tell, if replicas have been missing for a while.
+async fn ask_pods(context: &Context, task: &Task, deployment: &DeploymentView) -> Result<Assessment, Error> {
+    let (said, wait) = (assess(context, task, deployment), load_wait(context, task, deployment));
+    if !plan::asks_pods(&said, wait) {
+        return Ok(said);
+    }
+    let now = (context.now)();
+    let since = Timestamp(now.0.saturating_sub(u32::try_from(wait.missing.as_secs()).unwrap_or(u32::MAX)));
+    let told = match list_pods::ask(context, task, since).await.map_err(Error::from) {
+        // What is said without them must not wait for an answer that does not come.
+        Err(error) if error.is_reported(task.failures) => Told::Nothing,
+        told => told?,
+    };
+    Ok(assess_told(context, task, deployment, &told))
+}
+
+fn assess_told(context: &Context, task: &Task, deployment: &DeploymentView, told: &Told) -> Assessment {
     let endpoint = endpoint(context, task);
-    status::assess(deployment, load_wait, &subject(task, &endpoint, deployment.hashes, None))
+    let subject = subject(task, &endpoint, deployment.hashes, None);
+    status::assess(deployment, load_wait(context, task, deployment), told, &subject)
+}
+
+fn load_wait(context: &Context, task: &Task, deployment: &DeploymentView) -> LoadWait {
+    let before = plan::before(task, deployment);
+    LoadWait::new(before.as_ref(), deployment::load_time(deployment), (context.now)())
 }
 
 /// Reports that the children are left as they are.
@@ -62,7 +90,7 @@ pub async fn pause(context: &Context, task: &Task, children: &mut Children) -> R
         assessment: status::paused(owned),
         ready_replicas: owned.map_or(0, |child| child.status.ready_replicas),
         before: before(task),
-        must_write: false,
+        urgency: Urgency::Later,
     };
     write_status(context, task, children, news, Outcome { versions, ..Outcome::unchanged(task) }).await
 }
@@ -101,7 +129,10 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
     };
     let subject = subject(task, &endpoint, hashes, instance.as_ref());
     let assessment = status::refuse(&error, ready_replicas > 0);
-    let news = News { subject, assessment, ready_replicas, before: before(task), must_write: false };
+    // What the status says was said of the children before these.
+    let is_of_others = found.is_some_and(|found| plan::is_anew(task, found));
+    let before = before(task).map(|before| if is_of_others { before.never_ready() } else { before });
+    let news = News { subject, assessment, ready_replicas, before, urgency: Urgency::Later };
     let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
     write_status(context, task, children, news, outcome).await
 }
@@ -139,8 +170,7 @@ struct News<'a> {
     ready_replicas: i32,
     /// The previous status, as far as it is still valid.
     before: Option<Summary>,
-    /// See `plan::status_step`.
-    must_write: bool,
+    urgency: Urgency,
 }
 
 /// Writes the status, unless it is unchanged or the write can wait.
@@ -151,11 +181,11 @@ async fn write_status(
     news: News<'_>,
     mut outcome: Outcome,
 ) -> Result<Outcome, Error> {
-    let News { subject, assessment, ready_replicas, before, must_write } = news;
+    let News { subject, assessment, ready_replicas, before, urgency } = news;
     let (before, reported) = (before.as_ref(), assessment.clone());
     let (status, summary) =
         status::compose(assessment, ready_replicas, outcome.versions, &subject, before, (context.now)());
-    match plan::status_step(task, before, &summary, must_write) {
+    match plan::status_step(task, before, &summary, urgency) {
         StatusStep::Keep => {}
         StatusStep::Later => {
             // An error that is retried anyway is reported by the retry.

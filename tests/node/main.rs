@@ -14,6 +14,7 @@ mod node;
 mod engine;
 // Run in this order, one at a time: the thousands stay.
 mod administrator;
+mod causes;
 mod install;
 mod serving;
 mod thousands;

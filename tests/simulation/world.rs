@@ -1,6 +1,7 @@
 //! One run: a cluster, its controllers, users, strangers, and an operator that is killed and restarted now and then;
 //! then faults stop, and the end state is checked.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use inference_operator::reconcile::instances::Instances;
 use inference_operator::telemetry::metrics::Metrics;
 use inference_operator::time::Utc;
 use simulation::api_server::faults::Faults;
-use simulation::api_server::server;
+use simulation::api_server::{Key, Kind, server};
 use simulation::chance::Chance;
 use simulation::clock;
 use simulation::cluster::{Cluster, Inner, Shared, controllers, pods};
@@ -271,7 +272,7 @@ async fn comes_to_rest(cluster: &Shared, within: Duration) -> bool {
     let mut inner = cluster.lock();
     // The operator notices late what a restored datastore does not report.
     let nothing_missed = inner.store.missed.is_empty();
-    if nothing_missed && (inner.store.version != version || inner.log.len() != quiet_since) {
+    if nothing_missed && (inner.store.version != version || !is_quiet(&inner, quiet_since)) {
         let last = inner.store.history.last().map(|change| {
             format!(
                 "{:?} at {:?}: {:?}",
@@ -287,6 +288,18 @@ async fn comes_to_rest(cluster: &Shared, within: Duration) -> bool {
         inner.report(ViolationKind::OverBudget, violation);
     }
     true
+}
+
+/// Nothing is asked since then, but from time to time what is missing replicas.
+fn is_quiet(inner: &Inner, since: usize) -> bool {
+    let mut asked: BTreeMap<&Key, u64> = BTreeMap::new();
+    inner.log[since..].iter().for_each(|request| *asked.entry(&request.key).or_default() += 1);
+    let looks = u64::from(inner.invariants.operators) * (SILENCE.as_secs() / obstacles::LONGEST_LOOK.as_secs() + 1);
+    asked.into_iter().all(|(key, count)| {
+        let owner = inner.store.get(&Key { kind: Kind::InferenceService, ..key.clone() });
+        let phase = owner.and_then(|owner| owner["status"]["phase"].as_str());
+        matches!(phase, Some("Progressing" | "Degraded")) && count <= looks
+    })
 }
 
 /// The last lines of what happened, requests and actions in order, with the seconds since the start.

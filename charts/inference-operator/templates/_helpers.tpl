@@ -36,8 +36,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- regexFind "[0-9]+$" $address }}
 {{- end }}
 
-{{/* What the operator may do in the namespaces of the models, and nothing else: no Secrets, no Pods, no wildcards, no
-delete. */}}
+{{/* What the operator may do in the namespaces of the models, and nothing else: no Secrets, no wildcards, no delete; of
+Pods and Nodes, to list them. */}}
 {{- define "inference-operator.rules" -}}
 - apiGroups: [ai.example.com]
   resources: [inferenceservices]
@@ -55,4 +55,13 @@ delete. */}}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+# To say why a replica is not ready. Both can be left out: the status then says less.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- if not (hasKey .Values.settings "namespace") }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+{{- end }}
 {{- end }}

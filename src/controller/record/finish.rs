@@ -2,8 +2,8 @@
 
 use super::Record;
 use crate::api::Phase;
+use crate::controller::delay::Delay;
 use crate::controller::flags::Flags;
-use crate::controller::load_time::LoadTime;
 use crate::controller::task_start::TaskStart;
 use crate::error::Remedy;
 use crate::model::{Action, ChildKind, Dirty, Outcome, Summary};
@@ -42,8 +42,8 @@ impl Record {
             action => {
                 self.end_failures();
                 self.dirty |= action.dirty();
-                if let Action::AwaitLoad(time) = action {
-                    self.load_time = LoadTime::new(*time);
+                if let Action::RequeueAfter(_, time) = action {
+                    self.requeue_after = Delay::new(*time);
                 }
             }
         }

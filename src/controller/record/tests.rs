@@ -5,6 +5,7 @@ mod status;
 
 use serde_json::Value;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use super::*;
 use crate::controller::name_arena::NameArena;
@@ -184,7 +185,7 @@ fn a_refusal_is_tried_again_unless_the_user_has_to_mend_the_spec() {
         (Action::AwaitChange, 0, Dirty::empty()),
         (Action::Recheck(Dirty::STATUS), 0, Dirty::STATUS),
         (Action::Recheck(Dirty::COUNT), 0, Dirty::COUNT),
-        (Action::AwaitLoad(Duration::from_secs(1)), 0, Dirty::DUE),
+        (Action::RequeueAfter(Dirty::empty(), Duration::from_secs(1)), 0, Dirty::DUE),
         (Action::Rejected(Error::MissingField("model")), 0, Dirty::empty()),
         (Action::Rejected(taken()), 4, Dirty::DEPLOYMENT),
     ] {

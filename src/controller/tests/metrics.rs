@@ -46,7 +46,7 @@ async fn each_reconcile_is_counted_by_its_outcome() {
         (outcome(Action::AwaitChange), ReconcileResult::Success),
         (outcome(Action::Recheck(Dirty::STATUS)), ReconcileResult::RequeueAfter),
         (outcome(Action::Recheck(Dirty::COUNT)), ReconcileResult::RequeueAfter),
-        (outcome(Action::AwaitLoad(Duration::ZERO)), ReconcileResult::RequeueAfter),
+        (outcome(Action::RequeueAfter(Dirty::empty(), Duration::ZERO)), ReconcileResult::RequeueAfter),
         (outcome(Action::Rejected(Error::MissingField("model"))), ReconcileResult::Success),
         (outcome(Action::Rejected(taken)), ReconcileResult::Error),
         (Err(Error::Gone), ReconcileResult::Error),

@@ -1,10 +1,13 @@
 //! The decision table, one test per row.
 
+mod status;
+
 use serde_json::json;
 use std::num::{NonZeroU16, NonZeroU64};
 
 use super::*;
 use crate::api::Phase;
+
 use crate::reconcile::tests::{deployment, summary, task};
 use crate::testing::fixtures::{OTHER_UID, STAMPS};
 use crate::time::Timestamp;
@@ -287,92 +290,5 @@ fn what_a_refused_spec_put_off_is_due_whatever_comes_next() {
         (Dirty::STATUS | Dirty::SPEC, unmade, Dirty::STATUS | Dirty::SPEC | Dirty::SERVICE),
     ] {
         assert_eq!(due(dirty, &versions), expected, "{dirty:?} {versions:?}");
-    }
-}
-
-#[test]
-fn a_status_waits_for_the_deployment_controller_and_for_the_end_of_a_contest() {
-    let seen = deployment(|_| {});
-    let unseen = deployment(|it| it["metadata"]["generation"] = json!(2));
-    let same_unseen = deployment(|it| it["status"]["observedGeneration"] = json!(0));
-    let contested = |written| Some(Summary { is_contested: true, written, ..summary(Phase::Degraded) });
-    let look = |task: Task, deployment: &DeploymentView, wrote, repaired| {
-        status_waits(&task, deployment, wrote, repaired, Timestamp(1000)).map(|action| action.dirty())
-    };
-    assert_eq!(look(task(Dirty::ROLLOUT), &seen, false, false), None);
-    assert_eq!(look(task(Dirty::ROLLOUT), &unseen, false, false), Some(Dirty::STATUS), "another spec");
-    assert_eq!(look(task(Dirty::ROLLOUT), &same_unseen, false, false), Some(Dirty::empty()), "its watch tells");
-    assert_eq!(look(task(Dirty::ROLLOUT), &same_unseen, true, false), Some(Dirty::STATUS), "it was written");
-    assert_eq!(look(task(Dirty::STATUS), &unseen, false, false), None, "it was looked at once");
-    let fifth = |dirty| Task { repairs: CONTESTED_AFTER - 1, ..task(dirty) };
-    assert_eq!(look(fifth(Dirty::ROLLOUT), &unseen, true, true), None, "that is to be told");
-    let told = |written| Task { summary: contested(written), ..task(Dirty::ROLLOUT) };
-    assert_eq!(look(told(990), &seen, false, false), Some(Dirty::COUNT));
-    assert_eq!(look(told(990), &seen, false, true), None, "it goes on");
-    assert_eq!(look(told(900), &seen, false, false), None, "it is over");
-}
-
-#[test]
-fn what_no_watch_tells_is_looked_at_again() {
-    let late = deployment(|it| {
-        it["spec"]["replicas"] = json!(3);
-        it["status"]["conditions"] =
-            json!([{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
-    });
-    let follow =
-        |repairs, repaired, phase| follow_up(&Task { repairs, ..task(Dirty::ROLLOUT) }, &late, repaired, phase);
-    assert_eq!(follow(0, false, Phase::Progressing).dirty(), Dirty::DUE);
-    let failing = deployment(|it| {
-        it["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]);
-    });
-    let again = follow_up(&task(Dirty::ROLLOUT), &failing, false, Phase::Progressing);
-    assert!(matches!(again, Action::AwaitLoad(status::LEFTOVER)), "it is that of the children before, or lasts");
-    assert_eq!(follow(0, false, Phase::Ready).dirty(), Dirty::empty());
-    assert_eq!(follow(CONTESTED_AFTER - 2, true, Phase::Ready).dirty(), Dirty::empty());
-    assert_eq!(follow(CONTESTED_AFTER - 1, true, Phase::Degraded).dirty(), Dirty::COUNT);
-}
-
-#[test]
-fn a_status_is_written_where_it_says_something_else_or_a_child_was_written() {
-    let (before, after) = (summary(Phase::Degraded), Summary { checksum: 2, ..summary(Phase::Ready) });
-    let at = |after: &Summary, must_write| {
-        let task = Task { summary: Some(before), ..task(Dirty::ROLLOUT) };
-        status_step(&task, Some(&before), after, must_write)
-    };
-    let soon = Summary { checksum: 2, written: before.written, ..before };
-    assert_eq!(at(&after, false), StatusStep::Write);
-    assert_eq!(at(&before, false), StatusStep::Keep);
-    assert_eq!(at(&before, true), StatusStep::Write);
-    assert_eq!(at(&soon, false), StatusStep::Later);
-    assert_eq!(at(&soon, true), StatusStep::Write);
-}
-
-#[test]
-fn only_what_stays_in_its_phase_can_wait() {
-    let moving = Summary { checksum: 2, written: 1000, ..summary(Phase::Progressing) };
-    let before = summary(Phase::Progressing);
-    for (what, before, after, expected) in [
-        ("one more", Some(before), moving, true),
-        ("a new spec", Some(Summary { is_current: false, ..before }), moving, false),
-        ("nothing was written", None, moving, false),
-        ("the same", Some(before), Summary { checksum: 1, ..moving }, false),
-        ("the end", Some(before), Summary { phase: Phase::Ready, ..moving }, false),
-    ] {
-        assert_eq!(can_wait(&Task { summary: before, ..task(Dirty::ROLLOUT) }, &after), expected, "{what}");
-    }
-}
-
-#[test]
-fn what_is_like_what_was_written_of_late_can_wait() {
-    let after = |written| Summary { checksum: 2, written, ..summary(Phase::Progressing) };
-    for (what, before, now, expected) in [
-        ("a moment ago", 1000, 1001, true),
-        ("long ago", 1000, 1030, false),
-        ("by another process", 0, 1001, false),
-        ("a clock that was set back", 5000, 1000, false),
-        ("half of the seconds is enough", 65_530, 4, true),
-    ] {
-        let before = Summary { written: before, ..summary(Phase::Progressing) };
-        assert_eq!(can_wait(&Task { summary: Some(before), ..task(Dirty::ROLLOUT) }, &after(now)), expected, "{what}");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::requests::{DEPLOYMENT, STATUS, as_it_was, context, found, new, none, service, written};
+use super::requests::{DEPLOYMENT, STATUS, as_it_was, context, found, new, none, object, posted, service, written};
 use super::*;
 use crate::testing::fake_api_server::Reply;
 
@@ -37,4 +37,23 @@ async fn what_was_built_is_written_to_the_deployment_and_from_there_to_the_statu
     let lines = asked.take();
     let status = lines.iter().find(|line| line.contains(STATUS)).expect("a status");
     assert!(status.contains("\"hashes\":\"0000000000000007-0000000000000008\""), "{status}");
+}
+
+/// Found by the simulation, seed 5911: the status of an apply was lost, and the next attempt failed. The rollout then no longer
+/// waited for these children.
+#[tokio::test(start_paused = true)]
+async fn an_error_after_an_apply_does_not_hide_that_a_rollout_has_brought_these_children() {
+    let brought = || {
+        found(|it| {
+            it["metadata"]["generation"] = json!(2);
+            it["metadata"]["annotations"] =
+                json!({"ai.example.com/hashes": "0000000000000007-0000000000000008-rollout"});
+        })
+    };
+    let (fails, asked) = context([brought(), object(|_| {}), Reply::refusal(500, "no"), written(), posted()]);
+    let outcome = reconcile(&fails, Task { failures: 2, ..task(Dirty::ROLLOUT) }).await.expect("told");
+    assert!(matches!(outcome.action, Action::Rejected(_)), "{outcome:?}");
+    let asked = asked.take();
+    let status = asked.iter().find(|line| line.contains(STATUS)).expect("a status");
+    assert!(status.contains("\"hashes\":\"0000000000000007-0000000000000008-rollout\""), "{status}");
 }

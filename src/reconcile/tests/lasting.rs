@@ -1,7 +1,5 @@
 //! Lasting obstacles of any kind, and how the status reports them.
 
-use std::time::Duration;
-
 use super::requests::{STATUS, as_it_was, context, found, new, none, object, posted, service, written, written_phase};
 use serde_json::json;
 
@@ -150,12 +148,12 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
     let (first, _) = context(vec![missing(), written()]);
     let said = reconcile(&first, task(Dirty::STATUS)).await.expect("done").summary.expect("a summary");
     assert_eq!((said.phase, said.abnormal_since), (Phase::Progressing, Timestamp(1000)));
-    for (since, dirty, expected, is_due) in [
-        (995, Dirty::ROLLOUT, None, true),
-        (990, Dirty::DUE, Some("Degraded"), false),
-        (990, Dirty::SPEC | Dirty::DEPLOYMENT, Some("Degraded"), false),
-        (990, Dirty::STATUS, Some("Progressing"), true),
-        (2000, Dirty::DUE, None, true),
+    for (since, dirty, expected, due) in [
+        (995, Dirty::ROLLOUT, None, 6),
+        (990, Dirty::DUE, Some("Degraded"), 11),
+        (990, Dirty::SPEC | Dirty::DEPLOYMENT, Some("Degraded"), 11),
+        (990, Dirty::STATUS, Some("Progressing"), 11),
+        (2000, Dirty::DUE, None, 11),
     ] {
         let mut replies = vec![missing()];
         if dirty.contains(Dirty::SPEC) {
@@ -167,11 +165,8 @@ async fn replicas_that_stay_away_are_missed_after_the_load_time_and_a_look_is_du
         let outcome = reconcile(&context, Task { summary: Some(said), ..task(dirty) }).await.expect("done");
         let asked = asked.take();
         assert_eq!(written_phase(&asked), expected, "{since} {dirty:?}: {asked:?}");
-        assert_eq!(
-            matches!(outcome.action, Action::AwaitLoad(time) if time == Duration::from_secs(10)),
-            is_due,
-            "{since} {dirty:?}: {outcome:?}"
-        );
+        let after = if let Action::RequeueAfter(_, after) = outcome.action { after.as_secs() } else { 0 };
+        assert_eq!(after, due, "{since} {dirty:?}");
     }
 }
 
@@ -197,5 +192,18 @@ async fn a_status_that_cannot_be_written_costs_no_read() {
         let said = Task { summary: Some(Summary { checksum: 7, ..summary(Phase::Degraded) }), ..task(Dirty::ROLLOUT) };
         assert!(reconcile(&context, said).await.is_err(), "{code}");
         assert_eq!(asked.take().len(), 2, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_its_schema_refuses_is_no_sign_that_somebody_else_has_the_name() {
+    let of_another: fn(&mut Value) = |it| it["metadata"]["uid"] = json!(OTHER_UID);
+    for (code, owner, is_gone) in
+        [(422, Some(of_another), true), (422, Some::<fn(&mut Value)>(|_| {}), false), (500, None, false)]
+    {
+        let replies = [as_it_was(), Reply::refusal(code, "no")].into_iter().chain(owner.map(object));
+        let (context, _) = context(replies);
+        let error = reconcile(&context, task(Dirty::ROLLOUT)).await.expect_err("refused");
+        assert_eq!(matches!(error, Error::Gone), is_gone, "{error}");
     }
 }

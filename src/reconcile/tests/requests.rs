@@ -145,7 +145,8 @@ fn ready() -> Summary {
     let endpoint = &*service::endpoint("ns", "demo", None, &Settings::default());
     let (namespace, name, generation, service_port, hashes) = ("ns", "demo", 1, None, None);
     let subject = Subject { namespace, name, endpoint, generation, service_port, hashes, instance: None };
-    let said = status::assess(&found, LoadWait::new(None, Duration::from_secs(10), Timestamp(1000)), &subject);
+    let wait = LoadWait::new(None, Duration::from_secs(10), Timestamp(1000));
+    let said = status::assess(&found, wait, &Told::Nothing, &subject);
     status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
 }
 
@@ -326,7 +327,7 @@ async fn a_look_writes_only_what_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_once() {
+async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_before_that_is_said() {
     let unseen = || found(|it| it["status"]["observedGeneration"] = json!(0));
     let (waits, asked) = context([unseen(), written()]);
     let outcome = reconcile(&waits, task(Dirty::SPEC)).await.expect("done");
@@ -337,8 +338,11 @@ async fn a_change_that_the_deployment_controller_has_not_seen_is_waited_for_once
     assert!(matches!(outcome.action, Action::AwaitChange) && outcome.written.is_none() && asked.take().len() == 1);
     let (tells, asked) = context([unseen(), written()]);
     let outcome = reconcile(&tells, task(Dirty::STATUS)).await.expect("done");
+    assert!(matches!(outcome.action, Action::RequeueAfter(Dirty::STATUS, _)) && asked.take().len() == 1, "once more");
+    let (tells, asked) = context([unseen(), written()]);
+    let outcome = reconcile(&tells, task(Dirty::STATUS | Dirty::DUE)).await.expect("done");
     assert!(matches!(outcome.action, Action::AwaitChange));
-    assert_eq!(written_phase(&asked.take()), Some("Progressing"));
+    assert_eq!(written_phase(&asked.take()), Some("Progressing"), "it lasts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +360,7 @@ async fn a_count_waits_where_no_child_was_written() {
     assert!(matches!(outcome.action, Action::Recheck(Dirty::COUNT)) && asked.take().len() == 1);
     let (writes, asked) = context([one_of_two(), written()]);
     let outcome = reconcile(&writes, moving(Dirty::ROLLOUT | Dirty::STATUS)).await.expect("done");
-    assert!(matches!(outcome.action, Action::AwaitChange) && asked.take().len() == 2);
+    assert!(matches!(outcome.action, Action::RequeueAfter(..)) && asked.take().len() == 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -373,19 +377,6 @@ async fn a_spec_is_read_again_where_the_fleet_has_none_and_never_that_of_a_succe
         let (context, asked) = context([reply]);
         assert!(matches!(reconcile(&context, bare()).await, Err(Error::Gone)));
         assert_eq!(asked.take().len(), 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_status_that_its_schema_refuses_is_no_sign_that_somebody_else_has_the_name() {
-    let of_another: fn(&mut Value) = |it| it["metadata"]["uid"] = json!(OTHER_UID);
-    for (code, owner, is_gone) in
-        [(422, Some(of_another), true), (422, Some::<fn(&mut Value)>(|_| {}), false), (500, None, false)]
-    {
-        let replies = [as_it_was(), Reply::refusal(code, "no")].into_iter().chain(owner.map(object));
-        let (context, _) = context(replies);
-        let error = reconcile(&context, task(Dirty::ROLLOUT)).await.expect_err("refused");
-        assert_eq!(matches!(error, Error::Gone), is_gone, "{error}");
     }
 }
 

@@ -21,7 +21,8 @@ fn held() -> Reply {
 
 #[tokio::test(start_paused = true)]
 async fn replicas_that_are_late_are_missed_also_where_a_policy_holds_a_label() {
-    let (context, asked) = context([held(), object(|_| {}), held(), written(), posted()]);
+    let no_pods = Reply::object(&json!({"items": [], "metadata": {}}));
+    let (context, asked) = context([held(), object(|_| {}), held(), no_pods, written(), posted()]);
     let said = Summary { abnormal_since: Timestamp(10), reached: Reached::Nothing, ..summary(Phase::Progressing) };
     reconcile(&context, Task { summary: Some(said), ..task(Dirty::DUE) }).await.expect("done");
     assert_eq!(written_phase(&asked.take()), Some("Degraded"));

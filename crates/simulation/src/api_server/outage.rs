@@ -23,10 +23,14 @@ impl Outage {
             ApiRequest::Watch(watch) => watch.selection.kind,
             ApiRequest::List(list) => list.selection.kind,
             ApiRequest::Get(key)
+            | ApiRequest::Pods(key)
             | ApiRequest::Create { key, .. }
             | ApiRequest::Apply { key, .. }
             | ApiRequest::ReplacePorts { key, .. } => key.kind,
-            ApiRequest::Status { .. } | ApiRequest::CatalogStatus { .. } | ApiRequest::Event { .. } => return None,
+            ApiRequest::Nodes
+            | ApiRequest::Status { .. }
+            | ApiRequest::CatalogStatus { .. }
+            | ApiRequest::Event { .. } => return None,
         };
         let writes =
             matches!(request, ApiRequest::Create { .. } | ApiRequest::Apply { .. } | ApiRequest::ReplacePorts { .. });

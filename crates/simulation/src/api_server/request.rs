@@ -9,10 +9,17 @@ use super::{Key, Kind};
 
 const STRATEGIC_MERGE: &str = "application/strategic-merge-patch+json";
 
+/// A label selector of the pods of one InferenceService, before its name.
+const OF_NAME: &str = "ai.example.com%2Finferenceservice%3D";
+
 pub enum ApiRequest {
     Watch(WatchRequest),
     List(ListRequest),
     Get(Key),
+    /// The pods of this Deployment.
+    Pods(Key),
+    /// Is there a node with some labels?
+    Nodes,
     Create {
         key: Key,
         object: Value,
@@ -56,6 +63,8 @@ impl ApiRequest {
             ApiRequest::Watch(_) => "watch",
             ApiRequest::List(_) => "list",
             ApiRequest::Get(_) => "get",
+            ApiRequest::Pods(_) => "list pods",
+            ApiRequest::Nodes => "list nodes",
             ApiRequest::Create { .. } => "create",
             ApiRequest::Apply { .. } => "apply",
             ApiRequest::ReplacePorts { .. } => "replace ports",
@@ -73,8 +82,17 @@ impl ApiRequest {
             | ApiRequest::ReplacePorts { key, .. }
             | ApiRequest::Status { key, .. }
             | ApiRequest::CatalogStatus { key, .. } => Some(key),
-            ApiRequest::Watch(_) | ApiRequest::List(_) | ApiRequest::Event { .. } => None,
+            ApiRequest::Watch(_)
+            | ApiRequest::List(_)
+            | ApiRequest::Pods(_)
+            | ApiRequest::Nodes
+            | ApiRequest::Event { .. } => None,
         }
+    }
+
+    /// What a fault of this request is a disturbance for; None: for all objects.
+    pub fn concerns(&self) -> Option<&Key> {
+        if let ApiRequest::Pods(key) = self { Some(key) } else { self.about() }
     }
 }
 
@@ -112,6 +130,14 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
         ["apis", "events.k8s.io", "v1", "namespaces", namespace, "events"] if parts.method == Method::POST => {
             let event = serde_json::from_slice(body).map_err(|error| format!("{}: {error}", parts.uri))?;
             return Ok(ApiRequest::Event { namespace: (*namespace).to_owned(), event });
+        }
+        ["api", "v1", "namespaces", namespace, "pods"] if parts.method == Method::GET => {
+            let name =
+                parameter("labelSelector").and_then(|labels| labels.strip_prefix(OF_NAME)).ok_or_else(unknown)?;
+            return Ok(ApiRequest::Pods(Key::new(Kind::Deployment, namespace, name)));
+        }
+        ["api", "v1", "nodes"] if parts.method == Method::GET && parameter("limit") == Some("1") => {
+            return Ok(ApiRequest::Nodes);
         }
         ["apis", "ai.example.com", "v1", rest @ ..] if rest.contains(&CATALOG_PLURAL) => (Kind::InferenceCatalog, rest),
         ["apis", "ai.example.com", "v1", rest @ ..] => (Kind::InferenceService, rest),

@@ -22,6 +22,7 @@ use super::faults::{Faults, Handling, Kill};
 use super::request::{ApiRequest, parse};
 use super::{Kind, Refusal, refusal};
 use super::{list, watch};
+use crate::cluster::pods::shown;
 use crate::cluster::{Inner, RequestRecord, Shared};
 use crate::oracle::pauses::Process;
 use crate::oracle::violation::ViolationKind;
@@ -86,7 +87,7 @@ async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Res
             Handling::Served
         } else {
             // What is missed about the catalogue concerns all.
-            let about = request.as_ref().ok().and_then(ApiRequest::about);
+            let about = request.as_ref().ok().and_then(ApiRequest::concerns);
             inner.draw(about.filter(|key| key.kind != Kind::InferenceCatalog), Faults::handling)
         }
     };
@@ -176,6 +177,8 @@ fn execute(inner: &mut Inner, request: ApiRequest) -> Result<Value, Refusal> {
             let found = inner.store.get(&key).cloned();
             found.ok_or_else(|| refusal(404, "NotFound", format!("{} not found", key.name)))
         }
+        ApiRequest::Pods(key) => Ok(json!({"kind": "PodList", "items": shown(inner, &key), "metadata": {}})),
+        ApiRequest::Nodes => Ok(json!({"kind": "NodeList", "items": [{"metadata": {"name": "node"}}], "metadata": {}})),
         ApiRequest::Create { key, object } => inner.store.post(&key, object),
         ApiRequest::Apply { key, desired, force } => inner.store.apply(&key, desired, force),
         ApiRequest::ReplacePorts { key, version, owners, ports } => {

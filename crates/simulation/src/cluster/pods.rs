@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::Inner;
+use crate::api_server::Key;
 use crate::chance::Chance;
 
 /// The longest load time of a model, once a node is found.
@@ -18,6 +20,15 @@ pub const NO_IMAGE: &str = ":missing";
 /// Can a node pull the image of these pods?
 pub fn has_image(template: &Value) -> bool {
     template["spec"]["containers"][0]["image"].as_str().is_none_or(|image| !image.ends_with(NO_IMAGE))
+}
+
+/// The pods of this Deployment, as the API server lists them.
+pub fn shown(inner: &Inner, deployment: &Key) -> Vec<Value> {
+    let uid = inner.store.get(deployment).and_then(|object| object["metadata"]["uid"].as_str());
+    let sets = uid.and_then(|uid| inner.rollouts.get(uid)).map_or(&[][..], |rollout| &rollout.sets);
+    let pods =
+        |(number, set): (usize, &ReplicaSet)| set.pods.iter().map(|pod| set.show(*pod, number)).collect::<Vec<_>>();
+    sets.iter().enumerate().flat_map(pods).collect()
 }
 
 /// The shared conditions of all pods in the cluster.
@@ -109,6 +120,31 @@ impl ReplicaSet {
         let ready = count(self.pods.iter().filter(|pod| **pod == Pod::Ready).count());
         self.counts = Counts { replicas: count(self.pods.len()), ready, fails };
         (self.counts, &self.pods) != (before.0, &before.1)
+    }
+
+    /// `number`: how many ReplicaSets this Deployment had before.
+    fn show(&self, pod: Pod, number: usize) -> Value {
+        let image = &self.template["spec"]["containers"][0]["image"];
+        let mut spec = self.template["spec"].clone();
+        let truth = |holds: bool| if holds { "True" } else { "False" };
+        let is_scheduled = pod != Pod::Waiting || !has_image(&self.template);
+        if is_scheduled {
+            spec["nodeName"] = json!("node");
+        }
+        let state = match pod {
+            Pod::Waiting => json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}),
+            Pod::Loading(_) | Pod::Ready => json!({"running": {}}),
+        };
+        let container = json!({"name": "server", "image": image, "ready": pod == Pod::Ready, "state": state});
+        let statuses = if is_scheduled { vec![container] } else { Vec::new() };
+        json!({
+            "metadata": {"creationTimestamp": format!("2000-01-01T00:00:{:02}Z", number % 60),
+                "labels": {"pod-template-hash": number.to_string()}},
+            "spec": spec,
+            "status": {"phase": if is_scheduled { "Running" } else { "Pending" }, "containerStatuses": statuses, "conditions": [
+                {"type": "PodScheduled", "status": truth(is_scheduled), "message": "0/1 nodes are available"},
+                {"type": "Ready", "status": truth(pod == Pod::Ready)}]}
+        })
     }
 
     /// When the next pod becomes ready.

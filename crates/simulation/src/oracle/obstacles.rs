@@ -9,14 +9,18 @@ use tokio::time::Instant;
 use super::end_state::missing;
 use super::invariants::{Invariants, in_sync_since, report_once};
 use super::ownership::is_adoptable;
-use super::status::{REFUSALS, has_all, is_foreign, reason, says_ready, spec_of};
+use super::status::{IMAGE, REFUSALS, UNSCHEDULABLE, has_all, is_foreign, reason, says_ready, spec_of};
 use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, is_deleting};
 use crate::cluster::Inner;
+use crate::cluster::pods::has_image;
 use crate::cluster::rollout::{COMPLETE, TIMED_OUT, condition, has_reason, is_complete, number};
 use crate::operator::LOAD;
 
 pub const PACE: Duration = Duration::from_secs(10);
+/// When the operator asks the pods, and how long it waits at most until it asks again.
+const PODS_AFTER: Duration = Duration::from_secs(20);
+pub const LONGEST_LOOK: Duration = Duration::from_secs(300);
 const MINUTE: Duration = Duration::from_secs(60);
 /// The longest delay that one fault causes: a late event.
 const RECOVERY: Duration = Duration::from_secs(120);
@@ -162,16 +166,27 @@ fn in_the_rollout(deployment: &Value, is_built: &dyn Fn(&Value) -> bool) -> Opti
     }
     if deployment["spec"]["paused"] == true {
         // A pause hides other obstacles, and is hidden by them.
-        return Some(Obstacle::new("the Deployment is paused", &["DeploymentPaused", TIMED_OUT, "FailedCreate"]));
+        return Some(Obstacle::new(
+            "the Deployment is paused",
+            &["DeploymentPaused", TIMED_OUT, "FailedCreate", IMAGE, UNSCHEDULABLE],
+        ));
     }
     if condition(status, "ReplicaFailure").is_some() {
         return Some(Obstacle::new("pods cannot be made", &["FailedCreate"]));
     }
+    if !has_image(&deployment["spec"]["template"]) {
+        // The pods are asked at growing distance.
+        let within = PODS_AFTER + LONGEST_LOOK + MINUTE;
+        return Some(Obstacle { within, ..Obstacle::new("no registry has the image", &[IMAGE]) });
+    }
     if has_reason(status, TIMED_OUT) {
-        return Some(Obstacle::new("the rollout does not proceed", &[TIMED_OUT]));
+        return Some(Obstacle::new("the rollout does not proceed", &[TIMED_OUT, IMAGE, UNSCHEDULABLE]));
     }
     if !has_reason(status, COMPLETE) || !is_built(deployment) {
         return None;
     }
-    Some(Obstacle { within: LOAD + MINUTE, ..Obstacle::new("replicas do not come", &["ReplicasUnavailable"]) })
+    Some(Obstacle {
+        within: LOAD + MINUTE,
+        ..Obstacle::new("replicas do not come", &["ReplicasUnavailable", IMAGE, UNSCHEDULABLE])
+    })
 }

@@ -10,6 +10,7 @@ use super::end_state::missing;
 use super::ownership::is_adoptable;
 use super::violation::ViolationKind;
 use crate::api_server::{Key, Kind, Store, controller_uid};
+use crate::cluster::pods::has_image;
 use crate::cluster::rollout::{TIMED_OUT, condition, has_reason, is_complete, number};
 use crate::operator::LOAD;
 
@@ -19,6 +20,10 @@ const VIEW: Duration = Duration::from_secs(120);
 const PULL_SECONDS: u64 = 600;
 /// Times in a status are whole seconds.
 const ROUNDING: Duration = Duration::from_secs(5);
+
+/// What the pods tell.
+pub const IMAGE: &str = "ImagePullBackOff";
+pub const UNSCHEDULABLE: &str = "Unschedulable";
 
 pub const REFUSALS: [&str; 3] = ["ApiServerRefused", "Timeout", "RequestFailed"];
 
@@ -95,6 +100,7 @@ pub fn violation(
     let deployment = changes.find(|change| change.version == version).and_then(|change| change.after.as_ref());
     let case = Case { store, child, uid, spec, since, deployment, version };
     let kind = match (status["phase"].as_str(), reason(status)) {
+        (_, IMAGE) if !case.has_lacked_its_image() => Some(ViolationKind::FalseObstacle),
         (Some("Ready"), _) => (!case.has_run()).then_some(ViolationKind::FalseReady),
         (Some("Degraded"), reason) => case.degraded(reason, refused),
         (Some("Paused"), _) => case.paused(status),
@@ -111,7 +117,9 @@ impl Case<'_> {
         let replicas = number(&self.spec["replicas"]);
         let is_it = |desired: &Value| missing(&deployment["spec"], &desired["spec"], "").is_none();
         let is_ours = || self.store.offers.any(Kind::Deployment, &self.child, uid, self.spec, is_it);
-        (replicas == 0 || has_all(deployment, replicas)) && is_ours()
+        let number = |path: &str| deployment.pointer(path).map_or(0, number);
+        let is_observed = number("/status/observedGeneration") >= number("/metadata/generation");
+        (replicas == 0 && is_observed || has_all(deployment, replicas)) && is_ours()
     }
 
     fn paused(&self, status: &Value) -> Option<ViolationKind> {
@@ -131,10 +139,20 @@ impl Case<'_> {
             TIMED_OUT => has(has_reason(&deployment["status"], TIMED_OUT)),
             "FailedCreate" => has(condition(&deployment["status"], "ReplicaFailure").is_some()),
             "DeploymentPaused" => has(deployment["spec"]["paused"] == true),
+            // What a pod tells takes the place of one of two reasons.
+            IMAGE | UNSCHEDULABLE if has_reason(&deployment["status"], TIMED_OUT) => None,
+            IMAGE | UNSCHEDULABLE => (!self.replicas_may_be_missed()).then_some(ViolationKind::EarlyDegraded),
             "Terminating" | "Contested" | "ReplicasOverridden" => None,
             reason if REFUSALS.contains(&reason) => has(refused),
             _ => Some(ViolationKind::EarlyDegraded),
         }
+    }
+
+    /// Was a template in force of which no registry has the image?
+    fn has_lacked_its_image(&self) -> bool {
+        let changes = self.store.history.iter().filter(|change| change.key == self.child);
+        let mut templates = changes.filter_map(|change| Some(&change.after.as_ref()?["spec"]["template"]));
+        templates.any(|template| !has_image(template))
     }
 
     /// The replicas were all ready with this spec, or had enough time for that.

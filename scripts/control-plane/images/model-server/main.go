@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,13 +34,22 @@ func main() {
 	if len(os.Args) < 2 {
 		log.Fatal("expected the name of a model")
 	}
-	options := flag.NewFlagSet("model-server", flag.ExitOnError)
+	options := flag.NewFlagSet("model-server", flag.ContinueOnError)
+	options.Usage = func() {}
 	host := options.String("host", "", "address on which it listens")
 	port := options.Int("port", 8000, "where it listens")
+	mebibytes := options.Int("fill-mebibytes", 0, "how much memory it fills before it listens")
 	for _, unused := range []string{"max-num-seqs", "tensor-parallel-size", "shutdown-timeout", "served-model-name"} {
 		options.String(unused, "", "taken and not used")
 	}
-	_ = options.Parse(os.Args[2:])
+	// A name without an option is one more of the served model.
+	for rest := os.Args[1:]; len(rest) > 0; rest = options.Args() {
+		if options.Parse(rest[1:]) != nil {
+			os.Exit(2)
+		}
+	}
+	filled := bytes.Repeat([]byte{1}, *mebibytes<<20)
+	defer runtime.KeepAlive(filled)
 	serve(os.Args[1], net.JoinHostPort(*host, strconv.Itoa(*port)))
 }
 

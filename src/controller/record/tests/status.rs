@@ -23,15 +23,10 @@ fn a_status_that_nobody_vouches_for_keeps_nothing_but_the_times_of_its_condition
 /// So that replicas which never start are noticed in time, whatever is restarted or touched.
 #[test]
 fn after_a_restart_what_is_on_its_way_has_a_time_at_which_it_is_looked_at() {
-    let moving = |version| object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
-    let mut record = record(&moving(100));
-    assert_eq!(record.dirty, Dirty::DUE);
-    record.summary = record.summary.map(|summary| Summary { abnormal_since: Timestamp(1000), ..summary });
-    assert_eq!(record.load_left(Timestamp(1000)), None, "not known");
-    record.load_time = LoadTime::new(Duration::from_secs(60));
-    let left = |now| record.load_left(Timestamp(now)).map(|left| left.as_secs());
-    assert_eq!((left(1000), left(1004), left(1060), left(1061)), (Some(61), Some(57), Some(1), None));
-    assert_eq!(left(500), Some(61), "a clock that was set back");
+    let moving = status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut");
+    assert_eq!(record(&object(UID, 100, 1, moving)).dirty, Dirty::DUE);
+    let degraded = status_of(1, CONFIG_HASH, Phase::Degraded, "ReplicasUnavailable");
+    assert_eq!(record(&object(UID, 100, 1, degraded)).dirty, Dirty::DUE);
 }
 
 /// The status of an old operator tells whether this spec was Ready, and since when it is not.
@@ -40,7 +35,7 @@ fn other_settings_forget_nothing_of_the_status() {
     let record = record(&object(UID, 100, 1, status_of(1, 8, Phase::Degraded, "ReplicasUnavailable")));
     let summary = record.summary.expect("a summary");
     assert!(summary.is_current && summary.reached == Reached::Ready);
-    assert_eq!((record.dirty, record.versions), (Dirty::empty(), STAMPS), "it waits for its turn");
+    assert_eq!((record.dirty, record.versions), (Dirty::DUE, STAMPS), "it waits for its turn");
     let (of_the_spec_before, _) =
         Record::new(0, record.name, &object(UID, 100, 2, status_of(1, 8, Phase::Ready, "ReplicasReady")), &judge, true);
     assert!(!of_the_spec_before.summary.expect("a summary").is_current);
@@ -143,4 +138,17 @@ fn a_status_seen_while_other_children_were_read_does_not_wait_like_the_children_
     };
     let known = STAMPS.deployment_revision.expect("a revision").get();
     assert_eq!((seen_meanwhile(known), seen_meanwhile(known + 1)), (Some(true), Some(false)));
+}
+
+/// Found by the simulation, seed 3619: the status of the catalogue went to and fro.
+#[test]
+fn a_look_at_what_has_halted_a_rollout_does_not_let_it_go_on() {
+    for (dirty, expected) in [(Dirty::DUE, State::Down), (Dirty::COUNT, State::Down), (Dirty::ROLLOUT, State::Busy)] {
+        let mut record =
+            record(&object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Degraded, "ReplicasUnavailable")));
+        record.dirty = dirty;
+        assert_eq!(record.state(), expected, "{dirty:?}");
+        let _ = record.start("ns".into(), "demo".into(), None);
+        assert_eq!(record.state(), expected, "{dirty:?} in flight");
+    }
 }
