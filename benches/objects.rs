@@ -21,14 +21,14 @@ fn revision(number: usize, generation: u32) -> u32 {
 pub fn inference_service_event(number: usize) -> Bytes {
     use inference_operator::api::Phase;
     use inference_operator::model::{Abnormal, Hashes, ObservedVersions};
-    use inference_operator::reconcile::status::{Assessment, Subject, compose};
+    use inference_operator::reconcile::status::{Assessment, Replicas, Subject, compose};
     use inference_operator::time::Timestamp;
     let name = format!("inference-{number:05}");
     let endpoint = "http://demo";
     let hashes = Some(Hashes { inputs: 7, children: 7, by_rollout: false });
-    let (generation, service_port) = (1, None);
-    let subject =
-        Subject { namespace: "models", name: &name, endpoint, generation, service_port, hashes, instance: None };
+    let (generation, service_port, last_load) = (1, None, None);
+    let (namespace, instance) = ("models", None);
+    let subject = Subject { namespace, name: &name, endpoint, generation, service_port, last_load, hashes, instance };
     let message = "1 of 1 replicas ready".into();
     let assessment = Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", message);
     let deployment_revision = revision(number, 1);
@@ -38,7 +38,7 @@ pub fn inference_service_event(number: usize) -> Bytes {
         deployment_fields: NonZeroU32::new(7),
         service: NonZeroU64::new(1001),
     };
-    let (status, _) = compose(assessment, 1, versions, &subject, None, Timestamp(1000));
+    let (status, _) = compose(assessment, Replicas { all: 1, ready: 1 }, versions, &subject, None, Timestamp(1000));
     let object = json!({
         "apiVersion": "ai.example.com/v1", "kind": "InferenceService",
         "metadata": metadata(&name, number, 100, "kubectl-client-side-apply"),

@@ -34,8 +34,18 @@ pub struct InferenceServiceStatus {
     /// user must fix something; the condition Ready says what), Paused (by spec.paused).
     pub phase: Phase,
 
+    /// Number of pods, ready or not, for the scale subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+
     /// Number of ready replicas.
     pub ready_replicas: i32,
+
+    /// Seconds that the newest replica took from its start until it was ready, the last time that this
+    /// took 20 seconds or longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("format" = "int32"))]
+    pub last_load_seconds: Option<NonZeroU16>,
 
     /// URL of the Service inside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ use super::{InferenceServiceStatus, schema};
     doc = "A model served over HTTP by a Deployment and a Service of the same name.",
     scale(
         spec_replicas_path = ".spec.replicas",
-        status_replicas_path = ".status.readyReplicas",
+        status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
@@ -32,6 +32,7 @@ use super::{InferenceServiceStatus, schema};
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.replicas"),
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Load", type_ = "integer", json_path = ".status.lastLoadSeconds", priority = 1, description = "Seconds that the newest replica took from its start until it was ready."),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name must also be valid as the name of a Service: at most 63 lowercase letters, digits and '-', starting with a letter and not ending with '-'"),

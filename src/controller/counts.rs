@@ -13,11 +13,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Those that replicas are missing of.
-    pub fn unready(&self) -> u32 {
-        self.phases[Phase::Progressing as usize] + self.phases[Phase::Degraded as usize]
-    }
-
     pub fn add(&mut self, record: &Record) {
         self.phases[record.phase().unwrap_or_default() as usize] += 1;
         self.failing += u32::from(record.failures > 0);

@@ -1,12 +1,19 @@
-//! All names of the index in one buffer: a name takes 8 bytes and its length, instead of 16 for a pointer and 16 to 32
+//! All names of the index in one buffer: a name takes 5 bytes and its length, instead of 16 for a pointer and 16 to 32
 //! for an allocation of its own. Owned by the index; pure; must never move a name without the index's knowledge.
 
 /// Position of a name. Valid only in the `NameArena` that returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameRef {
-    start: u32,
+    /// A u32 as bytes, which need no alignment: 3 bytes less in each record.
+    start: [u8; 4],
     /// Kubernetes names have at most 253 bytes.
-    length: u16,
+    length: u8,
+}
+
+impl NameRef {
+    fn start(self) -> usize {
+        u32::from_ne_bytes(self.start) as usize
+    }
 }
 
 #[derive(Default)]
@@ -22,14 +29,14 @@ const DEAD_ALLOWED: usize = 16 << 10;
 impl NameArena {
     /// None: the name is too long, or the buffer has reached 4 GiB.
     pub fn add(&mut self, name: &str) -> Option<NameRef> {
-        let place = NameRef { start: u32::try_from(self.text.len()).ok()?, length: u16::try_from(name.len()).ok()? };
+        let start = u32::try_from(self.text.len()).ok()?.to_ne_bytes();
+        let place = NameRef { start, length: u8::try_from(name.len()).ok()? };
         self.text.push_str(name);
         Some(place)
     }
 
     pub fn get(&self, name: NameRef) -> &str {
-        let start = name.start as usize;
-        self.text.get(start..start + usize::from(name.length)).unwrap_or_default()
+        self.text.get(name.start()..name.start() + usize::from(name.length)).unwrap_or_default()
     }
 
     /// The name must not be used again.
@@ -86,7 +93,7 @@ mod tests {
         let needed: usize = living.iter().map(|(text, _)| text.len()).sum();
         assert_eq!(names.living(), needed);
         assert!(names.text.len() < 2 * needed + DEAD_ALLOWED, "{} bytes for {needed}", names.text.len());
-        assert_eq!(names.add(&"x".repeat(70_000)), None);
+        assert_eq!(names.add(&"x".repeat(256)), None);
     }
 
     #[test]

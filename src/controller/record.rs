@@ -70,6 +70,8 @@ pub struct Record {
     pub versions: ObservedVersions,
     /// See `Task::service_port`.
     pub service_port: Option<NonZeroU16>,
+    /// See `Task::last_load`.
+    pub last_load: Option<NonZeroU16>,
     pub summary: Option<Summary>,
 }
 
@@ -96,6 +98,7 @@ impl Record {
             generation: 0,
             versions: ObservedVersions::default(),
             service_port: None,
+            last_load: None,
             summary: None,
         };
         let standing = record.take_over(object, Some(judge));
@@ -130,6 +133,7 @@ impl Record {
         if meta.deleting {
             self.end_failures();
         }
+        let is_older = meta.version() < self.resource_version;
         self.resource_version = meta.version();
 
         let mut standing = Standing::UpToDate;
@@ -141,6 +145,7 @@ impl Record {
             // nothing of it may not know it.
             if first || parsed.trusted && !self.says(parsed) {
                 self.service_port = parsed.service_port.or(self.service_port);
+                self.last_load = parsed.last_load.or(self.last_load);
             }
             if let Some(judge) = judge {
                 self.versions = parsed.versions;
@@ -152,7 +157,9 @@ impl Record {
             }
         }
         match &parsed {
-            Some(parsed) if parsed.trusted || self.says(parsed) => self.observe_status(parsed, first),
+            Some(parsed) if parsed.trusted || self.says(parsed) => {
+                self.observe_status(parsed, first, is_older);
+            }
             untrusted => self.distrust(untrusted.as_ref(), first),
         }
         self.observe_generation(meta.generation, parsed.filter(|_| first).map(|parsed| parsed.observed_generation));
@@ -201,7 +208,8 @@ impl Record {
         self.summary.is_some_and(|known| known.checksum == parsed.summary.checksum)
     }
 
-    fn observe_status(&mut self, parsed: &ParsedStatus, first: bool) {
+    /// `is_older`: it is of a version before the one that was known.
+    fn observe_status(&mut self, parsed: &ParsedStatus, first: bool, is_older: bool) {
         let same = self.says(parsed);
         if first {
             if parsed.unfinished {
@@ -210,9 +218,18 @@ impl Record {
             if parsed.summary.waits_for_pods() {
                 self.dirty |= Dirty::DUE;
             }
+            if parsed.replicas.is_none() && parsed.summary.phase == Phase::Ready {
+                self.dirty |= Dirty::COUNT;
+            }
         } else if !self.flags.contains(Flags::IN_FLIGHT) && !same {
-            // Another client wrote back a status that was true once.
-            self.dirty |= Dirty::SPEC_AND_CHILDREN;
+            if is_older && parsed.summary.is_current {
+                // A list from the past, or a datastore that was restored: the status is written again, and what other
+                // settings would build otherwise has its turn in their rollout.
+                self.dirty |= Dirty::DEPLOYMENT;
+            } else {
+                // Another client wrote back a status that was true once.
+                self.dirty |= Dirty::SPEC_AND_CHILDREN;
+            }
             self.count_repair();
         }
         if !same {
@@ -317,6 +334,7 @@ impl Record {
             repairs: self.repairs,
             versions: self.versions,
             service_port: self.service_port,
+            last_load: self.last_load,
             released: false,
             summary: self.summary,
             spec,

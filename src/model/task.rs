@@ -25,6 +25,8 @@ pub struct Task {
     pub versions: ObservedVersions,
     /// The port of the Service, if it was last built from `spec.service`.
     pub service_port: Option<NonZeroU16>,
+    /// See `InferenceServiceStatus::last_load_seconds`.
+    pub last_load: Option<NonZeroU16>,
     /// A rollout of other settings, or of another release, has come to it.
     pub released: bool,
     /// What the status says; None: nothing that can be trusted.
@@ -40,6 +42,7 @@ pub struct Outcome {
     pub generation: u32,
     pub versions: ObservedVersions,
     pub service_port: Option<NonZeroU16>,
+    pub last_load: Option<NonZeroU16>,
     pub summary: Option<Summary>,
     /// The response to the status write, if there was one.
     pub written: Option<Box<InferenceServiceView>>,
@@ -81,6 +84,7 @@ impl Outcome {
             generation: task.generation,
             versions: task.versions,
             service_port: task.service_port,
+            last_load: task.last_load,
             summary: task.summary,
             written: None,
             repaired: false,

@@ -148,7 +148,9 @@ impl Resource for InferenceServiceView {
             "status",
             Keep::Fields(&[
                 ("phase", Keep::Whole),
+                ("replicas", Keep::Whole),
                 ("readyReplicas", Keep::Whole),
+                ("lastLoadSeconds", Keep::Whole),
                 ("endpoint", Keep::Whole),
                 ("selector", Keep::Whole),
                 ("observedGeneration", Keep::Whole),

@@ -3,6 +3,8 @@
 
 mod container;
 
+use std::num::NonZeroU16;
+
 use serde_json::Value;
 
 use crate::model::view::pod::PodView;
@@ -77,6 +79,8 @@ pub struct Findings {
     found: Vec<Finding>,
     /// When the newest pod that stands for a replica was created, and its ReplicaSet.
     newest: (Timestamp, String),
+    /// Seconds that this pod took from its start until it was ready, if that was while replicas were missing.
+    pub load: Option<NonZeroU16>,
 }
 
 impl Findings {
@@ -90,6 +94,7 @@ impl Findings {
         let created = time(&pod["metadata"]["creationTimestamp"]);
         if lives && created >= self.newest.0 {
             self.newest = (created, template.clone());
+            self.load = load(pod, unready_since);
         }
         let cause = match lives {
             true => of_pod(pod),
@@ -101,7 +106,7 @@ impl Findings {
 
     /// The most telling cause: of pods that stand for a replica before any other, of the newest template before those
     /// of an earlier one.
-    pub fn cause(self) -> Option<Cause> {
+    pub fn cause(&self) -> Option<Cause> {
         let rank = |finding: &Finding| {
             let reason = REASONS.iter().position(|reason| *reason == finding.cause.reason);
             (!finding.lives, finding.template != self.newest.1, reason)
@@ -118,6 +123,17 @@ impl Findings {
         }
         Some(Cause { reason, message, nodes })
     }
+}
+
+/// See `Findings::load`. A pod that was there before was started again, or else is ready again and was not loaded.
+fn load(pod: &Value, unready_since: Timestamp) -> Option<NonZeroU16> {
+    let status = &pod["status"];
+    let ready = condition(status, "Ready").filter(|ready| ready["status"] == "True")?;
+    let containers = list(&status["containerStatuses"]).map(|status| time(&status["state"]["running"]["startedAt"]));
+    let mut starts = [time(&status["startTime"])].into_iter().chain(containers);
+    let start = starts.find(|start| start.0.saturating_add(BEFORE) >= unready_since.0)?;
+    let took = time(&ready["lastTransitionTime"]).since(start);
+    NonZeroU16::new(u16::try_from(took.as_secs()).ok()?)
 }
 
 fn of_pod(pod: &Value) -> Option<Cause> {

@@ -1,6 +1,8 @@
 //! Lists the pods of an InferenceService that is not Ready for a while, to say why. Nothing of them is kept, and none is
 //! watched: a pod changes far more often than a Deployment.
 
+use std::num::NonZeroU16;
+
 use http::Request;
 
 use super::Context;
@@ -31,8 +33,12 @@ pub enum Told {
     Forbidden,
 }
 
-/// `unready_since`: since when replicas are missing.
-pub async fn ask(context: &Context, task: &Task, unready_since: Timestamp) -> Result<Told, kube::Error> {
+/// `unready_since`: since when replicas are missing. With the load time of the newest one: see `Findings::load`.
+pub async fn ask(
+    context: &Context,
+    task: &Task,
+    unready_since: Timestamp,
+) -> Result<(Told, Option<NonZeroU16>), kube::Error> {
     let selector = Selector::label(SELECTOR_LABEL, &task.name);
     let path = format!("{}?limit={LIMIT}{}", PodView::path(Some(&task.namespace)), selector.as_query());
     let mut findings = Findings::default();
@@ -43,14 +49,14 @@ pub async fn ask(context: &Context, task: &Task, unready_since: Timestamp) -> Re
     };
     let asked = each(context, &path, PodView::ACCEPT_LIST, PodView::LIST, &mut look).await;
     if !is_allowed(asked)? {
-        return Ok(Told::Forbidden);
+        return Ok((Told::Forbidden, None));
     }
-    let Some(mut cause) = findings.cause() else { return Ok(Told::Nothing) };
+    let Some(mut cause) = findings.cause() else { return Ok((Told::Nothing, findings.load)) };
     if cause.reason == UNSCHEDULABLE && !cause.nodes.is_empty() && !has_node(context, &cause.nodes).await? {
         cause.message =
             format!("{}; no node has the labels that it needs: kubectl get nodes -l '{}'", cause.message, cause.nodes);
     }
-    Ok(Told::Cause(cause))
+    Ok((Told::Cause(cause), findings.load))
 }
 
 /// Is there a node with these labels? True also where nodes may not be listed.

@@ -281,9 +281,10 @@ pub fn is_anew(task: &Task, deployment: &DeploymentView) -> bool {
         || !is_same_spec(&task.versions, deployment)
 }
 
-/// Are the pods to be asked for what this status does not say? Not while they may be starting as they should.
+/// Are the pods to be asked for what this status does not say? Not while they may be starting as they should, and once more
+/// when they have, to learn how long that took.
 pub fn asks_pods(said: &Assessment, wait: LoadWait) -> bool {
-    said.is_of_pods && wait.missing >= PODS_AFTER
+    (said.is_of_pods || said.is_ready) && wait.missing >= PODS_AFTER
 }
 
 /// What to do after this status, if no watch will report the next change.

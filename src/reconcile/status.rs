@@ -16,7 +16,9 @@ use crate::reconcile::list_pods::Told;
 use crate::reconcile::plan::PODS_AFTER;
 use crate::time::Timestamp;
 use written::past;
-pub use written::{ParsedStatus, compose, half, parse};
+#[cfg(test)]
+pub use written::sealed;
+pub use written::{ParsedStatus, Replicas, compose, half, parse};
 
 /// Seconds: while the phase stays the same, the status is written at most once in this interval.
 pub const READY_COUNT_INTERVAL: u32 = 30;
@@ -70,6 +72,8 @@ pub struct Subject<'a> {
     pub generation: u32,
     /// See `Task::service_port`.
     pub service_port: Option<NonZeroU16>,
+    /// See `Task::last_load`.
+    pub last_load: Option<NonZeroU16>,
     /// Of the children as they are, or of why there are none. None: not known.
     pub hashes: Option<Hashes>,
     /// Who has brought them. None: not known.

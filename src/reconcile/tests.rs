@@ -20,7 +20,7 @@ mod yields;
 use serde_json::{Value, json};
 
 use super::list_pods::Told;
-use super::status::{LoadWait, Subject};
+use super::status::{LoadWait, Replicas, Subject};
 use super::*;
 use crate::api::Phase;
 use crate::model::{Abnormal, Action, Reached};
@@ -40,6 +40,7 @@ pub fn task(dirty: Dirty) -> Task {
         repairs: 0,
         versions: STAMPS,
         service_port: None,
+        last_load: None,
         released: false,
         summary: Some(summary(Phase::Ready)),
         spec: Some(RawSpec::from(&spec)),

@@ -1,10 +1,12 @@
 //! Last step of reconcile: computes the status, and writes it if it differs from the current one. Called with the
 //! children as they were read or written.
 
+use std::num::NonZeroU16;
+
 use super::children::{Child, Children};
 use super::list_pods::{self, Told};
 use super::plan::{self, StatusStep, Urgency};
-use super::status::{self, Assessment, LoadWait, Subject};
+use super::status::{self, Assessment, LoadWait, Replicas, Subject};
 use super::yielding::Said;
 use super::{Context, apply, deployment, event, hashes, read_owner, service};
 use crate::api::Phase;
@@ -27,23 +29,28 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     let endpoint = endpoint(context, task);
     let instance = deployment.meta.instance.clone();
     let subject = subject(task, &endpoint, deployment.hashes, instance.as_ref());
+    let mut last_load = task.last_load;
     let assessment = match &children.repair {
         Some(repair) if plan::is_contested(task, repaired) => {
             let who = repair.managers.as_ref().map(|managers| managers.other.as_deref());
             status::contested(repair.kind, who, &subject)
         }
-        _ => ask_pods(context, task, deployment).await?,
+        _ => {
+            let (said, load) = ask_pods(context, task, deployment).await?;
+            last_load = load.or(last_load);
+            said
+        }
     };
     let wait = load_wait(context, task, deployment);
     let action = plan::follow_up(task, deployment, repaired, &assessment, wait);
-    let ready_replicas = deployment.status.ready_replicas;
+    let replicas = Replicas::of(deployment);
     // A spec that is acted on again was judged by the hashes in the status, which an apply that wrote nothing may leave
     // behind: another process has written the Deployment, and was killed.
     let is_again = task.dirty.contains(Dirty::SPEC) && task.summary.is_some_and(|before| before.is_current);
     let must_write = wrote || is_again || task.dirty.contains(Dirty::STATUS);
     let urgency = if must_write { Urgency::Always } else { plan::urgency(&assessment, wait) };
-    let news = News { subject, assessment, ready_replicas, before, urgency };
-    write_status(context, task, children, news, Outcome { action, ..outcome }).await
+    let news = News { subject: Subject { last_load, ..subject }, assessment, replicas, before, urgency };
+    write_status(context, task, children, news, Outcome { last_load, action, ..outcome }).await
 }
 
 /// How far this Deployment is.
@@ -51,20 +58,25 @@ pub fn assess(context: &Context, task: &Task, deployment: &DeploymentView) -> As
     assess_told(context, task, deployment, &Told::Nothing)
 }
 
-/// The same with what its pods tell, if replicas have been missing for a while.
-async fn ask_pods(context: &Context, task: &Task, deployment: &DeploymentView) -> Result<Assessment, Error> {
+/// The same with what its pods tell, if replicas have been missing for a while. With the time that the newest one has taken
+/// to load.
+async fn ask_pods(
+    context: &Context,
+    task: &Task,
+    deployment: &DeploymentView,
+) -> Result<(Assessment, Option<NonZeroU16>), Error> {
     let (said, wait) = (assess(context, task, deployment), load_wait(context, task, deployment));
     if !plan::asks_pods(&said, wait) {
-        return Ok(said);
+        return Ok((said, None));
     }
     let now = (context.now)();
     let since = Timestamp(now.0.saturating_sub(u32::try_from(wait.missing.as_secs()).unwrap_or(u32::MAX)));
-    let told = match list_pods::ask(context, task, since).await.map_err(Error::from) {
+    let (told, load) = match list_pods::ask(context, task, since).await.map_err(Error::from) {
         // What is said without them must not wait for an answer that does not come.
-        Err(error) if error.is_reported(task.failures) => Told::Nothing,
-        told => told?,
+        Err(error) if error.is_reported(task.failures) => (Told::Nothing, None),
+        asked => asked?,
     };
-    Ok(assess_told(context, task, deployment, &told))
+    Ok((assess_told(context, task, deployment, &told), load))
 }
 
 fn assess_told(context: &Context, task: &Task, deployment: &DeploymentView, told: &Told) -> Assessment {
@@ -88,7 +100,7 @@ pub async fn pause(context: &Context, task: &Task, children: &mut Children) -> R
     let news = News {
         subject: subject(task, &endpoint, hashes, hashes.map(|_| &own)),
         assessment: status::paused(owned),
-        ready_replicas: owned.map_or(0, |child| child.status.ready_replicas),
+        replicas: owned.map_or(Replicas::default(), Replicas::of),
         before: before(task),
         urgency: Urgency::Later,
     };
@@ -102,15 +114,16 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
         versions = versions.of_no_spec();
     }
     let mut said = None;
-    let ready_replicas = match &children.deployment {
-        Child::Found(child) if child.meta.is_controlled_by(task.uid) => child.status.ready_replicas,
-        Child::Found(_) | Child::Absent => 0,
+    let replicas = match &children.deployment {
+        Child::Found(child) if child.meta.is_controlled_by(task.uid) => Replicas::of(child),
+        Child::Found(_) | Child::Absent => Replicas::default(),
         // The Deployment was not read, so what the status says of it stays. Without the hashes, the next process would not
         // know that it has come by a rollout, which waits for it.
         Child::Unread => match apply::get::<InferenceServiceView>(&context.client, task).await {
             Ok(Some(object)) => {
                 said = Said::of(&object).filter(|said| said.is_trusted);
-                object.status().map_or(0, |status| status.ready_replicas)
+                let status = object.status().unwrap_or_default();
+                Replicas { all: status.replicas.unwrap_or(status.ready_replicas), ready: status.ready_replicas }
             }
             Ok(None) => return Err(Error::Gone),
             Err(_) => return Err(error),
@@ -128,11 +141,11 @@ pub async fn refuse(context: &Context, task: &Task, children: &mut Children, err
         (None, None) => (found.and_then(|child| child.hashes), found.and_then(|child| child.meta.instance.clone())),
     };
     let subject = subject(task, &endpoint, hashes, instance.as_ref());
-    let assessment = status::refuse(&error, ready_replicas > 0);
+    let assessment = status::refuse(&error, replicas.ready > 0);
     // What the status says was said of the children before these.
     let is_of_others = found.is_some_and(|found| plan::is_anew(task, found));
     let before = before(task).map(|before| if is_of_others { before.never_ready() } else { before });
-    let news = News { subject, assessment, ready_replicas, before, urgency: Urgency::Later };
+    let news = News { subject, assessment, replicas, before, urgency: Urgency::Later };
     let outcome = Outcome { versions, action: Action::Rejected(error), ..Outcome::unchanged(task) };
     write_status(context, task, children, news, outcome).await
 }
@@ -158,6 +171,7 @@ fn subject<'a>(
         endpoint,
         generation: task.generation,
         service_port: task.service_port,
+        last_load: task.last_load,
         hashes,
         instance,
     }
@@ -167,7 +181,7 @@ fn subject<'a>(
 struct News<'a> {
     subject: Subject<'a>,
     assessment: Assessment,
-    ready_replicas: i32,
+    replicas: Replicas,
     /// The previous status, as far as it is still valid.
     before: Option<Summary>,
     urgency: Urgency,
@@ -181,10 +195,9 @@ async fn write_status(
     news: News<'_>,
     mut outcome: Outcome,
 ) -> Result<Outcome, Error> {
-    let News { subject, assessment, ready_replicas, before, urgency } = news;
+    let News { subject, assessment, replicas, before, urgency } = news;
     let (before, reported) = (before.as_ref(), assessment.clone());
-    let (status, summary) =
-        status::compose(assessment, ready_replicas, outcome.versions, &subject, before, (context.now)());
+    let (status, summary) = status::compose(assessment, replicas, outcome.versions, &subject, before, (context.now)());
     match plan::status_step(task, before, &summary, urgency) {
         StatusStep::Keep => {}
         StatusStep::Later => {

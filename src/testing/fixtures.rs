@@ -10,7 +10,7 @@ use crate::api::{InferenceServiceStatus, Phase};
 use crate::model::hashes::Standing;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment};
 use crate::model::{Abnormal, Action, Hashes, ObservedVersions, Outcome, Summary};
-use crate::reconcile::status::{self, Assessment, Subject};
+use crate::reconcile::status::{self, Assessment, Replicas, Subject};
 use crate::time::Timestamp;
 
 /// The resourceVersions of the children when they were last read.
@@ -59,9 +59,11 @@ pub fn status_of(generation: u32, config_hash: u64, phase: Phase, reason: &str) 
 pub fn status_of_port(generation: u32, config_hash: u64, phase: Phase, reason: &str, port: u16) -> Value {
     let (endpoint, hashes) = ("http://demo", Some(hashes_of(config_hash)));
     let service_port = NonZeroU16::new(port);
-    let subject = Subject { namespace: "ns", name: "demo", endpoint, generation, service_port, hashes, instance: None };
+    let (namespace, name, last_load, instance) = ("ns", "demo", None, None);
+    let subject = Subject { namespace, name, endpoint, generation, service_port, last_load, hashes, instance };
     let assessment = Assessment::new(phase, Abnormal::None, reason, "said".into());
-    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, Timestamp(1000));
+    let (status, _) =
+        status::compose(assessment, Replicas { all: 1, ready: 1 }, STAMPS, &subject, None, Timestamp(1000));
     serde_json::to_value(status).expect("JSON")
 }
 
@@ -93,6 +95,7 @@ pub fn outcome(generation: u32, versions: ObservedVersions, written: Option<Infe
         generation,
         versions,
         service_port: None,
+        last_load: None,
         summary,
         written: written.map(Box::new),
         repaired: false,

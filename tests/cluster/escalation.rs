@@ -11,7 +11,7 @@ use std::time::Duration;
 use inference_operator::api::{InferenceService, InferenceServiceStatus, Phase};
 use inference_operator::model::{Abnormal, ObservedVersions};
 use inference_operator::reconcile::deployment;
-use inference_operator::reconcile::status::{self, Assessment, Subject};
+use inference_operator::reconcile::status::{self, Assessment, Replicas, Subject};
 use inference_operator::time::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -294,12 +294,13 @@ fn forged(fixture: &Fixture, object: &InferenceService, generation: u32) -> Infe
         endpoint: "http://evil.example.com",
         generation,
         service_port: None,
+        last_load: None,
         hashes: observed.hashes.and_then(|hashes| hashes.parse().ok()),
         instance: None,
     };
     let (phase, abnormal) = (Phase::Ready, Abnormal::None);
     let assessment = Assessment::new(phase, abnormal, "ReplicasReady", "99 of 99".into());
-    status::compose(assessment, 99, versions, &subject, None, Timestamp(1_800_000_000)).0
+    status::compose(assessment, Replicas { all: 99, ready: 99 }, versions, &subject, None, Timestamp(1_800_000_000)).0
 }
 
 #[tokio::test]

@@ -124,6 +124,7 @@ async fn an_object_that_appears_between_look_and_write_is_never_touched() {
         repairs: 0,
         versions: ObservedVersions::default(),
         service_port: None,
+        last_load: None,
         released: false,
         summary: None,
         spec: None,

@@ -26,6 +26,7 @@ fn past(fixture: &Fixture, name: &str) -> Task {
         repairs: 0,
         versions: ObservedVersions::default(),
         service_port: None,
+        last_load: None,
         released: false,
         summary: None,
         spec: None,

@@ -16,6 +16,7 @@ impl Record {
         let looked_only = start.dirty == Dirty::ROLLOUT;
         self.finish_children(start, outcome);
         self.service_port = outcome.service_port;
+        self.last_load = outcome.last_load;
         if self.flags.contains(Flags::MISSED) {
             self.dirty |= Dirty::SERVICE;
         }

@@ -229,3 +229,27 @@ fn the_most_telling_of_several_pods_is_told_of_the_newest_template_first() {
         "nothing newer tells"
     );
 }
+
+#[test]
+fn the_newest_pod_tells_how_long_it_took_to_load_if_it_did_so_while_replicas_were_missing() {
+    let serves = |created: u32, started: u32, ready: u32| {
+        let mut pod =
+            pod(created, json!([{"name": "server", "ready": true, "state": {"running": {"startedAt": at(started)}}}]));
+        pod["status"]["startTime"] = at(created);
+        pod["status"]["conditions"][1] = json!({"type": "Ready", "status": "True", "lastTransitionTime": at(ready)});
+        pod
+    };
+    let load = |pods: Vec<Value>| {
+        let mut findings = Findings::default();
+        for pod in pods {
+            findings.look_at(&PodView(pod), SINCE, NOW);
+        }
+        findings.load.map(NonZeroU16::get)
+    };
+    assert_eq!(load(vec![serves(9_000, 9_030, 9_095)]), Some(95), "from the pod's start");
+    assert_eq!(load(vec![serves(1_000, 9_030, 9_095)]), Some(65), "a container that was started again");
+    assert_eq!(load(vec![serves(1_000, 1_030, 9_095)]), None, "a node that came back");
+    assert_eq!(load(vec![serves(9_200, 9_210, 9_250), serves(9_000, 9_030, 9_095)]), Some(50), "of two the newest");
+    assert_eq!(load(vec![serves(9_000, 9_030, 9_095), pending("x")]), None, "the newest is not ready");
+    assert_eq!(load(vec![]), None);
+}

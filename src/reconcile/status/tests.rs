@@ -17,6 +17,7 @@ pub const SUBJECT: Subject = Subject {
     endpoint: "http://demo.ns.svc.cluster.local",
     generation: 3,
     service_port: NonZeroU16::new(8080),
+    last_load: NonZeroU16::new(95),
     hashes: Some(Hashes { inputs: 7, children: 8, by_rollout: true }),
     instance: None,
 };

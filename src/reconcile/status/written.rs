@@ -8,15 +8,29 @@ use super::{Assessment, PAUSED, REPLICAS_UNAVAILABLE, Subject};
 use crate::api::{self, Condition, InferenceServiceStatus, Observed, Phase};
 use crate::error::{CONTESTED, UNFINISHED};
 use crate::model::hashes::{Hash, Hashes};
+use crate::model::view::DeploymentView;
 use crate::model::{Abnormal, Instance, ObservedVersions, Reached, Summary};
 use crate::reconcile::cause;
 use crate::reconcile::deployment::selector;
 use crate::time::Timestamp;
 
+/// The pods of an InferenceService. The default: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replicas {
+    pub all: i32,
+    pub ready: i32,
+}
+
+impl Replicas {
+    pub fn of(deployment: &DeploymentView) -> Replicas {
+        Replicas { all: deployment.status.replicas, ready: deployment.status.ready_replicas }
+    }
+}
+
 /// The status to write, and its summary. A condition keeps its transition time while its status stays the same.
 pub fn compose(
     assessment: Assessment,
-    ready_replicas: i32,
+    replicas: Replicas,
     versions: ObservedVersions,
     subject: &Subject,
     before: Option<&Summary>,
@@ -59,7 +73,9 @@ pub fn compose(
     let number = |number: Option<NonZeroU32>| number.map(|number| i64::from(number.get()));
     let mut status = InferenceServiceStatus {
         phase,
-        ready_replicas,
+        replicas: Some(replicas.all),
+        ready_replicas: replicas.ready,
+        last_load_seconds: subject.last_load,
         endpoint: Some(subject.endpoint.to_owned()).filter(|_| versions.service.is_some()),
         selector: Some(selector(subject.name)),
         observed_generation: i64::from(subject.generation),
@@ -145,6 +161,8 @@ pub fn parse(status: &InferenceServiceStatus) -> ParsedStatus {
             service: version(observed.service_resource_version),
         },
         service_port: observed.service_port,
+        last_load: status.last_load_seconds,
+        replicas: status.replicas,
         of_earlier_release: observed.hashes.is_none() && !observed.checksum.is_empty(),
     }
 }
@@ -165,6 +183,9 @@ pub struct ParsedStatus {
     pub observed_generation: u32,
     pub versions: ObservedVersions,
     pub service_port: Option<NonZeroU16>,
+    pub last_load: Option<NonZeroU16>,
+    /// None: it is that of a release that did not write the number of pods yet.
+    pub replicas: Option<i32>,
     /// It looks like that of a release that did not write hashes yet, whose checksum cannot be checked.
     pub of_earlier_release: bool,
 }
@@ -177,7 +198,7 @@ fn seal(checksum: u64, observed: &Observed) -> String {
     format!("{:016x}", hash.text(observed.hashes.as_deref().unwrap_or_default()).finish())
 }
 
-/// Over all of the status but times and `observed`, which an older CRD prunes. What a pod tells may count: retries, nodes,
+/// Over all of the status but times, the load time and `observed`, which an older CRD prunes. What a pod tells may count: retries, nodes,
 /// seconds. No number of it makes a status another one.
 fn checksum(status: &InferenceServiceStatus) -> u64 {
     let mut hash = Hash::default()
@@ -186,6 +207,9 @@ fn checksum(status: &InferenceServiceStatus) -> u64 {
         .text(status.endpoint.as_deref().unwrap_or_default())
         .text(status.selector.as_deref().unwrap_or_default())
         .text(&status.observed_generation.to_string());
+    if let Some(replicas) = status.replicas {
+        hash = hash.text(&replicas.to_string());
+    }
     for condition in &status.conditions {
         let Condition { type_, status, reason, message, .. } = condition;
         let counts = cause::REASONS.contains(&reason.as_str());
@@ -199,6 +223,14 @@ fn checksum(status: &InferenceServiceStatus) -> u64 {
 
 fn without_numbers(message: &str) -> String {
     message.chars().filter(|character| !character.is_ascii_digit()).collect()
+}
+
+/// For tests: with the checksum that it should have.
+#[cfg(test)]
+pub fn sealed(status: InferenceServiceStatus) -> InferenceServiceStatus {
+    let observed = status.observed.clone().unwrap_or_default();
+    let checksum = seal(checksum(&status), &observed);
+    InferenceServiceStatus { observed: Some(Observed { checksum, ..observed }), ..status }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! When the pods are asked, what for, and what becomes of the answer.
 
+use std::num::NonZeroU16;
+
 use serde_json::json;
 
-use super::requests::{STATUS, context, found, posted, written};
+use super::requests::{STATUS, as_it_was, context, found, posted, written};
 use super::*;
 use crate::testing::fake_api_server::Reply;
 use crate::time::Timestamp;
@@ -95,4 +97,29 @@ async fn what_cannot_be_read_of_a_pod_tells_nothing() {
     let (context, asked) = context([starting(), pods(&strange), written()]);
     reconcile(&context, missing(60, 0)).await.expect("done");
     assert!(status(&asked.take()).contains("RollingOut"));
+}
+
+/// One request when it becomes Ready, and only if that has taken a while; no other write.
+#[tokio::test(start_paused = true)]
+async fn how_long_a_load_took_is_in_the_status_that_says_ready() {
+    let time = |seconds: u32| json!(crate::time::Utc::from(Timestamp(seconds)).to_string());
+    let loaded = json!([{
+        "metadata": {"creationTimestamp": time(900)},
+        "status": {"startTime": time(900), "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time(995)}]}
+    }]);
+    let (slow, asked) = context([as_it_was(), pods(&loaded), written()]);
+    let outcome = reconcile(&slow, missing(100, 0)).await.expect("done");
+    assert_eq!(outcome.last_load.map(NonZeroU16::get), Some(95));
+    let asked = asked.take();
+    assert!(asked[1].starts_with(PODS) && status(&asked).contains("\"lastLoadSeconds\":95"), "{asked:?}");
+
+    let (fast, asked) = context([as_it_was(), written()]);
+    let known = Task { last_load: outcome.last_load, ..missing(19, 0) };
+    let outcome = reconcile(&fast, known).await.expect("done");
+    let asked = asked.take();
+    assert!(
+        asked.len() == 2 && status(&asked).contains("\"lastLoadSeconds\":95"),
+        "the last one that was measured: {asked:?}"
+    );
+    assert_eq!(outcome.last_load.map(NonZeroU16::get), Some(95));
 }

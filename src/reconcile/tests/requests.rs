@@ -144,10 +144,11 @@ fn ready() -> Summary {
     let found = deployment(|_| {});
     let endpoint = &*service::endpoint("ns", "demo", None, &Settings::default());
     let (namespace, name, generation, service_port, hashes) = ("ns", "demo", 1, None, None);
-    let subject = Subject { namespace, name, endpoint, generation, service_port, hashes, instance: None };
+    let (last_load, instance) = (None, None);
+    let subject = Subject { namespace, name, endpoint, generation, service_port, last_load, hashes, instance };
     let wait = LoadWait::new(None, Duration::from_secs(10), Timestamp(1000));
     let said = status::assess(&found, wait, &Told::Nothing, &subject);
-    status::compose(said, 1, STAMPS, &subject, None, Timestamp(900)).1
+    status::compose(said, Replicas::of(&found), STAMPS, &subject, None, Timestamp(900)).1
 }
 
 /// A spec that turns out to be newer is one more reason, and takes none away.

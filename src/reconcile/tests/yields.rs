@@ -35,10 +35,19 @@ fn owner(generation: u32, instance: &str) -> Reply {
 fn owner_in(phase: Phase, generation: u32, instance: &str) -> Reply {
     let (instance, hashes) = (instance.parse().ok(), OTHERS.parse().ok());
     let (namespace, name, endpoint) = ("ns", "demo", "http://demo");
-    let subject =
-        Subject { namespace, name, endpoint, generation: 1, service_port: None, hashes, instance: instance.as_ref() };
+    let subject = Subject {
+        namespace,
+        name,
+        endpoint,
+        generation: 1,
+        service_port: None,
+        last_load: None,
+        hashes,
+        instance: instance.as_ref(),
+    };
     let assessment = status::Assessment::new(phase, Abnormal::None, "Reason", "said".into());
-    let (status, _) = status::compose(assessment, 1, STAMPS, &subject, None, crate::time::Timestamp(900));
+    let (status, _) =
+        status::compose(assessment, Replicas { all: 1, ready: 1 }, STAMPS, &subject, None, crate::time::Timestamp(900));
     Reply::object(&json!({"metadata": {"namespace": "ns", "name": "demo", "uid": UID, "resourceVersion": "120",
         "generation": generation}, "spec": {"model": "m", "gpuType": "A100"}, "status": status}))
 }

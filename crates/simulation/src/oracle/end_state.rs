@@ -77,8 +77,9 @@ pub fn check(store: &Store, settings: &Settings, key: &Key, object: &Value) -> R
         let is_said = matches!(phase, "Failed" | "Degraded");
         return if is_said { Ok(()) } else { Err(format!("it has no image, and is {phase}")) };
     }
-    if phase != "Ready" || status["readyReplicas"] != object["spec"]["replicas"] {
-        return Err(format!("it is {phase} with {} ready", status["readyReplicas"]));
+    let [all, ready] = ["replicas", "readyReplicas"].map(|field| &status[field]);
+    if phase != "Ready" || *ready != replicas || *all != replicas {
+        return Err(format!("it is {phase} with {ready} of {all} pods ready"));
     }
     let port = valid.spec.service.as_ref().map(ServiceSettings::port);
     if status["endpoint"] != service::endpoint(&key.namespace, &key.name, port, settings) {
@@ -102,7 +103,9 @@ fn paused(store: &Store, key: &Key, object: &Value) -> Result<(), String> {
     let is_seen = deployment.is_none_or(is_managed);
     let is_ready = is_seen && deployment.is_some_and(|deployment| is_complete(deployment, &deployment["status"]));
     let ready = deployment.map_or(0, |deployment| number(&deployment["status"]["readyReplicas"]));
-    if says_ready(status) != is_ready || is_seen && number(&status["readyReplicas"]) != ready {
+    let all = deployment.map_or(0, |deployment| number(&deployment["status"]["replicas"]));
+    let is_counted = number(&status["readyReplicas"]) == ready && number(&status["replicas"]) == all;
+    if says_ready(status) != is_ready || is_seen && !is_counted {
         return Err(format!("it is paused with {ready} ready and ready is {is_ready}, which its status does not say"));
     }
     Ok(())

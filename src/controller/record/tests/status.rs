@@ -152,3 +152,24 @@ fn a_look_at_what_has_halted_a_rollout_does_not_let_it_go_on() {
         assert_eq!(record.state(), expected, "{dirty:?} in flight");
     }
 }
+
+/// An autoscaler computes from it.
+#[test]
+fn a_status_that_does_not_have_the_number_of_pods_yet_is_trusted_and_gets_it() {
+    let mut earlier = status_of(1, CONFIG_HASH, Phase::Ready, "ReplicasReady");
+    earlier.as_object_mut().expect("a map").remove("replicas");
+    let parsed: InferenceServiceStatus = serde_json::from_value(earlier.clone()).expect("a status");
+    let sealed = crate::reconcile::status::sealed(parsed);
+    let record = record(&object(UID, 100, 1, serde_json::to_value(sealed).expect("JSON")));
+    assert_eq!(record.dirty, Dirty::COUNT);
+}
+
+/// Found by the simulation, seed 1296: all were brought up to date at once.
+#[test]
+fn a_list_from_the_past_takes_nobody_out_of_turn() {
+    for (version, expected) in [(101, Dirty::SPEC_AND_CHILDREN), (99, Dirty::DEPLOYMENT)] {
+        let mut record = settled();
+        record.observe(&object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut")));
+        assert_eq!(record.dirty, expected, "{version}");
+    }
+}

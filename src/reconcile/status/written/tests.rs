@@ -5,6 +5,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use super::super::tests::SUBJECT;
 use super::*;
 
+const ONE: Replicas = Replicas { all: 2, ready: 1 };
+
 const STAMPS: ObservedVersions = ObservedVersions {
     deployment: NonZeroU64::new(5),
     deployment_revision: NonZeroU32::new(2),
@@ -19,7 +21,7 @@ pub fn written(
     now: u32,
 ) -> (InferenceServiceStatus, Summary) {
     let assessment = Assessment::new(phase, abnormal, "Reason", format!("{phase:?}"));
-    compose(assessment, 1, STAMPS, &SUBJECT, before, Timestamp(now))
+    compose(assessment, ONE, STAMPS, &SUBJECT, before, Timestamp(now))
 }
 
 #[test]
@@ -39,7 +41,8 @@ fn a_status_is_read_back_as_what_was_written() {
         assert!(parsed.trusted && !parsed.unfinished);
         assert_eq!(parsed.observed_generation, SUBJECT.generation);
         assert_eq!(parsed.versions, STAMPS);
-        assert_eq!(parsed.service_port, SUBJECT.service_port);
+        assert_eq!((parsed.service_port, parsed.last_load), (SUBJECT.service_port, SUBJECT.last_load));
+        assert_eq!((parsed.replicas, status.ready_replicas), (Some(2), 1));
     }
 }
 
@@ -55,7 +58,7 @@ fn that_a_rollout_has_brought_the_children_is_said_until_they_were_ready() {
     let (is_said, failing) = said(written(Phase::Degraded, Abnormal::Reconciling, Some(&starting), 1010));
     assert!(is_said);
     let late = Assessment::new(Phase::Degraded, Abnormal::Reconciling, REPLICAS_UNAVAILABLE, String::new());
-    let (is_said, late) = said(compose(late, 1, STAMPS, &SUBJECT, Some(&failing), Timestamp(1015)));
+    let (is_said, late) = said(compose(late, ONE, STAMPS, &SUBJECT, Some(&failing), Timestamp(1015)));
     assert!(is_said && said(written(Phase::Degraded, Abnormal::Reconciling, Some(&late), 1016)).0, "they never were");
     let (is_said, ready) = said(written(Phase::Ready, Abnormal::None, Some(&failing), 1020));
     assert!(!is_said);
@@ -72,11 +75,12 @@ fn no_field_of_a_status_can_be_changed_unnoticed() {
     let observed = |status: &mut InferenceServiceStatus, change: fn(&mut Observed)| {
         change(status.observed.as_mut().expect("versions"));
     };
-    let changes: [&dyn Fn(&mut InferenceServiceStatus); 10] = [
+    let changes: [&dyn Fn(&mut InferenceServiceStatus); 11] = [
         &|status| observed(status, |observed| observed.hashes = None),
         &|status| observed(status, |observed| observed.service_port = None),
         &|status| status.phase = Phase::Ready,
         &|status| status.ready_replicas += 1,
+        &|status| status.replicas = None,
         &|status| status.endpoint = None,
         &|status| status.selector = None,
         &|status| status.observed_generation += 1,
@@ -114,7 +118,7 @@ fn a_condition_keeps_its_time_while_it_stays_what_it_is() {
 fn a_pods_cause_that_is_read_back_is_what_it_was_and_no_number_in_it_makes_it_another() {
     let said = |reason: &str, message: &str| {
         let said = Assessment::new(Phase::Degraded, Abnormal::Reconciling, reason, message.into());
-        compose(said, 0, STAMPS, &SUBJECT, None, Timestamp(1000))
+        compose(said, ONE, STAMPS, &SUBJECT, None, Timestamp(1000))
     };
     let (status, summary) = said("Unschedulable", "0/3 nodes are available");
     assert_eq!((summary.reached, parse(&status).summary.reached), (Reached::LoadTime, Reached::LoadTime));
@@ -138,7 +142,7 @@ fn what_was_ready_once_is_remembered_until_there_is_another_spec() {
         (Assessment::new(Phase::Ready, Abnormal::None, "ReplicasReady", String::new()), None, Reached::Ready),
     ] {
         let reason = assessment.reason.clone();
-        let (_, summary) = compose(assessment, 1, STAMPS, &SUBJECT, before.as_ref(), Timestamp(1000));
+        let (_, summary) = compose(assessment, ONE, STAMPS, &SUBJECT, before.as_ref(), Timestamp(1000));
         assert_eq!(summary.reached, expected, "{reason} after {before:?}");
     }
 }
