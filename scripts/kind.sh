@@ -13,7 +13,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOOLS=([dockerd]=docker.io [iptables]=iptables [ip]=iproute2 [nsenter]=util-linux [jq]=jq [zstd]=zstd)
 
 RUN=${INFERENCE_OPERATOR_RUN:-${XDG_RUNTIME_DIR:-/tmp}/inference-operator-$(id -u)}
-NAME=inference-operator NODES=1
+NAME=inference-operator NODES=1 AUDIT=''
 # Kept in the cluster's folder: whose docker engine it is on, machine or own, and the folders of kind and kubectl.
 ENGINE='' PROGRAMS=''
 
@@ -25,6 +25,7 @@ usage: scripts/kind.sh COMMAND [--name NAME]
 
   up                start it, and return when its nodes and its name server are ready
       --nodes N     one control plane and N-1 workers (default 1)
+      --audit DIR   write the operator's requests to audit.log in this folder
   down              end it, and remove all of it
   status            show its nodes; exit code 0 if all are ready
   check             can it be had here? Says what is missing; exit code 1 if something is
@@ -56,6 +57,10 @@ main() {
       --nodes)
         [[ $command == up && ${2:-} =~ ^([1-9]|1[0-9]|20)$ ]] || die "--nodes belongs to up, and expects 1 to 20; got '${2:-}'"
         NODES=$2
+        ;;
+      --audit)
+        [[ $command == up && ${2:-} == /* && -d $2 ]] || die "--audit belongs to up, and expects an absolute path of a folder; got '${2:-}'"
+        AUDIT=$2
         ;;
       *) die "no such option: $1 (see --help)" ;;
     esac

@@ -91,11 +91,40 @@ create_cluster() {
 configuration() {
   local worker
   printf 'kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n  - role: control-plane\n'
+  [ -z "$AUDIT" ] || printf '    extraMounts: [{hostPath: "%s", containerPath: /audit}]\n' "$AUDIT"
   for ((worker = 1; worker < NODES; worker++)); do echo '  - role: worker'; done
+  echo 'kubeadmConfigPatches:'
   # Our own image has it built in.
   if [ "$ENGINE" = machine ] && [ "$(uname -s)" = Linux ] && [ ! -f /sys/fs/cgroup/cgroup.controllers ]; then
-    printf 'kubeadmConfigPatches:\n  - |\n    kind: KubeletConfiguration\n    failCgroupV1: false\n'
+    printf '  - |\n    kind: KubeletConfiguration\n    failCgroupV1: false\n'
   fi
+  [ -z "$AUDIT" ] || audited_configuration
+}
+
+# Two mounts bring the folder into the API server's pod: the node's, and this one. A log that the API server creates can be
+# read by root alone.
+audited_configuration() {
+  touch "$AUDIT/audit.log"
+  cat >"$AUDIT/policy.yaml" <<'END'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users: ["system:serviceaccount:inference-operator:inference-operator"]
+END
+  cat <<'END'
+  - |
+    kind: ClusterConfiguration
+    apiServer:
+      extraArgs:
+        - {name: audit-policy-file, value: /audit/policy.yaml}
+        - {name: audit-log-path, value: /audit/audit.log}
+        - {name: audit-log-mode, value: blocking}
+        - {name: audit-log-maxsize, value: "0"}
+      extraVolumes:
+        - {name: audit, hostPath: /audit, mountPath: /audit, pathType: Directory}
+END
 }
 
 # --- the other commands ---
