@@ -43,6 +43,7 @@ table() {
   lines 's/^\([0-9]*\) answers compared \([a-z]* streaming lists\), of which \([0-9]*\) were refusals and \([0-9]*\) lists and watches$/its API server against the real one, \2 (`tests\/differential`)|\1 answers compared|all alike; \3 were refusals, \4 lists and watches/p'
   lines 's/^faults, of requests and of lines of watches: {*\(.*[^}]\)}*$/faults on the way to a real API server (`tests\/faults\/chaos.rs`)|at 0, 3, 10 and 25%, faults of (requests, lines of watches): \1|end states equal, at rest, writes in budget/p'
   lines 's/^\([0-9]* kills\): \(.*\)$/killed after a write, during the creation of 500 (`tests\/faults\/kills.rs`)|\1|\2/p'
+  lines 's/^\([0-9]* starts\) under \([0-9]*Mi\) (\(.*\)): \(peak .*\)$/the container started under \2, by \3 (`tests\/kind\/starts.rs`)|\1|\4/p'
   lines 's/^outages: \(.*\)$/API server and etcd killed (`tests\/faults\/outages.rs`)|each alone, and both|\1/p'
   hostile_servers
   lines 's/^fuzz.sh: \([a-z ]*\): \([0-9]*\) tries, \(.*\)$/fuzzed: \1 (`scripts\/fuzz.sh`)|\2 tries|\3/p'

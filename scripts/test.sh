@@ -12,7 +12,7 @@ cd "$HERE/.."
 # its own; budgets is no test but the bench, which counts.
 ALL_LANES=(etcd quiet kine pages faults budgets)
 # These take a machine for themselves: they run after the others, one at a time, with --all or by name.
-LONG_LANES=(node engine dependencies reproducible qemu)
+LONG_LANES=(node engine kind dependencies reproducible qemu)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
 # Of the tests of the chart and of clients that wait.
 CLIENTS=(helm helm-controller kstatus argocd)
@@ -27,7 +27,7 @@ Formatting, lints, unit and golden tests, and the cluster tests on real control 
 
 usage: scripts/test.sh [--fast | --all | --with NAME | --lane NAME] [-- FILTER...]
 
-  --all         the long lanes too, which take 25 minutes more
+  --all         the long lanes too, which take 35 minutes more
   --with NAME   this long lane too; may be repeated
   --lane NAME   only this lane; may be repeated:
                   etcd    all but what quiet has, on the control plane as it comes
@@ -39,12 +39,14 @@ usage: scripts/test.sh [--fast | --all | --with NAME | --lane NAME] [-- FILTER..
                 and, long:
                   node    the image as it is installed, on a real node (scripts/node.sh; Linux, root)
                   engine  a real engine on such a node: llama.cpp's server, built once from its sources
+                  kind    installed by the commands of the docs on a kind cluster of three nodes, which are
+                          restarted, drained and lost (scripts/kind.sh)
                   dependencies  licences, sources, duplicates and known vulnerabilities, by cargo-deny
                   reproducible  the same bytes from a build in another folder
                   qemu    the programs for arm64 and armv7 and their unit tests, under qemu
   --fast        all but the cluster tests and the 10,000 seeds of the simulation
   FILTER        run only those cluster tests whose names hold any of these words, in all
-                lanes of the cluster tests but quiet and faults
+                lanes of the cluster tests but quiet and faults, and in node and kind
 
 What is missing is installed. CI=true: a linter that cannot be had is an error.
 END
@@ -110,7 +112,7 @@ check() {
   [ "$LINTERS" = no ] || {
     step formatting cargo fmt --all --check
     step clippy cargo clippy --locked --workspace --all-targets -- -D warnings
-    step "clippy (cluster tests)" cargo clippy --locked --test cluster --test differential --test faults --test node --test rights -- -D warnings
+    step "clippy (cluster tests)" cargo clippy --locked --test cluster --test differential --test faults --test kind --test node --test rights -- -D warnings
     step "clippy (edge)" cargo clippy --locked --no-default-features -- -D warnings
   }
   step shellcheck shellcheck --external-sources "${scripts[@]}"
@@ -211,8 +213,8 @@ build() {
   local operator
   say "building the operator as it ships, and the cluster tests"
   operator=$(build_operator) &&
-    cargo test --locked --no-run --test cluster --test differential --test faults --test node --test rights &&
-    copy_test cluster && copy_test differential && copy_test faults && copy_test node && copy_test rights &&
+    cargo test --locked --no-run --test cluster --test differential --test faults --test kind --test node --test rights &&
+    copy_test cluster && copy_test differential && copy_test faults && copy_test kind && copy_test node && copy_test rights &&
     cp "$operator" "$WORK/inference-operator"
 }
 
@@ -227,7 +229,7 @@ copy_test() {
 lane() {
   local cluster=test-$$-$1 options=() tests=cluster threads=1 filters=("${SOME_TESTS[@]}") kubeconfig code=0 begun=$SECONDS
   case $1 in
-    budgets | node | engine | dependencies | reproducible | qemu)
+    budgets | node | engine | kind | dependencies | reproducible | qemu)
       "$1_lane" "$cluster" || code=$?
       echo "after $((SECONDS - begun)) s" >"$WORK/$1.took"
       return "$code"
@@ -271,7 +273,7 @@ reproducible_lane() { "$HERE/test-reproducible.sh"; }
 
 qemu_lane() { "$HERE/test-qemu.sh"; }
 
-node_lane() { on_node "$1" node --skip engine::; }
+node_lane() { on_node "$1" node --skip engine:: "${FILTERS[@]}"; }
 
 engine_lane() { on_node "$1" engine engine::; }
 
@@ -298,6 +300,35 @@ on_node() {
   "$HERE/node.sh" exec --name "$node" "$WORK/node-tests" --test-threads 1 --show-output "$@" || code=$?
   "$HERE/node.sh" down --name "$node"
   return "$code"
+}
+
+kind_lane() {
+  local problem code=0 in=("$HERE/kind.sh" exec --name "$1")
+  if ! problem=$("$HERE/kind.sh" check); then
+    echo "kind: skipped: $problem"
+    return
+  fi
+  mkdir "$WORK/kind"
+  # The architecture is that of the README's commands. The nodes' network has no way out to build Helm by.
+  "$HERE/image.sh" --no-sbom amd64 && "$HERE/control-plane/build.sh" helm >/dev/null &&
+    "$HERE/kind.sh" up --name "$1" --nodes 3 --audit "$WORK/kind" && equip_kind "$1" &&
+    KUBECTL=$("${in[@]}" bash -c 'command -v kubectl') AUDIT_LOG=$WORK/kind/audit.log \
+      "${in[@]}" "$WORK/kind-tests" --test-threads 1 --show-output "${FILTERS[@]}" || code=$?
+  "$HERE/kind.sh" down --name "$1"
+  return "$code"
+}
+
+# equip_kind NAME: the images, the operator's also by the name that the upgrade has; and GPUs that only a scheduler counts.
+equip_kind() {
+  local in=("$HERE/kind.sh" exec --name "$1") image=docker.io/library/inference-operator version node
+  version=$(project_version)
+  "$HERE/kind.sh" load --name "$1" "dist/inference-operator-$version-amd64.tar.zst" model-server || return
+  for node in $("${in[@]}" kubectl get nodes -o 'jsonpath={.items[*].metadata.name}'); do
+    "${in[@]}" docker exec "$node" ctr -n k8s.io images tag "$image:$version" "$image:next" &&
+      "${in[@]}" kubectl label node "$node" nvidia.com/gpu.product=NVIDIA-L40S &&
+      "${in[@]}" kubectl patch node "$node" --subresource status --type merge \
+        -p '{"status": {"capacity": {"nvidia.com/gpu": "8"}}}' || return
+  done
 }
 
 # finish LANE: waits for it and shows what it printed.
@@ -340,6 +371,7 @@ clean_up() {
   for lane in "${!RUNNING[@]}"; do
     wait "${RUNNING[$lane]}" 2>/dev/null || true
     if [[ $lane =~ ^(node|engine)$ ]]; then "$HERE/node.sh" down --name "test-$$-$lane" || true; fi
+    [ "$lane" != kind ] || "$HERE/kind.sh" down --name "test-$$-$lane" || true
     "$HERE/cluster.sh" down --name "test-$$-$lane" || true
   done
   rm -rf "$WORK"

@@ -35,7 +35,8 @@ async fn generations(fixture: &Fixture) -> (Option<i64>, Option<i64>) {
 
 #[test]
 fn every_block_that_is_marked_is_run_by_one_of_these_tests() {
-    let source = [include_str!("docs.rs"), include_str!("chart_release.rs")].concat();
+    let sources = [include_str!("docs.rs"), include_str!("chart_release.rs"), include_str!("../kind/docs.rs")];
+    let source = sources.concat();
     let blocks = blocks();
     assert!(blocks.len() > 10, "{blocks:?}");
     let names: BTreeSet<&String> = blocks.iter().map(|(name, _)| name).collect();

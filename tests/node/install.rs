@@ -53,11 +53,11 @@ async fn an_upgrade_restarts_no_model_and_writes_no_child() {
     let before = installed::pods_of(&fixture.namespace);
 
     let mark = audit::mark();
-    installed::set_image("inference-operator:next");
+    installed::install_image("inference-operator:next");
     assert_no_writes(mark);
     assert_eq!(installed::pods_of(&fixture.namespace), before);
 
-    installed::set_image("inference-operator:0.1.0");
+    installed::install();
     assert_no_writes(mark);
     assert_eq!(installed::pods_of(&fixture.namespace), before);
     fixture.clean_up().await;

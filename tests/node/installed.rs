@@ -8,27 +8,37 @@ use crate::support::{Fixture, MANIFESTS, Temporary, eventually, kubectl};
 pub const NAMESPACE: &str = "inference-operator";
 const DEPLOYMENT: &str = "deployment/inference-operator";
 
-/// Of an operator that serves an image which is on this node.
-const SETTINGS: [&str; 2] = ["INFERENCE_OPERATOR_SERVER_IMAGE=model-server:1", "INFERENCE_OPERATOR_SERVER_COMMAND=[]"];
+/// As scripts/image.sh names it.
+const IMAGE: &str = concat!("inference-operator:", env!("CARGO_PKG_VERSION"));
 
-/// What the program promises to live within. The manifest's own limit leaves room for what starts a container.
-pub const LIMIT: &str = "8Mi";
-
-/// Applies the manifests, with these settings in them from the start: an operator without them would build other
-/// children of the InferenceServices that are there. And with the program's own limit.
+/// Applies the manifests, with an engine that is on this node from the start: an operator without it would build other
+/// children of the InferenceServices that are there. And with the memory limit of this lane.
 pub fn install() {
+    install_image(IMAGE);
+}
+
+/// The same with another image, as an upgrade does it.
+pub fn install_image(image: &str) {
     for file in ["namespace", "crd", "rbac", "networkpolicy"] {
         kubectl(&["apply", "-f", &format!("{MANIFESTS}/{file}.yaml")]);
     }
     until_established("inferenceservices.ai.example.com");
-    let operator = format!("{MANIFESTS}/operator.yaml");
-    let mut arguments = vec!["set", "env", "--local", "-o", "yaml", "-f", &operator];
-    arguments.extend(SETTINGS);
-    let configured = Temporary::new(&kubectl(&arguments));
-    let limit = format!("--limits=memory={LIMIT}");
-    let limited = kubectl(&["set", "resources", "--local", "-o", "yaml", "-f", configured.path(), &limit]);
-    kubectl(&["apply", "-f", Temporary::new(&limited).path()]);
+    let mut deployment = shipped();
+    let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+    container["image"] = json!(image);
+    container["resources"]["limits"]["memory"] = json!(crate::LIMIT);
+    container["env"].as_array_mut().expect("a list").extend([
+        json!({"name": "INFERENCE_OPERATOR_SERVER_IMAGE", "value": "model-server:1"}),
+        json!({"name": "INFERENCE_OPERATOR_SERVER_COMMAND", "value": "[]"}),
+    ]);
+    kubectl(&["apply", "-f", Temporary::new(&deployment.to_string()).path()]);
     roll_out();
+}
+
+/// The operator's Deployment as the manifests have it.
+pub fn shipped() -> Value {
+    let text = std::fs::read_to_string(format!("{MANIFESTS}/operator.yaml")).expect("a manifest");
+    serde_saphyr::from_str(&text).expect("YAML")
 }
 
 /// Applies them as they are.
@@ -47,11 +57,6 @@ pub fn configure(variables: &[&str]) {
     let mut arguments = vec!["-n", NAMESPACE, "set", "env", DEPLOYMENT];
     arguments.extend(variables);
     kubectl(&arguments);
-    roll_out();
-}
-
-pub fn set_image(image: &str) {
-    kubectl(&["-n", NAMESPACE, "set", "image", DEPLOYMENT, &format!("inference-operator={image}")]);
     roll_out();
 }
 
@@ -74,6 +79,11 @@ pub fn pod() -> Value {
     let pods: Value = serde_json::from_str(&list).expect("JSON");
     let alive = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
     pods["items"].as_array().and_then(|pods| pods.iter().find(alive).cloned()).unwrap_or_default()
+}
+
+/// Where it runs.
+pub fn node(pod: &Value) -> &str {
+    pod["spec"]["nodeName"].as_str().expect("a pod on a node")
 }
 
 pub fn restarts(pod: &Value) -> u64 {

@@ -7,6 +7,9 @@
 #[allow(dead_code, unused_imports)] // the cluster tests use all of it
 mod support;
 
+/// What the program promises to live within. The manifest's own limit leaves room for what starts a container.
+const LIMIT: &str = "8Mi";
+
 mod installed;
 mod node;
 
@@ -17,4 +20,6 @@ mod administrator;
 mod causes;
 mod install;
 mod serving;
+#[path = "../kind/starts.rs"]
+mod starts;
 mod thousands;

@@ -23,6 +23,13 @@ pub fn boot() {
     inside(&["boot"]);
 }
 
+/// Runs this script of bash where the node's cgroups are.
+pub fn shell(_node: &str, script: &str, arguments: &[&str]) -> String {
+    let output = Command::new("bash").args(["-euc", script, "-"]).args(arguments).output().expect("bash runs");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// `arguments`: the command, and what follows the node's folder.
 fn inside(arguments: &[&str]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/node/inside.sh");

@@ -8,6 +8,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::LIMIT;
 use crate::installed;
 use crate::support::fixture::spec;
 use crate::support::kubectl;
@@ -26,7 +27,7 @@ async fn five_thousand_fit_into_eight_mebibytes_and_what_four_do_is_recorded() {
     let pod = installed::pod();
     let (working_set, resident) = installed::memory().await;
     let limit = &pod["spec"]["containers"][0]["resources"]["limits"]["memory"];
-    assert_eq!(limit, installed::LIMIT);
+    assert_eq!(limit, LIMIT);
     println!("{COUNT} under a limit of {limit}: working set {working_set}, resident {resident} bytes");
     assert_eq!(installed::restarts(&pod), 0, "{pod}");
 
@@ -42,7 +43,7 @@ async fn five_thousand_fit_into_eight_mebibytes_and_what_four_do_is_recorded() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let pod = installed::pod();
     println!("under a limit of 4Mi, after a minute: {}", pod["status"]["containerStatuses"][0]);
-    installed::set_memory_limit(installed::LIMIT);
+    installed::set_memory_limit(LIMIT);
     installed::roll_out();
 }
 

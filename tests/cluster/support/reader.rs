@@ -1,13 +1,18 @@
-//! A reader who follows the pages: a shell runs each block marked `sh test=NAME` unchanged. Used by the tests of docs/ and of
-//! the chart.
+//! A reader who follows the pages: a shell runs each block marked `sh test=NAME` unchanged. Used by the tests of docs/, of the
+//! chart and of the installation.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::shell::variable;
 use super::{MANIFESTS, helm};
 
-const PAGES: [&str; 3] = ["docs/operating.md", "docs/status.md", "charts/inference-operator/README.md"];
+const PAGES: [&str; 5] =
+    ["README.md", "docs/install-k3s.md", "docs/operating.md", "docs/status.md", "charts/inference-operator/README.md"];
+
+/// The pages wait for up to 40 minutes. Nothing here is pulled or downloaded.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The marked blocks of all pages, by name.
 pub fn blocks() -> Vec<(String, String)> {
@@ -60,13 +65,15 @@ impl Reader {
     pub async fn types(&self, name: &str) -> String {
         let block = blocks().into_iter().find(|block| block.0 == name).expect("a block of that name").1;
         let path = format!("{}/bin:{}", self.folder.display(), std::env::var("PATH").unwrap_or_default());
-        let mut shell = Command::new("bash");
+        let mut shell = tokio::process::Command::new("bash");
         shell
             .args(["-euo", "pipefail", "-c", &block])
             .current_dir(&self.folder)
             .env("PATH", path)
-            .envs(helm::folders());
-        let output = tokio::task::spawn_blocking(move || shell.output()).await.expect("joined").expect("bash runs");
+            .envs(helm::folders())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, shell.output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{name} takes too long:\n{block}")).expect("bash runs");
         let (told, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{name}:\n{block}\n--- said\n{told}{problem}");
         println!("{name}: {told}{problem}");
