@@ -1,5 +1,6 @@
 //! How each observation, and each result of a reconcile, changes one record.
 
+mod rollout;
 mod spec;
 mod status;
 

@@ -140,19 +140,6 @@ fn a_status_seen_while_other_children_were_read_does_not_wait_like_the_children_
     assert_eq!((seen_meanwhile(known), seen_meanwhile(known + 1)), (Some(true), Some(false)));
 }
 
-/// Found by the simulation, seed 3619: the status of the catalogue went to and fro.
-#[test]
-fn a_look_at_what_has_halted_a_rollout_does_not_let_it_go_on() {
-    for (dirty, expected) in [(Dirty::DUE, State::Down), (Dirty::COUNT, State::Down), (Dirty::ROLLOUT, State::Busy)] {
-        let mut record =
-            record(&object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Degraded, "ReplicasUnavailable")));
-        record.dirty = dirty;
-        assert_eq!(record.state(), expected, "{dirty:?}");
-        let _ = record.start("ns".into(), "demo".into(), None);
-        assert_eq!(record.state(), expected, "{dirty:?} in flight");
-    }
-}
-
 /// An autoscaler computes from it.
 #[test]
 fn a_status_that_does_not_have_the_number_of_pods_yet_is_trusted_and_gets_it() {
