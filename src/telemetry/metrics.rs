@@ -65,6 +65,9 @@ const ROLLOUT: [(&str, &str); 3] = [
 
 const NEWER: &str = "inference_operator_newer_instance";
 
+/// Its own metric, because an operator that may not list hears from the API server all the time, and has no work.
+const IN_SYNC: &str = "inference_operator_in_sync";
+
 const HEARD: &str = "inference_operator_watch_last_heard_seconds";
 
 /// A watch that has heard nothing for this long is unhealthy. After three minutes of silence it is reopened, and if
@@ -218,6 +221,8 @@ impl Metrics {
                 line(out, format_args!("rest_client_requests_total{{method=\"{method}\",code=\"{code}\"}} {count}"));
             }
         }
+        family(out, IN_SYNC, "gauge", "1 once all watches have been listed: until then, nothing is reconciled.");
+        line(out, format_args!("{IN_SYNC} {}", u8::from(self.in_sync())));
         family(out, HEARD, "gauge", "Time since each watch last heard from the API server.");
         for (resource, since) in self.unheard() {
             line(out, format_args!("{HEARD}{{resource=\"{resource}\"}} {}", since.as_secs()));
@@ -286,6 +291,7 @@ mod tests {
     #[test]
     fn what_is_counted_is_told() {
         let metrics = Metrics::default();
+        assert!(metrics.text().contains("\ninference_operator_in_sync 0\n"));
         metrics.reconciled(ReconcileResult::Success, Duration::from_millis(3));
         metrics.reconciled(ReconcileResult::Error, Duration::from_secs(40));
         metrics.requested(&Method::GET, Some(StatusCode::OK));
@@ -300,6 +306,7 @@ mod tests {
             "inference_operator_rollout_in_progress 9",
             "inference_operator_rollout_halted 1",
             "inference_operator_newer_instance 1",
+            "inference_operator_in_sync 1",
             "controller_runtime_reconcile_total{controller=\"inferenceservice\",result=\"success\"} 1",
             "controller_runtime_reconcile_errors_total{controller=\"inferenceservice\"} 1",
             "controller_runtime_reconcile_time_seconds_bucket{controller=\"inferenceservice\",le=\"0.002\"} 0",
