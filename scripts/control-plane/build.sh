@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds one tool of the control plane (kubernetes, etcd, kwok, kine), of a node (kubelet, images), of kind (kind,
-# kubeadm), a client that waits (helm, kstatus, argocd) or k3s' Helm resource (helm-controller) into the cache and prints
-# the folder of its programs. Called by ../cluster.sh, ../node.sh, ../kind.sh, ../kind/image.sh and the tests; does nothing
-# when the cache has it.
+# kubeadm), a client that waits (helm, kstatus, argocd), k3s' Helm resource (helm-controller) or the monitoring (prometheus)
+# into the cache and prints the folder of its programs. Called by ../cluster.sh, ../node.sh, ../kind.sh, ../kind/image.sh
+# and the tests; does nothing when the cache has it.
 # Must never leave half a build under the final name, nor change the user's Go settings.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,7 +12,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # No C compiler is needed: kine's SQLite then is the one in Go.
 GO_ENVIRONMENT=(CGO_ENABLED=0 GOWORK=off GOFLAGS= GOTOOLCHAIN=auto)
 GO_FLAGS=(-mod=readonly -buildvcs=false -trimpath)
-TOOLS=(kubernetes etcd kwok kine kubelet images kind kubeadm helm helm-controller kstatus argocd)
+TOOLS=(kubernetes etcd kwok kine kubelet images kind kubeadm helm helm-controller kstatus argocd prometheus)
 
 main() {
   local tool=${1:-} folder
@@ -53,6 +53,7 @@ build() {
     helm) usual='about 2 minutes' ;;
     helm-controller) usual='some seconds' ;;
     kstatus | argocd) usual='about 20 seconds' ;;
+    prometheus) usual='about 4 minutes' ;;
   esac
   cd "$(module_of "$tool")"
   with_progress "$tool" "its Go module" "$usual" "$CACHE/control-plane/$tool.log" "programs_of_$tool"
@@ -102,6 +103,15 @@ programs_of_kstatus() { go_build kstatus .; }
 
 programs_of_argocd() { go_build argocd-health .; }
 
+# Without the discovery of targets in other people's clouds: most of its dependencies, and minutes of the build.
+programs_of_prometheus() {
+  local program
+  for program in prometheus promtool; do
+    go_build "$program" "github.com/prometheus/prometheus/cmd/$program" -tags remove_all_sd || return
+  done
+  go_build check-schemas ./check-schemas
+}
+
 programs_of_etcd() { go_build etcd go.etcd.io/etcd/server/v3; }
 
 programs_of_kine() { go_build kine github.com/k3s-io/kine; }
@@ -115,8 +125,9 @@ programs_of_kwok() {
     cp "$stages"/{node/fast/node,node/heartbeat-with-lease/node,pod/fast/pod}-*.yaml "$BUILDING/stages"
 }
 
+# go_build PROGRAM PACKAGE [FLAG...]
 go_build() {
-  env "${GO_ENVIRONMENT[@]}" go build "${GO_FLAGS[@]}" -ldflags "$(linker_flags "$tool")" -o "$BUILDING/$1" "$2"
+  env "${GO_ENVIRONMENT[@]}" go build "${GO_FLAGS[@]}" "${@:3}" -ldflags "$(linker_flags "$tool")" -o "$BUILDING/$1" "$2"
 }
 
 # The API server refuses to tell its version, and clients to read it, unless it is stamped.
