@@ -14,8 +14,8 @@ ALL_LANES=(etcd quiet kine pages faults budgets)
 # These take a machine for themselves: they run after the others, one at a time, with --all or by name.
 LONG_LANES=(node engine kind dependencies reproducible qemu)
 SOME_TESTS=(lifecycle:: drift:: foreign:: quiet:: faults::an_api_server_that_is_killed)
-# Of the tests of the chart and of clients that wait.
-CLIENTS=(helm helm-controller kstatus argocd)
+# Of the tests of the chart, of clients that wait, and of observability/.
+CLIENTS=(helm helm-controller kstatus argocd prometheus)
 LANES=() FILTERS=()
 # The lanes that run, by name: the process group of each.
 declare -A RUNNING=()

@@ -30,6 +30,7 @@ mod lifecycle;
 mod manifests;
 mod moving;
 mod namespaces;
+mod observability;
 mod older_crd;
 mod other_settings;
 mod paused;

@@ -8,6 +8,7 @@ pub mod helm;
 pub mod obstacle;
 pub mod operator;
 pub mod port;
+pub mod prometheus;
 pub mod reader;
 pub mod recorder;
 pub mod shell;

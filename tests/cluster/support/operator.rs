@@ -128,6 +128,12 @@ impl Operator {
         Ok((code, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
     }
 
+    /// Of its telemetry port.
+    #[allow(dead_code)] // tests/faults/ does not use it
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_none()
     }
