@@ -121,6 +121,8 @@ impl Findings {
         if let Some(leaving) = leaving.filter(|_| reason == UNSCHEDULABLE) {
             message = format!("{message}; {}", leaving.cause.message);
         }
+        // What a container has written may command a terminal.
+        message.retain(|character| !character.is_control());
         Some(Cause { reason, message, nodes })
     }
 }

@@ -112,6 +112,8 @@ fn a_container_that_keeps_ending_says_its_exit_code_and_its_last_lines() {
     let mut unready = pod(9_000, server(json!({"running": {"startedAt": at(9_500)}}), ended));
     unready["status"]["conditions"][1]["lastTransitionTime"] = at(9_600);
     assert_eq!(told([unready]), None);
+    let red = json!({"terminated": {"reason": "Error", "exitCode": 1, "message": "\u{1b}[31mred"}});
+    assert!(said(pod(9_000, server(red, json!({})))).1.ends_with(": [31mred"));
     let long = "x".repeat(5_000);
     let talks = json!({"terminated": {"reason": "Error", "exitCode": 1, "message": long}});
     assert!(said(pod(9_000, server(talks, json!({})))).1.len() < 500);
