@@ -5,6 +5,7 @@
 
 mod adoption;
 mod audience;
+mod autoscaler;
 mod bad_input;
 mod bounded;
 mod catalog;
