@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use inference_operator::api::Phase;
 use serde_json::{Value, json};
 
-use crate::support::fixture::spec;
+use crate::support::fixture::{ready, spec};
 use crate::support::shell::apply;
 use crate::support::{Fixture, Operator, eventually, kubectl};
 
@@ -154,5 +155,17 @@ async fn other_labels_are_added_to_a_type_or_make_one() {
     h100.insert(BY_HAND);
     runs_on(&fixture, "H100", &h100).await;
     runs_on(&fixture, "A100-1G", &BTreeSet::from([SLICE, "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb-SHARED"])).await;
+    fixture.clean_up().await;
+}
+
+/// Most often it is a name that somebody has mistyped, or a node without GPU feature discovery.
+#[tokio::test]
+async fn a_type_that_no_node_has_is_said_with_the_command_that_shows_it() {
+    let fixture = Fixture::new("no-such-gpu").await;
+    let _operator = Operator::start("no-such-gpu", &["--gpu-type", "T4=Tesla-T4"]).await;
+    fixture.create_from("demo", spec("demo/model", 1, "T4")).await;
+    let hint = "no node has the labels that it needs: kubectl get nodes -l 'nvidia.com/gpu.product in (Tesla-T4,";
+    let told = fixture.until_said("demo", Phase::Progressing, "Unschedulable", hint).await;
+    println!("{:?}", ready(&told));
     fixture.clean_up().await;
 }

@@ -71,7 +71,7 @@ async fn a_scale_up_an_earlier_model_and_a_repair_are_progressing_until_their_re
     for (name, _) in &moves {
         // The reason may change with a delay: see `status::can_wait`.
         let reason = ready(&fixture.until(name, Phase::Progressing).await).1;
-        assert!(["RollingOut", "DeploymentPending"].contains(&reason.as_str()), "{name}: {reason}");
+        assert!(["RollingOut", "DeploymentPending", "Unschedulable"].contains(&reason.as_str()), "{name}: {reason}");
     }
     drop(cordon);
     for ((name, _), recorder) in moves.iter().zip(&recorders) {
