@@ -116,12 +116,13 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, told: &Told, sub
     let say = Assessment::new;
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
+    // Nothing to wait for, even if the Deployment controller has not observed it yet.
+    if desired == 0 && status.replicas == 0 {
+        return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
+    }
     if !is_observed(deployment) {
         let message = "waiting for the Deployment controller to observe the change".into();
         return say(Phase::Progressing, Abnormal::Reconciling, "DeploymentPending", message);
-    }
-    if desired == 0 && status.replicas == 0 {
-        return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
     if is_complete(deployment) {
         return say(Phase::Ready, Abnormal::None, "ReplicasReady", count);

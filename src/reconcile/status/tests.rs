@@ -51,8 +51,7 @@ fn each_state_of_a_deployment_has_its_phase_and_reason() {
     // `was_ready` and, where not, for how long its replicas have been missing.
     for (what, desired, status, was_ready, phase, abnormal, reason) in [
         ("nothing yet", 1, json!({}), false, Phase::Progressing, Abnormal::Reconciling, "DeploymentPending"),
-        ("nothing wanted", 0, json!({"observedGeneration": 2}), false, Phase::Ready, Abnormal::None, "ScaledToZero"),
-        ("nothing wanted yet", 0, json!({}), false, Phase::Progressing, Abnormal::Reconciling, "DeploymentPending"),
+        ("nothing wanted", 0, json!({}), false, Phase::Ready, Abnormal::None, "ScaledToZero"),
         (
             "still shrinking to nothing",
             0,

@@ -117,9 +117,7 @@ impl Case<'_> {
         let replicas = number(&self.spec["replicas"]);
         let is_it = |desired: &Value| missing(&deployment["spec"], &desired["spec"], "").is_none();
         let is_ours = || self.store.offers.any(Kind::Deployment, &self.child, uid, self.spec, is_it);
-        let number = |path: &str| deployment.pointer(path).map_or(0, number);
-        let is_observed = number("/status/observedGeneration") >= number("/metadata/generation");
-        (replicas == 0 && is_observed || has_all(deployment, replicas)) && is_ours()
+        (replicas == 0 || has_all(deployment, replicas)) && is_ours()
     }
 
     fn paused(&self, status: &Value) -> Option<ViolationKind> {
