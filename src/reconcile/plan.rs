@@ -255,8 +255,9 @@ pub fn status_waits(
         let is_looked_at = wrote || is_anew(task, deployment);
         return Some(if is_looked_at { Action::Recheck(Dirty::STATUS) } else { Action::AwaitChange });
     }
-    // A slow control plane: the watch will report it, and a status that says so would be one write more for each.
-    if unseen && !task.dirty.contains(Dirty::DUE) {
+    // A slow control plane: the watch will report it, and a status that says so would be one write more for each. Without
+    // replicas the status has nothing to wait for.
+    if unseen && !task.dirty.contains(Dirty::DUE) && !status::is_scaled_to_zero(deployment) {
         return Some(Action::RequeueAfter(Dirty::STATUS, UNSEEN));
     }
     // Contention stays in the status until it has been over for a while.

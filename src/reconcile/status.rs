@@ -117,7 +117,7 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, told: &Told, sub
     let count = format!("{} of {desired} replicas ready", status.ready_replicas);
 
     // Nothing to wait for, even if the Deployment controller has not observed it yet.
-    if desired == 0 && status.replicas == 0 {
+    if is_scaled_to_zero(deployment) {
         return say(Phase::Ready, Abnormal::None, "ScaledToZero", "spec.replicas is 0: nothing runs".into());
     }
     if !is_observed(deployment) {
@@ -182,6 +182,10 @@ pub fn paused(deployment: Option<&DeploymentView>) -> Assessment {
         .is_some_and(|deployment| deployment.meta.labels.managed && is_observed(deployment) && is_complete(deployment));
     let said = Assessment::new(Phase::Paused, Abnormal::Paused, PAUSED, format!("spec.paused is true: {left}"));
     Assessment { is_ready, ..said }
+}
+
+pub fn is_scaled_to_zero(deployment: &DeploymentView) -> bool {
+    deployment.spec_replicas == 0 && deployment.status.replicas == 0
 }
 
 fn is_observed(deployment: &DeploymentView) -> bool {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::Abnormal;
+use crate::model::view::DeploymentStatus;
 
 #[test]
 fn a_status_waits_for_the_deployment_controller_and_for_the_end_of_a_contest() {
@@ -19,6 +20,8 @@ fn a_status_waits_for_the_deployment_controller_and_for_the_end_of_a_contest() {
     let late = Dirty::STATUS | Dirty::DUE;
     assert_eq!(look(task(Dirty::STATUS), &unseen, false, false), Some(late), "it was looked at once");
     assert_eq!(look(task(late), &unseen, false, false), None, "it lasts");
+    let nothing = DeploymentView { spec_replicas: 0, status: DeploymentStatus::default(), ..unseen.clone() };
+    assert_eq!(look(task(Dirty::STATUS), &nothing, false, false), None, "nothing is to come");
     let fifth = |dirty| Task { repairs: CONTESTED_AFTER - 1, ..task(dirty) };
     assert_eq!(look(fifth(Dirty::ROLLOUT), &unseen, true, true), None, "that is to be told");
     let told = |written| Task { summary: contested(written), ..task(Dirty::ROLLOUT) };
