@@ -24,9 +24,6 @@ use crate::reconcile::validate::decode;
 /// Cap on the repair count; otherwise a conflict of hours would be remembered for days.
 const MOST_REPAIRS: u8 = 9;
 
-/// What is no more than a look.
-const LOOK: Dirty = Dirty::COUNT.union(Dirty::DUE);
-
 /// Judges by its status whether the children of an InferenceService are those that it would get.
 pub type Judge = dyn Fn(&InferenceServiceView, &InferenceServiceStatus) -> Standing + Send + Sync;
 
@@ -322,7 +319,7 @@ impl Record {
     pub fn start(&mut self, namespace: String, name: String, spec: Option<RawSpec>) -> Task {
         self.flags.set(Flags::IN_FLIGHT, true);
         self.flags.set(Flags::MISSED, false);
-        self.flags.set(Flags::LOOKING, LOOK.contains(self.dirty));
+        self.flags.set(Flags::LOOKING, Dirty::LOOK.contains(self.dirty));
         let dirty = plan::due(std::mem::take(&mut self.dirty), &self.versions);
         Task {
             namespace,
@@ -354,7 +351,7 @@ impl Record {
     /// What a rollout sees of it.
     pub fn state(&self) -> State {
         let is_acted_on = self.flags.contains(Flags::IN_FLIGHT) && !self.flags.contains(Flags::LOOKING);
-        let is_busy = is_acted_on || !LOOK.contains(self.dirty);
+        let is_busy = is_acted_on || !Dirty::LOOK.contains(self.dirty);
         match self.phase() {
             _ if self.flags.intersects(Flags::DELETING | Flags::GONE) => State::Leaving,
             Some(Phase::Failed) if !is_busy => State::Rejected,

@@ -35,9 +35,6 @@ pub(super) const SHARE_OF_ONE: Duration = Duration::from_millis(50);
 /// Interval at which one repair of the recent ones is forgotten.
 pub(super) const REPAIR_FADES: Duration = Duration::from_secs(300);
 
-/// What can be late.
-const LATE: Dirty = Dirty::COUNT.union(Dirty::DUE);
-
 impl Controller {
     /// Queues an InferenceService that is not settled, with the delay that its dirty bits ask for.
     pub(super) fn queue(&mut self, slot: Slot) {
@@ -47,7 +44,7 @@ impl Controller {
         }
         let mut delay = wait(record);
         // Thousands that have lost the same node are not looked at in the same second.
-        if record.dirty.intersects(LATE) && !delay.is_zero() {
+        if record.dirty.intersects(Dirty::LOOK) && !delay.is_zero() {
             let others = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
             delay += spread(SHARE_OF_ONE.saturating_mul(others), self.jitter.draw());
         }
@@ -84,11 +81,11 @@ impl Controller {
 /// How long the pending work can wait.
 fn wait(record: &Record) -> Duration {
     let quiet_reads = Dirty::ROLLOUT | Dirty::EDIT | Dirty::STATUS;
-    if !record.dirty.difference(LATE | quiet_reads).is_empty() {
+    if !record.dirty.difference(Dirty::LOOK | quiet_reads).is_empty() {
         return Duration::ZERO;
     }
     // Only the Deployment can have changed: let its controller finish.
-    if !record.dirty.difference(LATE).is_empty() && record.dirty != Dirty::STATUS | Dirty::DUE {
+    if !record.dirty.difference(Dirty::LOOK).is_empty() && record.dirty != Dirty::STATUS | Dirty::DUE {
         return SETTLE_DELAY * (1 << record.quiet_reads.min(SETTLE_DOUBLINGS));
     }
     if record.dirty.contains(Dirty::COUNT) {

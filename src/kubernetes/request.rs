@@ -74,6 +74,23 @@ pub async fn object<K: Resource>(client: &kube::Client, mut request: Request<Vec
     Ok(object)
 }
 
+/// Hands out the items of a list one by one, as `fields` keep them.
+pub async fn items(
+    client: &kube::Client,
+    path: &str,
+    accept: &'static str,
+    fields: Fields,
+    item: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<(), kube::Error> {
+    let request = Request::get(path).header(header::ACCEPT, accept).body(Vec::new());
+    let mut answer = send(client, request.map_err(kube::Error::HttpError)?, fields).await?;
+    while let Some(Piece::Item) = answer.next().await? {
+        item(answer.kept());
+    }
+    answer.finish().await;
+    Ok(())
+}
+
 impl Answer {
     fn new(body: Body, fields: Fields) -> Answer {
         Answer { body, chunk: Bytes::new(), pruner: Pruner::new(fields) }
@@ -105,7 +122,7 @@ impl Answer {
 
     /// Reads the rest, so that the connection can be reused. If more follows the only object, the connection is dropped
     /// instead.
-    pub async fn finish(mut self) {
+    async fn finish(mut self) {
         while let (true, Some(Ok(frame))) = (self.chunk.trim_ascii().is_empty(), self.body.frame().await) {
             self.chunk = frame.into_data().unwrap_or_default();
         }

@@ -20,6 +20,8 @@ bitflags::bitflags! {
         const DUE = 1 << 6;
         /// The Deployment's revision is not the one last known: was something added, or one of our fields changed?
         const EDIT = 1 << 7;
+        /// What is no more than a look, and can be late.
+        const LOOK = Self::COUNT.bits() | Self::DUE.bits();
         const SPEC_AND_CHILDREN = Self::SPEC.bits() | Self::DEPLOYMENT.bits() | Self::SERVICE.bits();
     }
 }

@@ -53,6 +53,15 @@ const OVERDUE: u32 = 30;
 /// A pod may have failed so many seconds before the status said that replicas are missing.
 const BEFORE: u32 = 60;
 
+/// What the pods tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Nothing,
+    Cause(Cause),
+    /// The operator may not list them.
+    Forbidden,
+}
+
 /// Why replicas are not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -143,7 +152,7 @@ fn of_pod(pod: &Value) -> Option<Cause> {
     let scheduled = condition(status, "PodScheduled");
     if let Some(refused) = scheduled.filter(|scheduled| scheduled["status"] == "False") {
         // Also SchedulingGated, and what another scheduler may say.
-        let what = phrase(text(&refused["message"]));
+        let what = phrase(text(&refused["message"]), LONGEST_PHRASE);
         let nodes = nodes(&pod["spec"]);
         return Some(Cause { reason: UNSCHEDULABLE, message: format!("no node: {what}"), nodes });
     }
@@ -178,7 +187,7 @@ fn of_dead(pod: &Value, unready_since: Timestamp) -> Option<Cause> {
     let status = &pod["status"];
     let times = list(&status["conditions"]).map(|condition| time(&condition["lastTransitionTime"]));
     let failed = times.chain([time(&status["startTime"])]).max().unwrap_or_default();
-    let (own, what) = (text(&status["reason"]), phrase(text(&status["message"])));
+    let (own, what) = (text(&status["reason"]), phrase(text(&status["message"]), LONGEST_PHRASE));
     let reason = if own == EVICTED { EVICTED } else { POD_FAILED };
     let message = [own, what].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
     (failed.0.saturating_add(BEFORE) >= unready_since.0).then(|| cause(reason, message))
@@ -228,9 +237,9 @@ fn condition<'a>(status: &'a Value, type_: &str) -> Option<&'a Value> {
     list(&status["conditions"]).find(|condition| condition["type"] == type_)
 }
 
-/// Kubernetes' own sentence, without its period so that text can follow; a very long one is cut off.
-fn phrase(sentence: &str) -> &str {
-    let end = sentence.char_indices().nth(LONGEST_PHRASE).map_or(sentence.len(), |(end, _)| end);
+/// Kubernetes' own sentence, without its period so that text can follow; one of more characters than `longest` is cut off.
+pub fn phrase(sentence: &str, longest: usize) -> &str {
+    let end = sentence.char_indices().nth(longest).map_or(sentence.len(), |(end, _)| end);
     sentence[..end].trim_end_matches('.')
 }
 

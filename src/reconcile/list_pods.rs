@@ -3,12 +3,10 @@
 
 use std::num::NonZeroU16;
 
-use http::Request;
-
 use super::Context;
-use super::cause::{Cause, Findings, UNSCHEDULABLE};
+use super::cause::{Findings, Told, UNSCHEDULABLE};
 use super::deployment::SELECTOR_LABEL;
-use crate::kubernetes::prune::{Fields, Keep, Piece};
+use crate::kubernetes::prune::{Fields, Keep};
 use crate::kubernetes::request;
 use crate::kubernetes::resource::{JSON_METADATA_LIST, Resource, decode};
 use crate::kubernetes::selector::Selector;
@@ -24,15 +22,6 @@ const NODES: &str = "/api/v1/nodes";
 /// Of each node nothing but that it is there.
 const COUNTED: Fields = &[("items", Keep::Each(&[]))];
 
-/// What the pods tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    Nothing,
-    Cause(Cause),
-    /// The operator may not list them.
-    Forbidden,
-}
-
 /// `unready_since`: since when replicas are missing. With the load time of the newest one: see `Findings::load`.
 pub async fn ask(
     context: &Context,
@@ -47,7 +36,7 @@ pub async fn ask(
             findings.look_at(&pod, unready_since, (context.now)());
         }
     };
-    let asked = each(context, &path, PodView::ACCEPT_LIST, PodView::LIST, &mut look).await;
+    let asked = request::items(&context.client, &path, PodView::ACCEPT_LIST, PodView::LIST, &mut look).await;
     if !is_allowed(asked)? {
         return Ok((Told::Forbidden, None));
     }
@@ -63,7 +52,7 @@ pub async fn ask(
 async fn has_node(context: &Context, labels: &str) -> Result<bool, kube::Error> {
     let path = format!("{NODES}?limit=1{}", Selector::labels(labels).as_query());
     let mut found = false;
-    let asked = each(context, &path, JSON_METADATA_LIST, COUNTED, &mut |_| found = true).await;
+    let asked = request::items(&context.client, &path, JSON_METADATA_LIST, COUNTED, &mut |_| found = true).await;
     Ok(!is_allowed(asked)? || found)
 }
 
@@ -73,24 +62,4 @@ fn is_allowed(asked: Result<(), kube::Error>) -> Result<bool, kube::Error> {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Hands out the items of a list one by one.
-async fn each(
-    context: &Context,
-    path: &str,
-    accept: &'static str,
-    fields: Fields,
-    item: &mut (dyn FnMut(&[u8]) + Send),
-) -> Result<(), kube::Error> {
-    let request = Request::get(path).header(http::header::ACCEPT, accept).body(Vec::new());
-    let mut answer = request::send(&context.client, request.map_err(kube::Error::HttpError)?, fields).await?;
-    while let Some(piece) = answer.next().await? {
-        match piece {
-            Piece::Item => item(answer.kept()),
-            Piece::Document => break,
-        }
-    }
-    answer.finish().await;
-    Ok(())
 }

@@ -64,7 +64,7 @@ pub fn due(dirty: Dirty, versions: &ObservedVersions) -> Dirty {
 /// watch has reported it, and a read would add nothing. A Deployment of another revision does not count: another
 /// operator may have built it from a later spec than the one at hand.
 fn known_from_watch(task: &Task) -> Option<NonZeroU64> {
-    let quiet_reads = Dirty::ROLLOUT | Dirty::COUNT | Dirty::DUE;
+    let quiet_reads = Dirty::ROLLOUT | Dirty::LOOK;
     let others = task.dirty.difference(Dirty::SPEC | quiet_reads);
     let is_due = task.dirty.contains(Dirty::SPEC) && others.is_empty() && task.versions.service.is_some();
     let is_due = is_due && task.service_port.is_none();

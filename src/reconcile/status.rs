@@ -11,8 +11,8 @@ use crate::error::{CONTESTED, Error, Remedy};
 use crate::model::hashes::Hashes;
 use crate::model::view::{DeploymentCondition, DeploymentView};
 use crate::model::{Abnormal, ChildKind, Instance, Reached, Summary};
+use crate::reconcile::cause::{Told, phrase};
 use crate::reconcile::deployment::selector;
-use crate::reconcile::list_pods::Told;
 use crate::reconcile::plan::PODS_AFTER;
 use crate::time::Timestamp;
 use written::past;
@@ -134,12 +134,13 @@ pub fn assess(deployment: &DeploymentView, load_wait: LoadWait, told: &Told, sub
         return say(Phase::Degraded, Abnormal::Reconciling, "DeploymentPaused", message);
     }
     if let Some(failure) = failure(deployment).filter(|_| !may_be_left_over(deployment, load_wait)) {
-        let message = format!("{count}; {}; {}", phrase(&failure.message), next_look("replicaset", subject));
+        let message =
+            format!("{count}; {}; {}", phrase(&failure.message, LONGEST_PHRASE), next_look("replicaset", subject));
         return say(Phase::Degraded, Abnormal::Reconciling, &failure.reason, message);
     }
     let progressing = condition(deployment, "Progressing");
     if let Some(late) = progressing.filter(|condition| condition.reason == "ProgressDeadlineExceeded") {
-        let message = format!("{count}; {}", phrase(&late.message));
+        let message = format!("{count}; {}", phrase(&late.message, LONGEST_PHRASE));
         return say(Phase::Degraded, Abnormal::Stalled, &late.reason, message).told_by_pods(told, subject);
     }
     if misses_replicas(deployment) {
@@ -249,12 +250,6 @@ pub fn refuse(error: &Error, serving: bool) -> Assessment {
         Remedy::RetryAndReport | Remedy::Time => (Phase::Pending, Abnormal::Reconciling),
     };
     Assessment::new(phase, abnormal, error.reason(), error.to_string())
-}
-
-/// Kubernetes' own sentence, without its period so that text can follow; a very long one is cut off.
-fn phrase(sentence: &str) -> &str {
-    let end = sentence.char_indices().nth(LONGEST_PHRASE).map_or(sentence.len(), |(end, _)| end);
-    sentence[..end].trim_end_matches('.')
 }
 
 fn next_look(kind: &str, subject: &Subject) -> String {

@@ -19,7 +19,7 @@ mod yields;
 
 use serde_json::{Value, json};
 
-use super::list_pods::Told;
+use super::cause::Told;
 use super::status::{LoadWait, Replicas, Subject};
 use super::*;
 use crate::api::Phase;

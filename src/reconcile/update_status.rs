@@ -3,12 +3,12 @@
 
 use std::num::NonZeroU16;
 
+use super::cause::Told;
 use super::children::{Child, Children};
-use super::list_pods::{self, Told};
 use super::plan::{self, StatusStep, Urgency};
 use super::status::{self, Assessment, LoadWait, Replicas, Subject};
 use super::yielding::Said;
-use super::{Context, apply, deployment, event, hashes, read_owner, service};
+use super::{Context, apply, deployment, event, hashes, list_pods, read_owner, service};
 use crate::api::Phase;
 use crate::error::{Error, Remedy};
 use crate::model::view::{DeploymentView, InferenceServiceView};
@@ -26,6 +26,7 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
         return Ok(Outcome { action, ..outcome });
     }
     let before = plan::before(task, deployment);
+    let wait = load_wait(before.as_ref(), deployment, now);
     let endpoint = endpoint(context, task);
     let instance = deployment.meta.instance.clone();
     let subject = subject(task, &endpoint, deployment.hashes, instance.as_ref());
@@ -36,12 +37,11 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
             status::contested(repair.kind, who, &subject)
         }
         _ => {
-            let (said, load) = ask_pods(context, task, deployment).await?;
+            let (said, load) = ask_pods(context, task, deployment, wait, &subject).await?;
             last_load = load.or(last_load);
             said
         }
     };
-    let wait = load_wait(context, task, deployment);
     let action = plan::follow_up(task, deployment, repaired, &assessment, wait);
     let replicas = Replicas::of(deployment);
     // A spec that is acted on again was judged by the hashes in the status, which an apply that wrote nothing may leave
@@ -53,9 +53,11 @@ pub async fn update_status(context: &Context, task: &Task, children: &mut Childr
     write_status(context, task, children, news, Outcome { last_load, action, ..outcome }).await
 }
 
-/// How far this Deployment is.
+/// How far this Deployment is, as far as its own status tells.
 pub fn assess(context: &Context, task: &Task, deployment: &DeploymentView) -> Assessment {
-    assess_told(context, task, deployment, &Told::Nothing)
+    let endpoint = endpoint(context, task);
+    let wait = load_wait(plan::before(task, deployment).as_ref(), deployment, (context.now)());
+    status::assess(deployment, wait, &Told::Nothing, &subject(task, &endpoint, deployment.hashes, None))
 }
 
 /// The same with what its pods tell, if replicas have been missing for a while. With the time that the newest one has taken
@@ -64,8 +66,10 @@ async fn ask_pods(
     context: &Context,
     task: &Task,
     deployment: &DeploymentView,
+    wait: LoadWait,
+    subject: &Subject<'_>,
 ) -> Result<(Assessment, Option<NonZeroU16>), Error> {
-    let (said, wait) = (assess(context, task, deployment), load_wait(context, task, deployment));
+    let said = status::assess(deployment, wait, &Told::Nothing, subject);
     if !plan::asks_pods(&said, wait) {
         return Ok((said, None));
     }
@@ -76,18 +80,12 @@ async fn ask_pods(
         Err(error) if error.is_reported(task.failures) => (Told::Nothing, None),
         asked => asked?,
     };
-    Ok((assess_told(context, task, deployment, &told), load))
+    Ok((status::assess(deployment, wait, &told, subject), load))
 }
 
-fn assess_told(context: &Context, task: &Task, deployment: &DeploymentView, told: &Told) -> Assessment {
-    let endpoint = endpoint(context, task);
-    let subject = subject(task, &endpoint, deployment.hashes, None);
-    status::assess(deployment, load_wait(context, task, deployment), told, &subject)
-}
-
-fn load_wait(context: &Context, task: &Task, deployment: &DeploymentView) -> LoadWait {
-    let before = plan::before(task, deployment);
-    LoadWait::new(before.as_ref(), deployment::load_time(deployment), (context.now)())
+/// `before`: see `plan::before`.
+fn load_wait(before: Option<&Summary>, deployment: &DeploymentView, now: Timestamp) -> LoadWait {
+    LoadWait::new(before, deployment::load_time(deployment), now)
 }
 
 /// Reports that the children are left as they are.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    CONTAINER_CREATING, CONTAINER_WAITING, CRASH_LOOP, Cause, IMAGE_PULL, OOM_KILLED, REASONS, cause, condition, list,
-    phrase, text, time,
+    CONTAINER_CREATING, CONTAINER_WAITING, CRASH_LOOP, Cause, IMAGE_PULL, LONGEST_PHRASE, OOM_KILLED, REASONS, cause,
+    condition, list, phrase, text, time,
 };
 use crate::time::Timestamp;
 
@@ -44,12 +44,12 @@ fn of_container(
         // The kubelet goes to and fro between the two; since Kubernetes 1.32 the second repeats the message of the first.
         "ErrImagePull" | IMAGE_PULL => {
             let (image, why) = (text(&container["image"]), message.rsplit("ErrImagePull: ").next().unwrap_or_default());
-            Some(cause(IMAGE_PULL, format!("image {image:?}: {}", phrase(why))))
+            Some(cause(IMAGE_PULL, format!("image {image:?}: {}", phrase(why, LONGEST_PHRASE))))
         }
         own => {
             let known = REASONS.iter().find(|reason| **reason == own);
             let shown = if known.is_some() { String::new() } else { format!("{own}: ") };
-            let message = format!("{who}: {shown}{}", phrase(message));
+            let message = format!("{who}: {shown}{}", phrase(message, LONGEST_PHRASE));
             Some(cause(known.unwrap_or(&CONTAINER_WAITING), message))
         }
     }

@@ -5,11 +5,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::operator::Operator;
-use super::port::free_port;
+use super::port::{free_port, get};
 use super::shell::built;
 use super::wait::eventually;
 
@@ -76,19 +74,9 @@ impl Prometheus {
         let parameters: Vec<String> =
             parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
         let path = format!("/api/v1/{path}?{}", parameters.join("&"));
-        let answer = self.exchange(&path).await.map_err(|error| error.to_string())?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        let mut answer: Value = serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))?;
+        let (_, body) = get(self.port, &path).await.map_err(|error| error.to_string())?;
+        let mut answer: Value = serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))?;
         if answer["status"] == "success" { Ok(answer["data"].take()) } else { Err(answer.to_string()) }
-    }
-
-    /// As of HTTP 1.0, which has no chunks.
-    async fn exchange(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
     }
 
     /// Each second from `start` to `end`; what is no number is left out.
