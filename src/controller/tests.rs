@@ -197,6 +197,35 @@ async fn what_is_left_to_do_is_done_in_its_own_time() {
     assert_eq!(wait(&controller), Some(SETTLE_DELAY));
 }
 
+/// As after the loss of a node with many models.
+#[tokio::test(start_paused = true)]
+async fn looks_at_thousands_are_spread_over_a_minute_and_never_early() {
+    let waiting = object(UID, 100, 1, status_of(1, CONFIG_HASH, Phase::Degraded, "ReplicasUnavailable"));
+    for (count, latest) in [(1, 30), (100, 35), (3000, 90)] {
+        let mut controller = controller();
+        list(&mut controller, (0..count).map(|number| named(waiting.clone(), &format!("demo-{number}"))));
+        for (kind, version) in [(ChildKind::Deployment, DEPLOYMENT_VERSION), (ChildKind::Service, SERVICE_VERSION)] {
+            let generation = u32::from(kind == ChildKind::Deployment);
+            let children =
+                (0..count).map(|number| Meta { name: format!("demo-{number}"), ..child(version, generation, UID) });
+            list_children(&mut controller, kind, children);
+        }
+        assert_eq!(controller.queue.len(), count);
+        let began = Instant::now();
+        let mut waits: Vec<Duration> = std::iter::from_fn(|| {
+            let due = controller.queue.next_due()?;
+            controller.queue.pop(due)?;
+            Some(due - began)
+        })
+        .collect();
+        waits.sort();
+        let (first, last) = (waits.first().expect("queued"), waits.last().expect("queued"));
+        assert!(*first >= Duration::from_secs(30), "{count}: {first:?}");
+        assert!(*last <= Duration::from_secs(latest), "{count}: {last:?}");
+        assert!(count < 3000 || *last > Duration::from_secs(60), "{count}: {last:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_tried_again_after_a_while_that_a_sweep_does_not_shorten() {
     let (mut controller, slot) = in_sync(ready(100, 1));
