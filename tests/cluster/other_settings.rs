@@ -63,7 +63,8 @@ async fn other_settings_touch_those_whose_children_differ_and_no_others() {
     assert_eq!(names(&requests, |request| request.is("patch", "services")), nobody);
     assert_eq!(names(&started(&image).await, Request::is_of_one), nobody, "and once");
 
-    let requests = started(&["--gpu-type", "T4=Tesla-T4", "--server-image", "example.com/vllm:2"]).await;
+    // A node has it, so that the model becomes Ready, and nothing is left to be looked at.
+    let requests = started(&["--gpu-type", "T4=NVIDIA-L40S", "--server-image", "example.com/vllm:2"]).await;
     assert_eq!(names(&requests, Request::is_of_one), BTreeSet::from(["refused".to_owned()]));
     let deployment = fixture.deployments.get("refused").await.expect("a Deployment");
     let deployment: Value = serde_json::to_value(deployment).expect("JSON");
