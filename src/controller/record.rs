@@ -130,7 +130,6 @@ impl Record {
         if meta.deleting {
             self.end_failures();
         }
-        let is_older = meta.version() < self.resource_version;
         self.resource_version = meta.version();
 
         let mut standing = Standing::UpToDate;
@@ -155,7 +154,7 @@ impl Record {
         }
         match &parsed {
             Some(parsed) if parsed.trusted || self.says(parsed) => {
-                self.observe_status(parsed, first, is_older);
+                self.observe_status(parsed, first);
             }
             untrusted => self.distrust(untrusted.as_ref(), first),
         }
@@ -164,7 +163,8 @@ impl Record {
     }
 
     /// How it stands with an InferenceService that is known, as a list shows it. One that is about to be acted on is brought
-    /// up to date anyway. One whose status does not say yet what was built last waits for its turn only if it is Ready.
+    /// up to date anyway. One whose status does not say yet what was built last waits for its turn only if it is Ready, or
+    /// acted on right now.
     /// `is_older`: the list is from the past, before the version that was known.
     pub fn judge(&self, object: &InferenceServiceView, judge: &Judge, is_older: bool) -> Standing {
         if self.dirty.contains(Dirty::SPEC) || self.flags.contains(Flags::DELETING) {
@@ -186,8 +186,8 @@ impl Record {
             // Nobody knows, and so it waits like one that has to be changed.
             (Some(_), Some(_)) if is_current => self.in_doubt(object),
             // What was in force then was acted on, and no status says so yet. What is Ready, as far as is known, was not
-            // taken down by that, and waits; else its user has.
-            _ if self.phase() == Some(Phase::Ready) => self.in_doubt(object),
+            // taken down by that, and waits; so does what may be said to be Ready in a moment. Else its user has.
+            _ if self.phase() == Some(Phase::Ready) || self.flags.contains(Flags::IN_FLIGHT) => self.in_doubt(object),
             _ => Standing::Outdated { replicas: 0 },
         }
     }
@@ -205,8 +205,7 @@ impl Record {
         self.summary.is_some_and(|known| known.checksum == parsed.summary.checksum)
     }
 
-    /// `is_older`: it is of a version before the one that was known.
-    fn observe_status(&mut self, parsed: &ParsedStatus, first: bool, is_older: bool) {
+    fn observe_status(&mut self, parsed: &ParsedStatus, first: bool) {
         let same = self.says(parsed);
         if first {
             if parsed.unfinished {
@@ -219,14 +218,11 @@ impl Record {
                 self.dirty |= Dirty::COUNT;
             }
         } else if !self.flags.contains(Flags::IN_FLIGHT) && !same {
-            if is_older && parsed.summary.is_current {
-                // A list from the past, or a datastore that was restored: the status is written again, and what other
-                // settings would build otherwise has its turn in their rollout.
-                self.dirty |= Dirty::DEPLOYMENT;
-            } else {
-                // Another client wrote back a status that was true once.
-                self.dirty |= Dirty::SPEC_AND_CHILDREN;
-            }
+            // Another client wrote back a status that was true once, the answer to a write was lost, or a list is from the
+            // past: the status is written again, and what other settings would build otherwise has its turn in their
+            // rollout.
+            let children = Dirty::DEPLOYMENT | Dirty::SERVICE;
+            self.dirty |= if parsed.summary.is_current { children } else { Dirty::SPEC_AND_CHILDREN };
             self.count_repair();
         }
         if !same {

@@ -276,7 +276,7 @@ fn a_status_that_somebody_puts_back_is_put_right_whenever_it_comes() {
     let lie = |version| object(UID, version, 1, status_of(1, CONFIG_HASH, Phase::Progressing, "RollingOut"));
     let (mut index, slot) = settled();
     see(&mut index, lie(101));
-    assert_eq!(dirty(&index, slot), Dirty::SPEC_AND_CHILDREN);
+    assert_eq!(dirty(&index, slot), Dirty::DEPLOYMENT | Dirty::SERVICE);
 
     // During a reconcile that has nothing to write.
     let (mut index, slot) = settled();

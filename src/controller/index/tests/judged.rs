@@ -89,6 +89,25 @@ fn what_is_acted_on_anyway_is_not_judged() {
     assert_eq!(waiting(&index), 0);
 }
 
+/// Found by the simulation, seed 5040: it was Ready in the same moment, and two were taken down at once.
+#[test]
+fn a_new_one_that_is_acted_on_right_now_waits_for_its_turn() {
+    for (is_in_flight, expected) in [(true, 1), (false, 0)] {
+        let mut index = settled(&[]);
+        let mut new = object(UID, 101, 1, Value::Null);
+        new.meta.name = "a".into();
+        let slot = index.observe(new.clone(), Seen::Event).expect("a name");
+        let start = TaskStart::from(&index.start(slot).expect("work"));
+        if !is_in_flight {
+            let unwritten = Outcome { action: Action::Recheck(Dirty::STATUS), ..outcome(1, STAMPS, None) };
+            index.finish(slot, &start, Ok(unwritten));
+        }
+        index.judge_again(Box::new(|_, _| OUTDATED));
+        relist(&mut index, [new]);
+        assert_eq!(waiting(&index), expected, "in flight: {is_in_flight}");
+    }
+}
+
 /// It shows what was built before a change that has been taken back since, and so nobody knows.
 #[test]
 fn what_a_list_from_the_past_shows_up_to_date_waits_for_its_turn() {
