@@ -238,7 +238,7 @@ lane() {
     quiet) filters=(quiet:: unlucky:: catalog_absent::) ;;
     kine) options=(--datastore kine) ;;
     # `list` is for such a server. And no API server of k3s': a token for that one's audience is not taken.
-    pages) options=(--feature-gates WatchList=false --issuer https://elsewhere.example) filters+=(rights:: audience::) ;;
+    pages) options=(--feature-gates WatchList=false --issuer https://elsewhere.example) filters+=(rights:: audience:: standby::without) ;;
     # Those that need the cluster wait for each other; the others mostly wait.
     faults) tests=faults threads=32 filters=() ;;
   esac

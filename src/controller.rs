@@ -4,8 +4,10 @@
 mod catalog;
 pub mod counts;
 pub mod delay;
+pub mod election;
 pub mod flags;
 pub mod index;
+mod leadership;
 pub mod name_arena;
 mod namespaces;
 mod offer;
@@ -36,7 +38,9 @@ use crate::model::view::{InferenceServiceView, Meta};
 use crate::model::{Action, ChildKind, Instance, Outcome};
 use crate::reconcile::{Context, reconcile};
 use crate::telemetry::metrics::Metrics;
+use election::Election;
 use index::{Index, ListKind, Seen, Slot};
+use leadership::Change;
 use queue::Queue;
 use sources::{Observation, Sources};
 use task_start::TaskStart;
@@ -49,6 +53,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 
 type InFlight = BoxFuture<'static, (Slot, TaskStart, Duration, Result<Outcome, Error>)>;
 
+#[allow(clippy::struct_excessive_bools)] // independent facts
 struct Controller {
     /// Of what is in force: the settings, with the catalogue laid over them.
     context: Arc<Context>,
@@ -68,6 +73,9 @@ struct Controller {
     warned_of_older_crd: bool,
     /// The first lists of all watches have been read.
     in_sync: bool,
+    /// None: there is no other process, and this one always leads.
+    election: Option<Election>,
+    leads: bool,
 }
 
 /// What a controller holds in memory, as counts, to check that it holds nothing else.
@@ -92,7 +100,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Memory {
     let mut sources = Sources::new(&context, &metrics, seed);
-    let mut controller = Controller::new(context.clone(), metrics, seed);
+    let mut controller = Controller::new(context.clone(), metrics.clone(), seed);
+    controller.stand_for_election(seed);
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval_at(Instant::now() + context.settings.resync, context.settings.resync);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,6 +114,7 @@ pub async fn run(
             () = &mut shutdown => break,
             Some(flight) = controller.in_flight.next() => controller.finish(flight),
             done = controller.catalog.done() => controller.catalog.finish(done),
+            () = leadership::next(&mut controller.election) => {}
             observation = sources.next(is_decided) => {
                 controller.observe(observation);
                 if !controller.in_sync && sources.are_listed() {
@@ -113,6 +123,9 @@ pub async fn run(
             }
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = sweep.tick() => controller.sweep(),
+        }
+        if controller.elect() == Change::BeginsAnew {
+            sources = Sources::new(&context, &metrics, seed);
         }
         controller.roll_out();
         controller.offer();
@@ -127,6 +140,7 @@ pub async fn run(
         }
     }
     controller.drain().await;
+    controller.resign().await;
     controller.memory()
 }
 
@@ -145,6 +159,8 @@ impl Controller {
             is_contradicted: false,
             warned_of_older_crd: false,
             in_sync: false,
+            election: None,
+            leads: true,
         }
     }
 
@@ -154,6 +170,7 @@ impl Controller {
         match observation {
             Observation::Catalog(event) => self.catalog.observe(event),
             Observation::InferenceService(event) => self.observe_inference_service(event),
+            Observation::Lease(event) => self.election.iter_mut().for_each(|election| election.observe(&event)),
             Observation::Child(kind, event) => self.observe_child(kind, event),
         }
     }
@@ -168,7 +185,10 @@ impl Controller {
                 self.find(|| object.instance());
                 self.index.observe(object, Seen::Listed)
             }
-            Event::Apply(object) => self.index.observe(object, Seen::Event),
+            Event::Apply(object) => {
+                self.find(|| object.instance());
+                self.index.observe(object, Seen::Event)
+            }
             Event::Delete(object) => {
                 self.index.remove(&object.meta.namespace, &object.meta.name);
                 None
@@ -184,9 +204,9 @@ impl Controller {
         }
     }
 
-    /// An object of a list names who has brought the children. This process is newer, if it is its first list.
+    /// An object names who has brought the children. This process is newer, if it is its first list, or if it has stood by.
     fn find(&self, instance: impl FnOnce() -> Option<Instance>) {
-        if self.in_sync {
+        if self.in_sync && self.leads {
             return;
         }
         if let Some(found) = instance() {
@@ -204,7 +224,10 @@ impl Controller {
                 self.find(|| child.instance.clone());
                 self.index.observe_child(kind, &child, Seen::Listed)
             }
-            Event::Apply(child) => self.index.observe_child(kind, &child, Seen::Event),
+            Event::Apply(child) => {
+                self.find(|| child.instance.clone());
+                self.index.observe_child(kind, &child, Seen::Event)
+            }
             Event::Delete(child) => self.index.observe_child_gone(kind, &child),
             Event::InitDone => {
                 for slot in self.index.list_ends(ListKind::Children(kind)) {
@@ -232,7 +255,7 @@ impl Controller {
     /// When the next reconcile can start; None: not before another event, such as the end of those that a changed
     /// catalogue waits for.
     fn next_start(&self) -> Option<Instant> {
-        if self.catalog.is_waiting() {
+        if !self.leads || !self.catalog.lets_start() {
             return None;
         }
         let due = self.queue.next_due()?.max(self.paused_until);
@@ -240,7 +263,9 @@ impl Controller {
     }
 
     fn start(&mut self) {
-        while !self.catalog.is_waiting()
+        let (right, now) = (self.right(), self.context.now);
+        while right.is_given()
+            && self.catalog.lets_start()
             && self.in_flight.len() < self.context.settings.concurrency
             && self.paused_until <= Instant::now()
         {
@@ -250,7 +275,9 @@ impl Controller {
             let start = TaskStart::from(&task);
             self.in_flight.push(Box::pin(async move {
                 let began = Instant::now();
-                let result = reconcile(&context, task).await;
+                // By reference, or each of the futures around it would have a copy of its state.
+                let work = pin!(reconcile(&context, task));
+                let result = right.during(now, work).await.unwrap_or(Err(Error::LeaseOver));
                 (slot, start, began.elapsed(), result)
             }));
         }
@@ -326,7 +353,8 @@ impl Controller {
         let halted = usize::from(rollout.halted_by().is_some());
         self.metrics.rolled_out([rollout.waiting(), rollout.under_way(), halted]);
         self.metrics.met_newer(self.context.instances.has_met_newer());
-        self.metrics.loop_ticked(self.in_sync, self.queue.len(), &self.index.counts().phases);
+        self.metrics.elected(self.standing());
+        self.metrics.loop_ticked(self.in_sync && self.is_informed(), self.queue.len(), &self.index.counts().phases);
     }
 }
 

@@ -95,6 +95,10 @@ pub enum Error {
     #[error("left to a newer instance of this operator")]
     LeftToNewer,
 
+    /// Nothing more was sent: another process may act on it.
+    #[error("this instance of the operator no longer holds the Lease")]
+    LeaseOver,
+
     #[error("timed out after {} s", .0.as_secs())]
     Timeout(Duration),
 }
@@ -125,6 +129,7 @@ impl Error {
             Error::ReplicasOverridden { .. } => REPLICAS_OVERRIDDEN,
             Error::Gone => "Gone",
             Error::LeftToNewer => "LeftToNewer",
+            Error::LeaseOver => "LeaseOver",
             Error::Timeout(_) => TIMEOUT,
         }
     }
@@ -150,7 +155,9 @@ impl Error {
             }
             // Reported at once: our own deadline is so long that the status would be out of date for too long.
             Error::Timeout(_) | Error::ReplicasOverridden { .. } => Remedy::RetryAndReport,
-            Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::LeftToNewer => Remedy::Time,
+            Error::Kube(_) | Error::Terminating { .. } | Error::Gone | Error::LeftToNewer | Error::LeaseOver => {
+                Remedy::Time
+            }
         }
     }
 
@@ -158,7 +165,8 @@ impl Error {
     /// the InferenceService or its namespace is going away: then nobody would read it. Or unless another instance
     /// reports.
     pub fn is_reported(&self, failures: u8) -> bool {
-        let is_silent = matches!(self, Error::Gone | Error::LeftToNewer) || self.is_of_a_namespace_that_goes();
+        let is_silent =
+            matches!(self, Error::Gone | Error::LeftToNewer | Error::LeaseOver) || self.is_of_a_namespace_that_goes();
         !is_silent && (self.remedy() != Remedy::Time || failures >= REPORTED_AFTER_FAILURES)
     }
 

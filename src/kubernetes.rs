@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod client;
+pub mod lease;
 pub mod prune;
 pub mod refusal;
 pub mod request;

@@ -33,6 +33,8 @@ pub struct Settings {
     pub resync: Duration,
     /// How many InferenceServices are reconciled at the same time.
     pub concurrency: usize,
+    /// Several instances may run: one of them holds a Lease and acts, the others stand by.
+    pub leader_elect: bool,
     /// Time limit for one reconcile of an InferenceService.
     pub deadline: Duration,
     /// Address of /metrics, /livez and /readyz; `[::]` is every address, of IPv4 too; None: not served.
@@ -56,6 +58,7 @@ impl Default for Settings {
             max_unavailable: MaxUnavailable::Number(1),
             resync: Duration::from_secs(30),
             concurrency: 8,
+            leader_elect: false,
             deadline: Duration::from_secs(30),
             telemetry_address: Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080))),
             log_levels: Targets::new().with_default(tracing::Level::INFO),
@@ -78,6 +81,9 @@ pub enum Invocation {
     Help,
     Version,
 }
+
+/// In place of a value: the flag alone means `true`.
+const SWITCH: &str = "";
 
 struct Flag {
     name: &'static str,
@@ -206,6 +212,16 @@ const FLAGS: &[Flag] = &[
         set: |settings, value| within(value, 1, 64).map(|value| settings.concurrency = value),
     },
     Flag {
+        name: "leader-elect",
+        value: SWITCH,
+        help: "run as one of several instances, of which one acts, as long as it holds the Lease inference-operator in \
+               the namespace of the InferenceCatalog, and the others stand by (default: off; in the environment: true or false)",
+        set: |settings, value| {
+            settings.leader_elect = value.parse().map_err(|_| "expected true or false")?;
+            Ok(())
+        },
+    },
+    Flag {
         name: "telemetry-address",
         value: "ADDRESS",
         help: "address of /metrics, /livez and /readyz, or 'off'; [::] means all addresses, IPv6 and IPv4 (default: \
@@ -286,7 +302,10 @@ pub fn parse(
                     .iter()
                     .find(|flag| flag.name == name)
                     .ok_or_else(|| one_line(&format!("unknown flag --{name}")))?;
-                let value = parser.value().map_err(|error| error.to_string())?;
+                let value = match flag.value {
+                    SWITCH => parser.optional_value().unwrap_or_else(|| "true".into()),
+                    _ => parser.value().map_err(|error| error.to_string())?,
+                };
                 let value = value.to_str().ok_or_else(|| format!("invalid --{}: not UTF-8", flag.name))?;
                 (flag.set)(&mut settings, value)
                     .map_err(|problem| format!("invalid --{}={value:?}: {problem}", flag.name))?;
@@ -316,7 +335,7 @@ pub fn help() -> String {
          Every flag is also an environment variable: --server-image is INFERENCE_OPERATOR_SERVER_IMAGE.\n\nFlags:\n",
     );
     for flag in FLAGS {
-        let _ = writeln!(text, "  --{} {}", flag.name, flag.value);
+        let _ = writeln!(text, "{}", format!("  --{} {}", flag.name, flag.value).trim_end());
         wrap(&mut text, flag.help);
     }
     text.push_str("  --print-catalog\n");

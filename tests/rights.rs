@@ -10,7 +10,11 @@ use std::io::{BufRead, BufReader};
 use serde_json::Value;
 
 const OPERATOR: &str = "system:serviceaccount:inference-operator:inference-operator";
-const RBAC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/rbac.yaml");
+/// With those that an election takes.
+const RBAC: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/rbac.yaml"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-standby/lease.yaml"),
+];
 
 /// verb, and resource with its group
 type Right = (String, String);
@@ -26,8 +30,8 @@ fn it_has_all_the_rights_that_it_uses_and_no_other() {
     // asked for and not given is refused every time, and would never be among those that are used.
     let lacking: Vec<&Right> = wanted.difference(&given).collect();
     let idle: Vec<&Right> = given.difference(&used).collect();
-    assert!(lacking.is_empty(), "asked for and not given by {RBAC}: {lacking:?}");
-    assert!(idle.is_empty(), "given by {RBAC} and never used: {idle:?}");
+    assert!(lacking.is_empty(), "asked for and not given by {RBAC:?}: {lacking:?}");
+    assert!(idle.is_empty(), "given by {RBAC:?} and never used: {idle:?}");
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +70,9 @@ fn rights(line: &str) -> Vec<Asked> {
 }
 
 fn given() -> BTreeSet<Right> {
-    let text = std::fs::read_to_string(RBAC).expect("the manifest");
-    let documents = text.split("\n---\n").map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
+    let texts = RBAC.map(|file| std::fs::read_to_string(file).expect("the manifest"));
+    let documents = texts.iter().flat_map(|text| text.split("\n---\n"));
+    let documents = documents.map(|document| serde_saphyr::from_str::<Value>(document).expect("YAML"));
     // Those on the catalogue are in the operator's own namespace alone.
     let given_by = documents.filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
     let rules: Vec<Value> = given_by.flat_map(|role| role["rules"].as_array().expect("rules").clone()).collect();

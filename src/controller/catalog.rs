@@ -2,6 +2,7 @@
 //! controller; holds one request at a time.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::accept::say::{News, Progress, say};
 use crate::accept::{Refusal, Verdict, decide};
+use crate::controller::election::Right;
 use crate::kubernetes::backoff::backoff;
 use crate::kubernetes::watch::Event;
 use crate::model::uid::Uid;
@@ -64,6 +66,8 @@ pub struct Catalog {
     holds_back: bool,
     /// What to build from is known: there is no catalogue, or one was accepted.
     knows_any: bool,
+    /// It is decided on once more: see `lead`.
+    asks_again: bool,
     /// What the job in flight is about to decide on, if it is.
     deciding_on: Option<Version>,
     /// Its status was not compared with what there is to say since one of the two has changed.
@@ -107,6 +111,7 @@ impl Catalog {
             next: None,
             holds_back: false,
             knows_any: false,
+            asks_again: false,
             deciding_on: None,
             is_unsaid: false,
             said: None,
@@ -124,6 +129,29 @@ impl Catalog {
     /// Is a change about to take force?
     pub fn is_waiting(&self) -> bool {
         self.next.is_some()
+    }
+
+    /// Is it certain what an InferenceService that is acted on now is built from?
+    pub fn lets_start(&self) -> bool {
+        !self.asks_again && !self.is_waiting()
+    }
+
+    /// This process has stood by, and speaks of the catalogue from now on. If that is not accepted, another process knows
+    /// which one was: its status says so.
+    pub fn lead(&mut self) {
+        if self.refusal.is_some() {
+            (self.decided, self.asks_again) = (None, true);
+        }
+    }
+
+    /// See `InForce`.
+    pub fn holds_back(&self) -> bool {
+        self.holds_back
+    }
+
+    /// Drops the request in flight: another process speaks of the catalogue now. What it was about is done again.
+    pub fn begin_anew(&mut self) {
+        (self.job, self.deciding_on, self.said, self.is_unsaid) = (None, None, None, true);
     }
 
     pub fn observe(&mut self, event: Event<InferenceServiceView>) {
@@ -147,13 +175,14 @@ impl Catalog {
         }
     }
 
-    /// Starts what is to be done, if anything is. `progress`: of the rollout; None: not known yet.
-    pub fn advance(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
+    /// Starts what is to be done, if anything is. `progress`: of the rollout; None: not known yet, or not for this process
+    /// to tell. `right`: to write.
+    pub fn advance(&mut self, context: &Arc<Context>, progress: Option<Progress>, right: Right) {
         if self.job.is_some() {
             return;
         }
         let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
-            return self.tell(context, progress);
+            return self.tell(context, progress, right);
         };
         let had_one = matches!(self.decided, Some(Version::Of(..)));
         if self.object.is_none() && !had_one {
@@ -164,7 +193,7 @@ impl Catalog {
             self.job = Some(tokio::time::sleep(GONE_FOR_GOOD).map(|()| Done::Gone).boxed());
             return;
         };
-        let (base, is_first) = (self.base.clone(), !self.knows_any);
+        let (base, is_first) = (self.base.clone(), !self.knows_any || self.asks_again);
         self.job = Some(
             async move {
                 let verdict = decide_at_last(&base, &object, is_first).await;
@@ -180,12 +209,12 @@ impl Catalog {
         if is_forbidden {
             tracing::warn!("before the catalogue can be read, what is built in is in force, and nothing is rolled out");
         }
-        (self.decided, self.refusal, self.accepted) = (Some(version), None, None);
+        (self.decided, self.refusal, self.accepted, self.asks_again) = (Some(version), None, None, false);
         (self.knows_any, self.said) = (!is_forbidden, None);
         self.put_next(self.base.clone(), is_forbidden);
     }
 
-    fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>) {
+    fn tell(&mut self, context: &Arc<Context>, progress: Option<Progress>, right: Right) {
         let Some(progress) = progress.filter(|_| self.next.is_none()) else { return };
         let is_news = self.said.as_ref() != Some(&progress);
         let is_unsaid = is_news || self.is_unsaid && self.corrections < MOST_CORRECTIONS;
@@ -203,8 +232,9 @@ impl Catalog {
         let (context, object) = (context.clone(), self.object.clone());
         self.job = Some(
             async move {
-                let result =
-                    tokio::time::timeout(context.settings.deadline, say(&context, object.as_ref(), &news)).await;
+                let said = pin!(say(&context, object.as_ref(), &news));
+                let said = tokio::time::timeout(context.settings.deadline, said);
+                let Some(result) = right.during(context.now, said).await else { return Done::Unsaid };
                 let problem = match result {
                     Ok(Ok(wrote)) => return Done::Said(wrote),
                     Ok(Err(error)) => error.to_string(),
@@ -246,6 +276,10 @@ impl Catalog {
             Done::Decided(version, spec, verdict) => {
                 (self.said, self.deciding_on) = (None, None);
                 self.decided = Some(version);
+                if std::mem::take(&mut self.asks_again) && verdict.last.is_some() {
+                    // What the status says of that stays.
+                    self.accepted = None;
+                }
                 self.conclude(&spec, *verdict);
             }
         }

@@ -20,7 +20,20 @@ bitflags::bitflags! {
         const LOGGED = 1 << 7;
         /// The reconcile in flight only looks at what is missing replicas: it changes nothing about a rollout.
         const LOOKING = 1 << 8;
+        /// No watch has shown this child since the record was made, and no list was to come that would have; one flag for each
+        /// kind.
+        const DEPLOYMENT_UNSEEN = 1 << 9;
+        const SERVICE_UNSEEN = 1 << 10;
+        const UNSEEN = Self::DEPLOYMENT_UNSEEN.bits() | Self::SERVICE_UNSEEN.bits();
         const ALL_LISTED = Self::LISTED.bits() | Self::DEPLOYMENT_LISTED.bits() | Self::SERVICE_LISTED.bits();
+    }
+}
+
+/// The flag for a child of this kind that no watch has shown.
+pub fn unseen(kind: ChildKind) -> Flags {
+    match kind {
+        ChildKind::Deployment => Flags::DEPLOYMENT_UNSEEN,
+        ChildKind::Service => Flags::SERVICE_UNSEEN,
     }
 }
 

@@ -2,6 +2,7 @@
 //! watch events to it; must never hold an object as the API server sent it.
 
 mod rollout;
+mod standby;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -42,6 +43,8 @@ pub struct Index {
     counts: Counts,
     rollout: Rollout,
     judging: rollout::Judging,
+    /// See `follow`.
+    follows: bool,
 }
 
 impl Index {
@@ -59,6 +62,7 @@ impl Index {
             counts: Counts::default(),
             rollout: Rollout::default(),
             judging: rollout::Judging::Done,
+            follows: false,
         }
     }
 
@@ -104,6 +108,10 @@ impl Index {
     pub fn observe(&mut self, object: InferenceServiceView, how: Seen) -> Option<Slot> {
         let found = self.find(&object.meta.namespace, &object.meta.name);
         let Some(slot) = found else { return self.insert(object) };
+        if self.follows && self.get(slot).is_some_and(|record| record.uid == object.meta.uid) {
+            self.observe_as_standby(slot, object, how);
+            return Some(slot);
+        }
         let is_judged = self.is_being_judged() && how == Seen::Listed;
         let (mut is_made_anew, mut is_older) = (false, false);
         let is_latest = self.with(slot, |record| {
@@ -151,13 +159,18 @@ impl Index {
                 .as_ref()
                 .map_or(0, |record| hasher.hash_one((namespaces.name(record.namespace), names.get(record.name))))
         });
+        self.place(slot, standing, waits, phase);
+        self.keep_spec(slot, object.spec);
+        Some(slot)
+    }
+
+    /// Its place in a rollout, by what its status says. `waits`: its spec was acted on.
+    fn place(&mut self, slot: Slot, standing: Standing, waits: bool, phase: Option<Phase>) {
         match standing {
             Standing::RolledOut if phase != Some(Phase::Ready) => self.rollout.resume(slot),
             standing if waits => self.enlist(slot, standing),
             _ => {}
         }
-        self.keep_spec(slot, object.spec);
-        Some(slot)
     }
 
     /// The InferenceService was deleted. If a reconcile is in flight, the record is removed when that finishes.
@@ -199,6 +212,7 @@ impl Index {
     /// an InferenceService that appears later reads its children anyway.
     pub fn observe_child(&mut self, kind: ChildKind, child: &Meta, how: Seen) -> Option<Slot> {
         let slot = self.find(&child.namespace, &child.name)?;
+        let how = if self.follows && how == Seen::Listed { Seen::ListedMeanwhile } else { how };
         self.with(slot, |record| record.observe_child(kind, child, how)).then_some(slot)
     }
 
@@ -342,11 +356,7 @@ impl Index {
 
     /// Changes an existing record, and the counts with it.
     fn with<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Record) -> T) -> T {
-        let record = self.records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
-        self.counts.subtract(record);
-        let result = change(record);
-        self.counts.add(record);
-        result
+        self::change(&mut self.records, &mut self.counts, slot, change)
     }
 
     /// Keeps the latest spec if it is about to be acted on.
@@ -373,6 +383,20 @@ impl Index {
     fn hash(&self, namespace: &str, name: &str) -> u64 {
         self.hasher.hash_one((namespace, name))
     }
+}
+
+/// Changes an existing record, and the counts with it.
+fn change<T>(
+    records: &mut [Option<Record>],
+    counts: &mut Counts,
+    slot: Slot,
+    change: impl FnOnce(&mut Record) -> T,
+) -> T {
+    let record = records[slot as usize].as_mut().unwrap_or_else(|| unreachable!("slot {slot} is empty"));
+    counts.subtract(record);
+    let result = change(record);
+    counts.add(record);
+    result
 }
 
 /// What a watch lists.

@@ -34,9 +34,10 @@ impl Controller {
                 }
             }
             // A newer instance speaks for its own rollout, and of the catalogue.
-            let speaks = self.in_sync && self.index.is_judged() && !self.context.instances.has_met_newer();
+            let speaks =
+                self.in_sync && self.leads && self.index.is_judged() && !self.context.instances.has_met_newer();
             let progress = speaks.then(|| self.progress());
-            self.catalog.advance(&self.context, progress);
+            self.catalog.advance(&self.context, progress, self.right());
             if !self.catalog.is_waiting() || !self.in_flight.is_empty() {
                 return;
             }
@@ -44,13 +45,18 @@ impl Controller {
     }
 
     fn judge_again(&mut self, holds_back: bool) {
-        let judge = judge_of(&self.context, holds_back);
         // Nobody was judged yet.
         if self.index.is_empty() && !self.in_sync {
-            self.index = Index::new(judge);
+            self.index = self.empty_index(holds_back);
         } else {
-            self.index.judge_again(judge);
+            self.index.judge_again(judge_of(&self.context, holds_back));
         }
+    }
+
+    pub(super) fn empty_index(&self, holds_back: bool) -> Index {
+        let mut index = Index::new(judge_of(&self.context, holds_back));
+        index.follow(!self.leads);
+        index
     }
 
     fn progress(&self) -> Progress {
@@ -69,7 +75,7 @@ impl Controller {
     /// Lets InferenceServices go whose children other settings, or another release, would build otherwise.
     pub(super) fn roll_out(&mut self) {
         // Of some that wait nobody knows yet whether another one should go first.
-        if !self.in_sync || !self.index.is_judged() {
+        if !self.in_sync || !self.leads || !self.catalog.lets_start() || !self.index.is_judged() {
             return;
         }
         if self.context.instances.has_just_met_newer() {

@@ -31,6 +31,8 @@ pub type Judge = dyn Fn(&InferenceServiceView, &InferenceServiceStatus) -> Stand
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Listed,
+    /// The same for a standby: what has changed is what another process does, and tells of.
+    ListedMeanwhile,
     Event,
 }
 
@@ -38,7 +40,7 @@ impl Seen {
     /// A list is authoritative even if it goes back in time; an event from the past is not.
     pub fn is_news(self, version: Option<NonZeroU64>, known: Option<NonZeroU64>) -> bool {
         match self {
-            Seen::Listed => version != known,
+            Seen::Listed | Seen::ListedMeanwhile => version != known,
             Seen::Event => version > known,
         }
     }
@@ -100,6 +102,7 @@ impl Record {
         };
         let standing = record.take_over(object, Some(judge));
         if !trust {
+            record.flags |= Flags::UNSEEN;
             record.dirty |= Dirty::SPEC_AND_CHILDREN;
         }
         (record, standing)
@@ -120,6 +123,28 @@ impl Record {
             return;
         }
         self.take_over(object, None);
+    }
+
+    /// The same while another process acts on it: what its status tells of that is taken over, as at the start. What a watch
+    /// has shown of the children beyond that stays to be looked at.
+    pub fn follow(&mut self, object: &InferenceServiceView, judge: &Judge) -> Standing {
+        let (told, standing) = Record::new(self.namespace, self.name, object, judge, true);
+        let seen = std::mem::replace(self, told);
+        // A list that is being read may not have named it yet.
+        self.flags = self.flags.difference(Flags::ALL_LISTED) | seen.flags & (Flags::ALL_LISTED | Flags::UNSEEN);
+        for kind in ChildKind::ALL {
+            // It may have changed before there was a record to note that.
+            if seen.flags.contains(flags::unseen(kind)) {
+                self.dirty |= kind.dirty();
+            }
+            let version = seen.versions.of(kind);
+            if version > self.versions.of(kind) {
+                let looks = kind.looks();
+                let due = seen.dirty & looks;
+                self.mark(if due.is_empty() { looks } else { due }, kind, version);
+            }
+        }
+        standing
     }
 
     /// `judge`: it is seen for the first time. Later, neither release nor settings can have changed.
@@ -266,7 +291,8 @@ impl Record {
             // Controlled by another owner, or no longer by ours. Only the latter is a change.
             return known.is_some() && child.version() > known && self.mark(kind.dirty(), kind, child.version());
         }
-        if how == Seen::Listed {
+        self.flags.remove(flags::unseen(kind));
+        if how != Seen::Event {
             self.flags.set(flags::listed(kind), true);
         }
         if !how.is_news(child.version(), known) {

@@ -39,7 +39,8 @@ impl Controller {
     /// Queues an InferenceService that is not settled, with the delay that its dirty bits ask for.
     pub(super) fn queue(&mut self, slot: Slot) {
         let Some(record) = self.index.get(slot) else { return };
-        if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !self.in_sync {
+        let may_start = self.in_sync && self.leads;
+        if self.index.is_at_rest(record) || record.flags.contains(Flags::IN_FLIGHT) || !may_start {
             return;
         }
         let mut delay = wait(record);

@@ -10,12 +10,14 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::api::catalog::CATALOG_NAME;
+use crate::controller::election::LEASE;
 use crate::kubernetes::resource::{Kind, Watched};
 use crate::kubernetes::selector::Selector;
 use crate::kubernetes::watch::{Event, Watch};
 use crate::model::ChildKind;
 use crate::model::labels::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::model::view::catalog::CatalogView;
+use crate::model::view::lease::LeaseView;
 use crate::model::view::{InferenceServiceView, Meta, PartialDeployment, PartialService};
 use crate::reconcile::Context;
 use crate::telemetry::metrics::Metrics;
@@ -25,12 +27,16 @@ pub enum Observation {
     /// Its parts are those of an InferenceService.
     Catalog(Event<InferenceServiceView>),
     InferenceService(Event<InferenceServiceView>),
+    /// Its parts are those of an InferenceService.
+    Lease(Event<InferenceServiceView>),
     Child(ChildKind, Event<Meta>),
 }
 
 /// The kinds that are watched, in the order in which they are listed: InferenceServices are judged by the catalogue, and
 /// children are joined with the status of their InferenceService.
 pub struct Sources {
+    /// Only with an election; listed whenever it is.
+    lease: Vec<Source>,
     catalog: Vec<Source>,
     owners: Vec<Source>,
     children: Vec<Source>,
@@ -60,7 +66,13 @@ impl Sources {
             Source::new(services, |event| Observation::Child(ChildKind::Service, event)),
         ];
         let catalog = vec![Source::new(catalog, Observation::Catalog)];
-        Sources { catalog, owners: vec![Source::new(owners, Observation::InferenceService)], children }
+        let lease = || {
+            let namespace = Some(&*context.settings.catalog_namespace);
+            let watch = open.watch(5, Kind::of::<LeaseView>(), namespace, Selector::name(LEASE));
+            Source::new(watch, Observation::Lease)
+        };
+        let lease = context.settings.leader_elect.then(lease).into_iter().collect();
+        Sources { lease, catalog, owners: vec![Source::new(owners, Observation::InferenceService)], children }
     }
 
     /// The next observation: of the catalogue alone, until it was decided what it means. Cancel safe: can be dropped and
@@ -68,6 +80,10 @@ impl Sources {
     pub async fn next(&mut self, is_catalog_decided: bool) -> Observation {
         poll_fn(|context| {
             // A fixed order, so that a simulation depends on its seed alone.
+            let of_lease = poll_first(&mut self.lease, context);
+            if of_lease.is_ready() {
+                return of_lease;
+            }
             if !is_catalog_decided || !are_listed(&self.catalog) {
                 return poll_first(&mut self.catalog, context);
             }
@@ -203,6 +219,7 @@ mod tests {
             seen.push(match sources.next(true).await {
                 Observation::Catalog(_) => "InferenceCatalog",
                 Observation::InferenceService(_) => "InferenceService",
+                Observation::Lease(_) => "Lease",
                 Observation::Child(ChildKind::Deployment, _) => "Deployment",
                 Observation::Child(ChildKind::Service, _) => "Service",
             });

@@ -6,6 +6,7 @@ mod metrics;
 mod newer;
 mod retry_after;
 mod rollout;
+mod standby;
 
 use serde_json::Value;
 use std::num::NonZeroU64;

@@ -25,4 +25,12 @@ impl ChildKind {
             ChildKind::Service => Dirty::SERVICE,
         }
     }
+
+    /// All that is to be done about a child of this kind, and over once it was read.
+    pub fn looks(self) -> Dirty {
+        match self {
+            ChildKind::Deployment => Dirty::DEPLOYMENT | Dirty::ROLLOUT | Dirty::EDIT,
+            ChildKind::Service => Dirty::SERVICE,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! Used by the watches and by reconcile; must never contain a field that is not read.
 
 pub mod catalog;
+pub mod lease;
 pub mod pod;
 mod wire;
 

@@ -33,6 +33,12 @@ impl Instances {
         self.started.fetch_max(found.started.saturating_add(1), Relaxed);
     }
 
+    /// This process acts from now on, and those that have acted before no longer do.
+    pub fn lead(&self) {
+        self.has_met_newer.store(false, Relaxed);
+        self.is_known.store(false, Relaxed);
+    }
+
     /// Children of `other` were read, which belong to this InferenceService. Is it newer than this one?
     pub fn meet(&self, other: &Instance, namespace: &str, name: &str) -> bool {
         let own = self.own();

@@ -28,6 +28,22 @@ fn a_flag_wins_over_its_variable() {
 }
 
 #[test]
+fn a_switch_needs_no_value() {
+    for (arguments, variables, expected) in [
+        (&["--leader-elect"][..], &[][..], true),
+        (&["--leader-elect", "--concurrency=5"], &[], true),
+        (&["--leader-elect=false"], &[("INFERENCE_OPERATOR_LEADER_ELECT", "true")], false),
+        (&[], &[("INFERENCE_OPERATOR_LEADER_ELECT", "true")], true),
+        (&[], &[("INFERENCE_OPERATOR_LEADER_ELECT", "false")], false),
+    ] {
+        assert_eq!(settings(arguments, variables).leader_elect, expected, "{arguments:?} {variables:?}");
+    }
+    let refused = parsed(&["--leader-elect=yes"], &[]).expect_err("refused");
+    assert_eq!(refused, "invalid --leader-elect=\"yes\": expected true or false");
+    assert!(help().contains("\n  --leader-elect\n"), "{}", help());
+}
+
+#[test]
 fn a_gpu_type_is_added_to_the_catalogue() {
     let settings = settings(
         &["--gpu-type", "T4=Tesla-T4,NVIDIA-T4"],

@@ -2,7 +2,7 @@
 //! controller, read by the telemetry port; must never allocate when counting.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -47,8 +47,26 @@ const OTHER: usize = CODES.len();
 const NO_ANSWER: usize = CODES.len() + 1;
 
 /// The watches, in the order of `Metrics::heard`.
-const WATCHES: [&str; 4] =
-    ["inferenceservices.ai.example.com", "deployments.apps", "services", "inferencecatalogs.ai.example.com"];
+const WATCHES: [&str; 5] = [
+    "inferenceservices.ai.example.com",
+    "deployments.apps",
+    "services",
+    "inferencecatalogs.ai.example.com",
+    // Only with an election.
+    "leases.coordination.k8s.io",
+];
+
+/// client-go's own.
+const LEADS: &str = "leader_election_master_status";
+
+/// In an election of a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    NoElection,
+    StandsBy,
+    Leads,
+}
 
 /// The phases of an InferenceService, in the order of `Metrics::loop_ticked`.
 const PHASES: [&str; 6] = ["Pending", "Progressing", "Ready", "Degraded", "Failed", "Paused"];
@@ -84,6 +102,8 @@ pub struct Metrics {
     phases: [AtomicU32; PHASES.len()],
     rollout: [AtomicU32; ROLLOUT.len()],
     has_met_newer: AtomicBool,
+    /// A `Standing`.
+    standing: AtomicU8,
     in_sync: AtomicBool,
     /// Milliseconds from the start until each watch last heard something.
     heard: [AtomicU64; WATCHES.len()],
@@ -103,6 +123,7 @@ impl Default for Metrics {
             phases: Default::default(),
             rollout: Default::default(),
             has_met_newer: AtomicBool::default(),
+            standing: AtomicU8::default(),
             in_sync: AtomicBool::default(),
             heard: Default::default(),
             last_turn: AtomicU64::default(),
@@ -143,6 +164,15 @@ impl Metrics {
         self.has_met_newer.store(has_met, Relaxed);
     }
 
+    /// Does this process lead?
+    pub fn elected(&self, standing: Standing) {
+        self.standing.store(standing as u8, Relaxed);
+    }
+
+    fn is_in_election(&self) -> bool {
+        self.standing.load(Relaxed) != Standing::NoElection as u8
+    }
+
     /// The controller's loop completed one turn.
     pub fn loop_ticked(&self, in_sync: bool, queue_depth: usize, phases: &[u32; PHASES.len()]) {
         self.last_turn.store(self.age(), Relaxed);
@@ -161,7 +191,8 @@ impl Metrics {
     /// Time since each watch last heard something, or since the start if it never did.
     fn unheard(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
         let since = |heard: &AtomicU64| Duration::from_millis(self.age().saturating_sub(heard.load(Relaxed)));
-        WATCHES.into_iter().zip(self.heard.iter().map(since))
+        let watches = WATCHES.len() - usize::from(!self.is_in_election());
+        WATCHES.into_iter().zip(self.heard.iter().map(since)).take(watches)
     }
 
     /// The watch with the longest silence, if that is too long.
@@ -240,6 +271,11 @@ impl Metrics {
         }
         family(out, NEWER, "gauge", "1 if a newer instance of this operator runs, or ran, beside this one.");
         line(out, format_args!("{NEWER} {}", u8::from(self.has_met_newer.load(Relaxed))));
+        if self.is_in_election() {
+            family(out, LEADS, "gauge", "1 if this instance leads, 0 if it stands by.");
+            let leads = self.standing.load(Relaxed) == Standing::Leads as u8;
+            line(out, format_args!("{LEADS}{{name=\"inference-operator\"}} {}", u8::from(leads)));
+        }
         text
     }
 
@@ -332,9 +368,12 @@ mod tests {
     #[test]
     fn each_watch_has_a_name() {
         use crate::kubernetes::resource::Resource;
+        use crate::model::view::catalog::CatalogView;
+        use crate::model::view::lease::LeaseView;
         use crate::model::view::{InferenceServiceView, PartialDeployment, PartialService};
         let names = [InferenceServiceView::resource(), PartialDeployment::resource(), PartialService::resource()];
         assert_eq!(names.map(|name| watch(&name)), [0, 1, 2]);
+        assert_eq!([CatalogView::resource(), LeaseView::resource()].map(|name| watch(&name)), [3, 4]);
     }
 
     #[test]
@@ -359,5 +398,18 @@ mod tests {
         }
         metrics.heard(1);
         assert_eq!(metrics.is_deaf(), None);
+        metrics.elected(Standing::StandsBy);
+        assert_eq!(metrics.is_deaf().map(|(watch, _)| watch), Some("leases.coordination.k8s.io"));
+    }
+
+    #[test]
+    fn who_leads_is_told_where_there_is_an_election() {
+        let metrics = Metrics::default();
+        assert!(!metrics.text().contains(LEADS));
+        for (standing, leads) in [(Standing::StandsBy, 0), (Standing::Leads, 1)] {
+            metrics.elected(standing);
+            let line = format!("\nleader_election_master_status{{name=\"inference-operator\"}} {leads}\n");
+            assert!(metrics.text().contains(&line), "{}", metrics.text());
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::helm::{self, CHART, Key, Objects, helm, helm_fails, kustomized, only, rendered};
 use crate::support::shell::{built, dry_run, until_established};
-use crate::support::{Fixture, MANIFESTS, SINGLE_NAMESPACE, Temporary, kubectl};
+use crate::support::{Fixture, MANIFESTS, SINGLE_NAMESPACE, STANDBY, Temporary, kubectl};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests/samples/helm/helmchart.yaml");
 
@@ -55,6 +55,7 @@ async fn the_chart_installs_the_objects_of_the_manifests_and_no_other() {
     without.retain(|(kind, _, _), _| kind != "Namespace");
     assert_same(rendered(&[]), &without);
     assert_same(rendered(&["--set", "createNamespace=true,settings.namespace=models"]), &kustomized(SINGLE_NAMESPACE));
+    assert_same(rendered(&["--set", "createNamespace=true,standby=true"]), &kustomized(STANDBY));
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ mod pod_security;
 mod quiet;
 mod rights;
 mod rollout;
+mod standby;
 mod support;
 mod telemetry;
 mod two_operators;

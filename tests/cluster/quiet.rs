@@ -71,7 +71,7 @@ async fn creation_idling_and_restart_cost_what_they_must() {
 }
 
 /// The names of the Deployments that have changed since the status was written, sorted.
-async fn changed_since_status(fixture: &Fixture) -> Vec<String> {
+pub async fn changed_since_status(fixture: &Fixture) -> Vec<String> {
     let parameters = kube::api::ListParams::default();
     let deployments = fixture.deployments.list_metadata(&parameters).await.expect("a list");
     let versions: BTreeMap<_, _> = deployments

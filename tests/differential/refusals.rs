@@ -57,6 +57,6 @@ async fn a_namespace_that_goes_away_refuses_with_the_same_cause() {
 
     let cluster = Cluster::new(Faults::none(Chance::new(0)));
     cluster.lock().store.terminating.insert(namespace.clone());
-    let simulated = server::client(cluster.clone(), None);
+    let (simulated, _) = server::client(cluster.clone(), None);
     assert_eq!(refusals(&real, &namespace).await, refusals(&simulated, &namespace).await);
 }

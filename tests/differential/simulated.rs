@@ -27,7 +27,7 @@ impl Simulated {
             inner.store.version = 1_000;
             inner.store.compact(1_000);
         });
-        let client = server::client(cluster.clone(), None);
+        let (client, _) = server::client(cluster.clone(), None);
         Simulated { client, cluster, namespace: namespace.to_owned(), places: Places::new() }
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used)]
 
 mod administrator;
+mod election;
 mod record;
 mod specs;
 mod totals;

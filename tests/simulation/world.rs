@@ -10,6 +10,7 @@ use inference_operator::controller::{self, Memory};
 use inference_operator::reconcile::Context;
 use inference_operator::reconcile::event::Limit;
 use inference_operator::reconcile::instances::Instances;
+use inference_operator::settings::Settings;
 use inference_operator::telemetry::metrics::Metrics;
 use inference_operator::time::Utc;
 use simulation::api_server::faults::Faults;
@@ -19,12 +20,13 @@ use simulation::clock;
 use simulation::cluster::{Cluster, Inner, Shared, controllers, pods};
 use simulation::operator::{CONFIG_HASH, SETTINGS};
 use simulation::oracle::violation::{Violation, ViolationKind, is_tolerated};
-use simulation::oracle::{budget, end_state, invariants, memory, obstacles};
+use simulation::oracle::{budget, end_state, invariants, leaders, memory, obstacles, pauses};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::administrator::Administrator;
+use crate::election::{is_taken_over, stop_and_go};
 use crate::specs::Draws;
 use crate::totals::Totals;
 use crate::users::Hazards;
@@ -35,6 +37,9 @@ const RATES: [u64; 5] = [0, 10, 30, 100, 250];
 
 /// Kills per thousand requests, in runs with kills.
 const KILLS: u64 = 30;
+
+/// Of a thousand runs, those in which two operators elect a leader.
+const ELECTIONS: u64 = 200;
 
 /// The lifetime of an operator process, and the pause before the next one.
 const LONGEST_LIFE: Duration = Duration::from_secs(60);
@@ -115,10 +120,13 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let _world = AbortOnDrop(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
     let _oracle = AbortOnDrop(tokio::spawn(check_obstacles(cluster.clone())));
     // When faults stop, this process goes on with whatever it remembers.
+    let elect = Chance::new(seed ^ 0x1ea5e).per_mille(ELECTIONS);
+    cluster.lock().invariants.elect = elect;
     let mut process = AbortOnDrop(tokio::spawn(run_and_kill(cluster.clone(), seed, is_killed)));
-    // A second operator started by mistake. It keeps running.
-    let twin = Chance::new(seed ^ 0x7717).per_mille(100).then(|| Process::start(&cluster, !seed, None));
-    cluster.lock().invariants.operators = 1 + u8::from(twin.is_some());
+    // A second operator, started by mistake or as a standby. It keeps running.
+    let is_mistake = !elect && Chance::new(seed ^ 0x7717).per_mille(100);
+    let twin = (elect || is_mistake).then(|| Process::start(&cluster, !seed, None));
+    cluster.lock().invariants.operators = 1 + u8::from(is_mistake);
     let mut draws = Draws { chance, fields: Chance::new(seed ^ 0xf1e1d) };
     users::act(&cluster, &mut draws, actions, hazards, &mut administrator).await;
 
@@ -133,12 +141,17 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let settles_within = administrator.map_or(SETTLES_WITHIN, |_| ROLLED_OUT_WITHIN);
     if comes_to_rest(&cluster, settles_within).await {
         let process = (&mut process.0).await.expect("no panic");
-        for process in twin.into_iter().chain([process]) {
-            let memory = process.end().await;
-            let mut inner = cluster.lock();
-            if let Some(violation) = memory::violation(&inner.store, &memory) {
-                inner.report(ViolationKind::Memory, violation);
+        let mut processes: Vec<Process> = twin.into_iter().chain([process]).collect();
+        if elect {
+            // The one that leads comes last.
+            processes.sort_by_key(|process| cluster.lock().leases.holder() == Some(process.number));
+            if let Some(leader) = processes.pop() {
+                end(&cluster, leader).await;
+                is_taken_over(&cluster).await;
             }
+        }
+        for process in processes {
+            end(&cluster, process).await;
         }
     }
     let inner = cluster.lock();
@@ -158,7 +171,9 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
 async fn check_obstacles(cluster: Shared) {
     while !cluster.lock().is_over {
         tokio::time::sleep(obstacles::PACE).await;
-        obstacles::check(&mut cluster.lock());
+        let mut inner = cluster.lock();
+        leaders::check(&mut inner);
+        obstacles::check(&mut inner);
     }
 }
 
@@ -188,6 +203,7 @@ async fn run_and_kill(cluster: Shared, seed: u64, is_killed: bool) -> Process {
 
 /// An operator process, killed when dropped.
 struct Process {
+    number: pauses::Process,
     task: AbortOnDrop<Memory>,
     ends: oneshot::Sender<()>,
 }
@@ -199,22 +215,38 @@ impl Process {
         inner.disturbances.add(None);
         invariants::process_starts(&mut inner);
         drop(inner);
-        let client = server::client(cluster.clone(), killed);
+        let (client, number) = server::client(cluster.clone(), killed);
         let (config_hash, events) = (*CONFIG_HASH, Arc::<Limit>::default());
         // Two that start at the same moment do so some microseconds apart.
         let started = Utc(clock::precise().0 + Duration::from_micros(seed & 0xff));
-        let (settings, now, instances) = (SETTINGS.clone(), clock::now, Arc::new(Instances::new(started)));
+        let elect = cluster.lock().invariants.elect;
+        let settings = Settings { leader_elect: elect, ..SETTINGS.clone() };
+        let (now, instances) = (clock::now, Arc::new(Instances::new(started)));
         let context = Arc::new(Context { client, settings, config_hash, now, events, instances });
         let (ends, ended) = oneshot::channel();
         let shutdown = async { drop(ended.await) };
-        let task = AbortOnDrop(tokio::spawn(controller::run(context, Arc::new(Metrics::default()), seed, shutdown)));
-        Process { task, ends }
+        let operator = controller::run(context, Arc::new(Metrics::default()), seed, shutdown);
+        let task = if elect {
+            tokio::spawn(stop_and_go(cluster.clone(), Chance::new(seed ^ 0x5709), operator))
+        } else {
+            tokio::spawn(operator)
+        };
+        Process { number, task: AbortOnDrop(task), ends }
     }
 
     /// Ends the process by a shutdown. Returns its memory.
     async fn end(mut self) -> Memory {
         drop(self.ends);
         (&mut self.task.0).await.expect("no panic")
+    }
+}
+
+/// Ends the process, and checks what it remembers.
+async fn end(cluster: &Shared, process: Process) {
+    let memory = process.end().await;
+    let mut inner = cluster.lock();
+    if let Some(violation) = memory::violation(&inner.store, &memory) {
+        inner.report(ViolationKind::Memory, violation);
     }
 }
 

@@ -30,6 +30,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The pod's affinity; with a standby, the two are on different nodes where they can be, unless the values say otherwise. */}}
+{{- define "inference-operator.affinity" -}}
+{{- $affinity := deepCopy (.Values.affinity | default dict) }}
+{{- if and .Values.standby (not (hasKey $affinity "podAntiAffinity")) }}
+{{- $labels := include "inference-operator.selector" . | fromYaml }}
+{{- $term := dict "topologyKey" "kubernetes.io/hostname" "labelSelector" (dict "matchLabels" $labels) }}
+{{- $preferred := list (dict "weight" 100 "podAffinityTerm" $term) }}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" $preferred) }}
+{{- end }}
+{{- with $affinity }}{{ toYaml . }}{{ end }}
+{{- end }}
+
 {{/* Empty where nothing is served. */}}
 {{- define "inference-operator.telemetryPort" -}}
 {{- $address := get .Values.settings "telemetry-address" | default "[::]:8080" }}

@@ -4,6 +4,7 @@
 mod apply;
 mod defaults;
 pub mod faults;
+pub mod lease;
 mod list;
 mod object;
 pub mod outage;

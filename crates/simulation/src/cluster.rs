@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api_server::faults::Faults;
+use crate::api_server::lease::Leases;
 use crate::api_server::{Key, Store};
 use crate::clock;
 use crate::cluster::pods::Nodes;
@@ -31,6 +32,7 @@ pub struct Cluster {
 
 pub struct Inner {
     pub store: Store,
+    pub leases: Leases,
     pub faults: Faults,
     /// Requests of any kind for which the operator received a response.
     pub answered: u64,
@@ -100,6 +102,7 @@ impl Cluster {
     pub fn new(faults: Faults) -> Shared {
         let inner = Inner {
             store: Store::default(),
+            leases: Leases::default(),
             faults,
             answered: 0,
             log: Vec::new(),

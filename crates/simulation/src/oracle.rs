@@ -8,6 +8,7 @@ pub mod disturbances;
 pub mod end_state;
 pub mod invariants;
 pub mod kstatus;
+pub mod leaders;
 pub mod memory;
 pub mod obstacles;
 pub mod ownership;

@@ -32,7 +32,7 @@ impl Operator {
     /// Does all that is to be done, as the controller does it.
     async fn settle(&mut self, progress: &Progress) {
         for _ in 0..9 {
-            self.catalog.advance(&self.context, Some(progress.clone()));
+            self.catalog.advance(&self.context, Some(progress.clone()), Right::Always);
             if let Some(next) = self.catalog.take_next() {
                 (self.context, self.holds_back) = (next.context, next.holds_back);
                 continue;
@@ -183,7 +183,7 @@ async fn a_catalogue_that_is_deleted_and_created_again_at_once_is_in_force_all_t
     let mut operator = operator(&Value::Null);
     operator.see(object(1, "mine", &Value::Null)).await;
     operator.catalog.observe(Event::Delete(view(object(1, "mine", &Value::Null))));
-    operator.catalog.advance(&operator.context, Some(Progress::Complete));
+    operator.catalog.advance(&operator.context, Some(Progress::Complete), Right::Always);
     let waits = tokio::time::timeout(GONE_FOR_GOOD / 2, operator.catalog.done()).await;
     assert!(waits.is_err() && operator.catalog.take_next().is_none());
     operator.see(object(2, "mine", &Value::Null)).await;
@@ -332,7 +332,7 @@ async fn where_the_last_accepted_one_cannot_be_read_nothing_takes_force_before_i
     }));
     let began = Instant::now();
     operator.catalog.observe(Event::Apply(view(object(1, "", &Value::Null))));
-    operator.catalog.advance(&operator.context, None);
+    operator.catalog.advance(&operator.context, None, Right::Always);
     let early = tokio::time::timeout(Duration::from_secs(9), operator.catalog.done()).await;
     assert!(early.is_err() && !operator.catalog.is_decided());
     operator.settle(&Progress::Complete).await;
@@ -350,7 +350,7 @@ async fn a_catalogue_that_is_put_right_or_deleted_ends_the_wait_for_the_last_acc
     let never = || operator_of(fake_api_server::client_of(|_| Reply::refusal(403, "no verb get")));
     let mut operator = never();
     operator.catalog.observe(Event::Apply(view(object(1, "", &Value::Null))));
-    operator.catalog.advance(&operator.context, None);
+    operator.catalog.advance(&operator.context, None, Right::Always);
     let undecided = tokio::time::timeout(Duration::from_secs(3600), operator.catalog.done()).await;
     assert!(undecided.is_err() && !operator.catalog.is_decided());
     let said = lines.take().iter().filter(|line| line.contains("no verb get")).count();
@@ -359,7 +359,7 @@ async fn a_catalogue_that_is_put_right_or_deleted_ends_the_wait_for_the_last_acc
     assert_eq!((operator.holds_back, operator.image()), (false, "mine"));
     let mut operator = never();
     operator.catalog.observe(Event::Apply(view(object(1, "", &Value::Null))));
-    operator.catalog.advance(&operator.context, None);
+    operator.catalog.advance(&operator.context, None, Right::Always);
     operator.catalog.observe(Event::Delete(view(object(1, "", &Value::Null))));
     operator.settle(&Progress::Complete).await;
     assert_eq!((operator.catalog.is_decided(), operator.holds_back, operator.image()), (true, false, BUILT_IN));

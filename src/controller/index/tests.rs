@@ -7,6 +7,7 @@ mod in_flight;
 mod judged;
 mod memory;
 mod namespaces;
+mod standby;
 
 use serde_json::{Value, json};
 use std::num::{NonZeroU32, NonZeroU64};

@@ -107,10 +107,7 @@ impl Record {
             let version = self.versions.of_mut(kind);
             if *version == before || after >= *version {
                 *version = after;
-                self.dirty = self.dirty.difference(kind.dirty());
-                if kind == ChildKind::Deployment {
-                    self.dirty = self.dirty.difference(Dirty::ROLLOUT | Dirty::EDIT);
-                }
+                self.dirty = self.dirty.difference(kind.looks());
             }
         }
         self.versions.deployment_revision = outcome.versions.deployment_revision;

@@ -19,6 +19,7 @@ pub mod witness;
 
 pub const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-manifests");
 /// Those for one namespace alone.
+pub const STANDBY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-standby");
 pub const SINGLE_NAMESPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k3s-single-namespace");
 
 pub use audit::Request;

@@ -82,6 +82,9 @@ pub struct Faults {
 
 const CODES: [u16; 8] = [429, 500, 503, 504, 403, 409, 401, 410];
 
+/// A kind of fault: see `Faults::staleness`.
+pub const FROM_THE_PAST: &str = "lists from the past";
+
 impl Faults {
     /// No faults until they are switched on.
     pub fn none(chance: Chance) -> Faults {
@@ -140,7 +143,7 @@ impl Faults {
 
     /// How many resourceVersions a list from the watch cache is behind.
     pub fn staleness(&mut self) -> u64 {
-        self.up_to(300, 12, "lists from the past")
+        self.up_to(300, 12, FROM_THE_PAST)
     }
 
     /// How many events a reopened watch repeats.

@@ -28,6 +28,7 @@ impl Outage {
             | ApiRequest::Apply { key, .. }
             | ApiRequest::ReplacePorts { key, .. } => key.kind,
             ApiRequest::Nodes
+            | ApiRequest::Lease(_)
             | ApiRequest::Status { .. }
             | ApiRequest::CatalogStatus { .. }
             | ApiRequest::Event { .. } => return None,

@@ -5,6 +5,7 @@ use http::{Method, request::Parts};
 use inference_operator::api::catalog::CATALOG_PLURAL;
 use serde_json::{Map, Value};
 
+use super::lease::{self, LeaseRequest};
 use super::{Key, Kind};
 
 const STRATEGIC_MERGE: &str = "application/strategic-merge-patch+json";
@@ -49,6 +50,8 @@ pub enum ApiRequest {
         status: Value,
         is_whole: bool,
     },
+    /// About the Lease by which operators elect a leader.
+    Lease(LeaseRequest),
     /// A Kubernetes Event.
     Event {
         namespace: String,
@@ -70,6 +73,7 @@ impl ApiRequest {
             ApiRequest::ReplacePorts { .. } => "replace ports",
             ApiRequest::Status { .. } | ApiRequest::CatalogStatus { .. } => "status",
             ApiRequest::Event { .. } => "event",
+            ApiRequest::Lease(_) => "lease",
         }
     }
 
@@ -86,6 +90,7 @@ impl ApiRequest {
             | ApiRequest::List(_)
             | ApiRequest::Pods(_)
             | ApiRequest::Nodes
+            | ApiRequest::Lease(_)
             | ApiRequest::Event { .. } => None,
         }
     }
@@ -126,6 +131,9 @@ pub fn parse(parts: &Parts, body: &Bytes) -> Result<ApiRequest, String> {
     let query = parts.uri.query().unwrap_or_default();
     let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     let path: Vec<&str> = parts.uri.path().trim_start_matches('/').split('/').collect();
+    if let Some(request) = lease::parse(parts, body) {
+        return Ok(ApiRequest::Lease(request));
+    }
     let (kind, rest) = match path.as_slice() {
         ["apis", "events.k8s.io", "v1", "namespaces", namespace, "events"] if parts.method == Method::POST => {
             let event = serde_json::from_slice(body).map_err(|error| format!("{}: {error}", parts.uri))?;

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tower::BoxError;
 
 use super::faults::{Faults, Handling, Kill};
+use super::lease::{self, LeaseRequest};
 use super::request::{ApiRequest, parse};
 use super::{Kind, Refusal, refusal};
 use super::{list, watch};
@@ -26,18 +27,18 @@ use crate::cluster::pods::shown;
 use crate::cluster::{Inner, RequestRecord, Shared};
 use crate::oracle::pauses::Process;
 use crate::oracle::violation::ViolationKind;
-use crate::oracle::{invariants, ownership, pauses};
+use crate::oracle::{invariants, leaders, ownership, pauses};
 
 /// The response time for requests at full speed: it lets the simulated time advance.
 const STORM_PACE: Duration = Duration::from_secs(10);
 
 pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// `process`: notified when the requesting process is to be killed; None: it is never killed.
-pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> kube::Client {
+/// A client, and the number of its process. `process`: notified when the requesting process is to be killed; None: it is never killed.
+pub fn client(cluster: Shared, process: Option<Arc<Notify>>) -> (kube::Client, Process) {
     let number = pauses::process_starts(&mut cluster.lock());
     let service = tower::service_fn(move |request| ask(cluster.clone(), number, process.clone(), request));
-    kube::Client::new(service, "default")
+    (kube::Client::new(service, "default"), number)
 }
 
 /// The operator's end of the connection.
@@ -82,6 +83,7 @@ async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Res
         if let Ok(request) = &request {
             invariants::request_arrives(&mut inner, request);
             pauses::request_arrives(&mut inner, process, request);
+            leaders::request_arrives(&mut inner, process, request);
         }
         if is_spared(&inner, parts.uri.path()) {
             Handling::Served
@@ -110,6 +112,12 @@ async fn serve(cluster: Shared, process: Process, request: Request<Body>) -> Res
         Err(problem) => {
             cluster.lock().report(ViolationKind::UnknownRequest, problem.clone());
             Err(refusal(400, "BadRequest", problem))
+        }
+        Ok(ApiRequest::Lease(LeaseRequest::Watch { since })) => lease::watch(&cluster, since),
+        Ok(ApiRequest::Lease(request)) => {
+            let answer = lease::execute(&mut cluster.lock(), process, request);
+            cluster.wake();
+            answer.map(|object| whole(200, &object))
         }
         Ok(request @ ApiRequest::Watch(_)) => {
             let refused = cluster.lock().faults.outage.and_then(|outage| outage.refuses(&request));
@@ -166,7 +174,7 @@ fn handle(inner: &mut Inner, method: &Method, request: ApiRequest) -> Result<(u1
 
 fn execute(inner: &mut Inner, request: ApiRequest) -> Result<Value, Refusal> {
     match request {
-        ApiRequest::Watch(_) => Err(refusal(500, "InternalError", "a watch is not handled here")),
+        ApiRequest::Watch(_) | ApiRequest::Lease(_) => Err(refusal(500, "InternalError", "it is not handled here")),
         ApiRequest::List(list) => {
             // After a list, the next watch starts at another version.
             inner.faults.poisoned.remove(&list.selection.kind);

@@ -56,6 +56,8 @@ pub struct Invariants {
     /// Operators that run at the same time: one, unless a second one was started by mistake. Each may post as many
     /// Events as if it were alone, because it does not know about the other.
     pub operators: u8,
+    /// They elect a leader.
+    pub elect: bool,
     /// The tokens left at that time.
     events: BTreeMap<String, (f64, Instant)>,
     /// The newest generation that a Deployment of this owner uid was built from.
@@ -79,6 +81,15 @@ pub fn process_starts(inner: &mut Inner) {
     inner.invariants.events.clear();
     inner.invariants.dying.values_mut().for_each(|count| *count = 0);
     inner.invariants.listed.clear();
+    rollout::process_starts(inner);
+}
+
+/// Another operator acts from now on, or none does. It does not remember what the one before has done, and looks at that
+/// first.
+pub fn leader_changes(inner: &mut Inner, for_so_long: Duration) {
+    inner.invariants.events.clear();
+    inner.invariants.dying.values_mut().for_each(|count| *count = 0);
+    inner.invariants.out_of_sync_until = Some(Instant::now() + for_so_long);
     rollout::process_starts(inner);
 }
 

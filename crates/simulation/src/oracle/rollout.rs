@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use inference_operator::error::UNFINISHED;
 use inference_operator::settings::MaxUnavailable;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::invariants::report_once;
+use super::status::reason;
 use super::violation::ViolationKind;
 use crate::api_server::{Change, Key, Kind, Store, controller_uid, is_deleting};
 use crate::cluster::Inner;
@@ -53,7 +55,8 @@ pub fn is_listed(inner: &mut Inner, version: u64) {
 }
 
 /// A process that was killed before it could write the status has left a Deployment that looks to the next one as if
-/// somebody had edited it, and is repaired without waiting for its turn.
+/// somebody had edited it, and is repaired without waiting for its turn. So is one whose status tells of something that was
+/// left undone.
 pub fn process_starts(inner: &mut Inner) {
     let Inner { store, invariants, .. } = inner;
     let version = |value: &Value| value.as_str().and_then(|version| version.parse::<u64>().ok()).unwrap_or(0);
@@ -62,7 +65,8 @@ pub fn process_starts(inner: &mut Inner) {
         let [namespace, name] = ["namespace", "name"].map(|part| metadata[part].as_str().unwrap_or_default());
         let owner = store.get(&Key::new(Kind::InferenceService, namespace, name));
         let said = owner.map_or(0, |owner| version(&owner["status"]["observed"]["deploymentResourceVersion"]));
-        said >= version(&metadata["resourceVersion"])
+        let is_unfinished = owner.is_some_and(|owner| UNFINISHED.contains(&reason(&owner["status"])));
+        said >= version(&metadata["resourceVersion"]) && !is_unfinished
     });
 }
 

@@ -36,6 +36,8 @@ pub enum ViolationKind {
     FalsePaused,
     /// A child was written by a process that knows that it is paused.
     PausedWrite,
+    /// A write by an operator that does not hold the Lease.
+    TwoLeaders,
     /// A write to an object that is not the operator's.
     ForeignWrite,
     /// A request that the simulated API server does not know.
@@ -78,6 +80,7 @@ impl ViolationKind {
             ViolationKind::FalseFailed => "false-failed",
             ViolationKind::FalsePaused => "false-paused",
             ViolationKind::PausedWrite => "paused-write",
+            ViolationKind::TwoLeaders => "two-leaders",
             ViolationKind::ForeignWrite => "foreign-write",
             ViolationKind::UnknownRequest => "unknown-request",
             ViolationKind::NotOffered => "not-offered",
