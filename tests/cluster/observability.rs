@@ -7,6 +7,7 @@ use std::time::Duration;
 use inference_operator::api::{InferenceServiceSpec, Phase};
 use serde_json::json;
 
+use crate::standby::Rights;
 use crate::support::catalog::with_image;
 use crate::support::fixture::spec;
 use crate::support::obstacle::{Stopped, policy, refuse_image};
@@ -56,7 +57,9 @@ async fn the_metrics_are_named_and_typed_as_prometheus_wants_them() {
 async fn each_panel_shows_a_create_a_failure_and_a_rollout_and_each_alarm_comes_in_its_time() {
     let fixture = Fixture::new("observed").await;
     let catalog = Catalog::of(&fixture);
-    let operator = Operator::start("observed", &[]).await;
+    // In an election, whose metric is there in no other operator.
+    let _rights = Rights::give();
+    let operator = Operator::start("observed", &["--leader-elect"]).await;
     let prometheus = Prometheus::scraping(&operator).await;
     until_alarms(&prometheus, &[]).await;
     let begun = now();
