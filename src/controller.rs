@@ -170,7 +170,12 @@ impl Controller {
         match observation {
             Observation::Catalog(event) => self.catalog.observe(event),
             Observation::InferenceService(event) => self.observe_inference_service(event),
-            Observation::Lease(event) => self.election.iter_mut().for_each(|election| election.observe(&event)),
+            Observation::Lease(event) => {
+                if let Event::InitApply(lease) | Event::Apply(lease) = &event {
+                    self.find(|| lease.meta.instance.clone());
+                }
+                self.election.iter_mut().for_each(|election| election.observe(&event));
+            }
             Observation::Child(kind, event) => self.observe_child(kind, event),
         }
     }
@@ -271,7 +276,7 @@ impl Controller {
         {
             let Some(slot) = self.queue.pop(Instant::now()) else { return };
             let Some(task) = self.index.start(slot) else { continue };
-            let context = self.context.clone();
+            let (context, right) = (self.context.clone(), right.clone());
             let start = TaskStart::from(&task);
             self.in_flight.push(Box::pin(async move {
                 let began = Instant::now();

@@ -136,11 +136,17 @@ impl Catalog {
         !self.asks_again && !self.is_waiting()
     }
 
-    /// This process has stood by, and speaks of the catalogue from now on. If that is not accepted, another process knows
-    /// which one was: its status says so.
+    /// Is a request in flight?
+    pub fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// This process has stood by, and speaks of the catalogue from now on. Where it is not accepted, or another process has
+    /// not said so, it is decided on once more: the status says which one was accepted before.
     pub fn lead(&mut self) {
-        if self.refusal.is_some() {
-            (self.decided, self.asks_again) = (None, true);
+        let is_said = |object: &CatalogView| object.is_said_to_be_accepted();
+        if self.object.as_ref().is_some_and(|object| self.refusal.is_some() || !is_said(object)) {
+            (self.job, self.deciding_on, self.decided, self.asks_again) = (None, None, None, true);
         }
     }
 
@@ -184,7 +190,7 @@ impl Catalog {
         let Some(version) = self.version.filter(|version| self.decided != Some(*version)) else {
             return self.tell(context, progress, right);
         };
-        let had_one = matches!(self.decided, Some(Version::Of(..)));
+        let had_one = self.asks_again || matches!(self.decided, Some(Version::Of(..)));
         if self.object.is_none() && !had_one {
             return self.conclude_without(version);
         }

@@ -2,22 +2,25 @@
 //! kubernetes/lease.rs decides, and shows it what the watch of the Lease has seen. Owned by the controller.
 
 use std::future::{Future, pending};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::kubernetes::lease::{Answer, Candidate, Hold, Step};
+use crate::kubernetes::lease::{Answer, Candidate, Hold, Step, Term};
 use crate::kubernetes::refusal::describe;
 use crate::kubernetes::request;
 use crate::kubernetes::resource::Resource;
 use crate::kubernetes::watch::Event;
+use crate::model::instance::ANNOTATION as INSTANCE;
 use crate::model::labels::MANAGED_BY as FIELD_MANAGER;
 use crate::model::view::InferenceServiceView;
 use crate::model::view::lease::{self, LeaseView};
+use crate::reconcile::instances::Instances;
 use crate::time::{Timestamp, Utc};
 
 /// The name of the Lease, in the operator's own namespace.
@@ -27,26 +30,26 @@ pub const LEASE: &str = "inference-operator";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether this process may write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Right {
     /// Another one may have the right.
     None,
     /// There is no election.
     Always,
-    While(Hold),
+    While(Term),
 }
 
 impl Right {
-    pub fn is_given(self) -> bool {
-        self != Right::None
+    pub fn is_given(&self) -> bool {
+        !matches!(self, Right::None)
     }
 
     /// Does this work while the right is given. None: it was dropped at the end of that.
-    pub async fn during<T>(self, now: fn() -> Timestamp, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn during<T>(&self, now: fn() -> Timestamp, work: impl Future<Output = T>) -> Option<T> {
         match self {
             Right::None => None,
             Right::Always => Some(work.await),
-            Right::While(hold) => hold.during(now, work).await,
+            Right::While(term) => term.during(now, work).await,
         }
     }
 }
@@ -56,6 +59,7 @@ pub struct Election {
     /// The API server's path to Leases of this namespace.
     path: String,
     now: fn() -> Timestamp,
+    instances: Arc<Instances>,
     candidate: Candidate,
     /// The list of the watch that is being read has the Lease.
     is_listed: bool,
@@ -74,17 +78,28 @@ struct Sent {
 
 impl Election {
     /// `identity`: of no other process.
-    pub fn new(client: kube::Client, namespace: &str, identity: String, now: fn() -> Timestamp) -> Election {
+    pub fn new(
+        client: kube::Client,
+        namespace: &str,
+        identity: String,
+        now: fn() -> Timestamp,
+        instances: Arc<Instances>,
+    ) -> Election {
         let (path, candidate) = (LeaseView::path(Some(namespace)), Candidate::new(identity, Instant::now()));
-        Election { client, path, now, candidate, is_listed: false, job: None, fails: false }
+        Election { client, path, now, instances, candidate, is_listed: false, job: None, fails: false }
     }
 
     fn hold(&self) -> Option<Hold> {
-        self.candidate.hold(Instant::now(), (self.now)())
+        self.candidate.term().hold(Instant::now(), (self.now)())
     }
 
     pub fn right(&self) -> Right {
-        self.hold().map_or(Right::None, Right::While)
+        self.hold().map_or(Right::None, |_| Right::While(self.candidate.term().clone()))
+    }
+
+    /// See `Candidate::lose`.
+    pub fn lose(&mut self) {
+        self.candidate.lose();
     }
 
     pub fn candidate(&self) -> &Candidate {
@@ -152,6 +167,10 @@ impl Election {
         let (at, time) = (Instant::now(), (self.now)());
         let (client, path) = (self.client.clone(), self.path.clone());
         let mut body = self.candidate.body(step, Utc::from(time));
+        if !matches!(step, Step::Renew(_)) {
+            // Those that stand by are newer than this one, should they lead later.
+            body["metadata"]["annotations"] = json!({INSTANCE: self.instances.own().to_string()});
+        }
         if step == Step::Create {
             (body["apiVersion"], body["kind"]) = ("coordination.k8s.io/v1".into(), "Lease".into());
             body["metadata"]["name"] = LEASE.into();

@@ -41,12 +41,13 @@ pub(super) enum Change {
 impl Controller {
     /// Stands by from now on, if there may be other instances.
     pub(super) fn stand_for_election(&mut self, seed: u64) {
-        let Context { client, settings, now, .. } = &*self.context;
+        let Context { client, settings, now, instances, .. } = &*self.context;
         if !settings.leader_elect {
             return;
         }
         let identity = format!("{}_{seed:016x}", host_name());
-        self.election = Some(Election::new(client.clone(), &settings.catalog_namespace, identity, *now));
+        self.election =
+            Some(Election::new(client.clone(), &settings.catalog_namespace, identity, *now, instances.clone()));
         self.leads = false;
         self.index.follow(true);
         self.publish_metrics();
@@ -78,7 +79,7 @@ impl Controller {
         if leads {
             tracing::info!("leading");
             self.index.follow(false);
-            self.context.instances.lead();
+            self.context.instances.forget_newer();
             self.catalog.lead();
             self.sweep();
             return Change::Leads;
@@ -91,6 +92,8 @@ impl Controller {
     /// As after a restart: what was under way may be what another process does now, and what was known is of a time when this
     /// one had done it all.
     fn begin_anew(&mut self) {
+        self.election.iter_mut().for_each(Election::lose);
+        self.context.instances.forget_newer();
         self.in_flight = FuturesUnordered::new();
         self.queue = Queue::default();
         self.index = self.empty_index(self.catalog.holds_back());
@@ -100,7 +103,8 @@ impl Controller {
 
     /// For the end of this process: lets another one lead at once, unless what is in flight was abandoned.
     pub(super) async fn resign(&mut self) {
-        let Some(election) = self.election.as_mut().filter(|_| self.in_flight.is_empty()) else { return };
+        let is_over = self.in_flight.is_empty() && !self.catalog.is_busy();
+        let Some(election) = self.election.as_mut().filter(|_| is_over) else { return };
         // Without it, the other one waits for as long as after a crash.
         let _ = tokio::time::timeout(RESIGNS_WITHIN, election.release()).await;
     }

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -66,15 +67,45 @@ impl Hold {
     pub fn until(self) -> Instant {
         self.until
     }
+}
+
+/// The hold of a candidate, shared with the work that depends on it: a renewal lengthens it for that too.
+#[derive(Clone, Debug, Default)]
+pub struct Term(Arc<Mutex<Option<Hold>>>);
+
+impl Term {
+    pub fn hold(&self, now: Instant, time: Timestamp) -> Option<Hold> {
+        self.latest().filter(|hold| !hold.is_over(now, time))
+    }
+
+    fn latest(&self) -> Option<Hold> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, hold: Option<Hold>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    }
 
     /// Does this work while the Lease is held. None: it was dropped at the end of that, so that nothing more is sent. Looks
     /// at the clocks each time that the work goes on: the process may have stood still.
-    pub async fn during<T>(self, now: fn() -> Timestamp, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn during<T>(&self, now: fn() -> Timestamp, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
-        let watched = std::future::poll_fn(|context| {
-            if self.is_over(Instant::now(), now()) { Poll::Ready(None) } else { work.as_mut().poll(context).map(Some) }
-        });
-        tokio::time::timeout_at(self.until, watched).await.ok().flatten()
+        let is_held = || self.hold(Instant::now(), now()).is_some();
+        loop {
+            let until = self.latest()?.until;
+            let watched =
+                std::future::poll_fn(
+                    |context| {
+                        if is_held() { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
+                    },
+                );
+            match tokio::time::timeout_at(until, watched).await {
+                Ok(done) => return done,
+                // It was renewed meanwhile.
+                Err(_) if is_held() => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -105,7 +136,11 @@ pub struct Candidate {
     identity: String,
     /// None: not known yet, or not any more.
     seen: Option<Seen>,
-    hold: Option<Hold>,
+    term: Term,
+    /// The version of its own last write.
+    own: Option<u64>,
+    /// A request was not answered, and may have been a write.
+    is_unanswered: bool,
     /// When the Lease was last renewed.
     renewed: Instant,
     retry_at: Instant,
@@ -114,12 +149,18 @@ pub struct Candidate {
 impl Candidate {
     /// `identity`: of no other process.
     pub fn new(identity: String, now: Instant) -> Candidate {
-        Candidate { identity, seen: None, hold: None, renewed: now, retry_at: now }
+        let (term, own, is_unanswered) = Default::default();
+        Candidate { identity, seen: None, term, own, is_unanswered, renewed: now, retry_at: now }
     }
 
-    /// The right to write. None: another process may have it.
-    pub fn hold(&self, now: Instant, time: Timestamp) -> Option<Hold> {
-        self.hold.filter(|hold| !hold.is_over(now, time))
+    /// The right to write, for as long as it lasts.
+    pub fn term(&self) -> &Term {
+        &self.term
+    }
+
+    /// What was held is over, by whatever clock: it has to be renewed before anything is written.
+    pub fn lose(&mut self) {
+        self.term.set(None);
     }
 
     /// Is it known who holds the Lease?
@@ -147,7 +188,7 @@ impl Candidate {
         }
         self.seen = Some(Seen { version: Some(version), spec, since: now });
         if !self.is_holder() {
-            self.hold = None;
+            self.term.set(None);
         }
     }
 
@@ -168,11 +209,13 @@ impl Candidate {
     pub fn next(&self) -> Option<(Instant, Step)> {
         let seen = self.seen.as_ref()?;
         let is_held = seen.spec.holder_identity.as_ref().is_some_and(|holder| !holder.is_empty());
-        let due = match self.hold {
+        // A datastore that was restored, or a person, may name this process long after it has lost the Lease.
+        let is_own = self.is_holder() && (seen.version.is_none_or(|_| seen.version == self.own) || self.is_unanswered);
+        let due = match self.term.latest() {
             _ if !is_held => seen.since,
             Some(_) if self.is_holder() && seen.version.is_some() => self.renewed + RENEW_EVERY,
             // It has lost the answer, or its time.
-            _ if self.is_holder() => seen.since,
+            _ if is_own => seen.since,
             _ => seen.since + DURATION,
         };
         let step = match seen.version {
@@ -210,9 +253,9 @@ impl Candidate {
 
     /// The same for the end of this process, so that another one need not wait. None: it does not hold the Lease.
     pub fn release(&mut self, now: Instant, time: Timestamp) -> Option<Value> {
-        self.hold(now, time)?;
+        self.term.hold(now, time)?;
         let version = self.seen.as_ref()?.version?;
-        self.hold = None;
+        self.term.set(None);
         let time = format!("{:.6}", Utc::from(time));
         let spec = json!({"holderIdentity": null, "leaseDurationSeconds": 1, "renewTime": time});
         Some(json!({"metadata": {"resourceVersion": version.to_string()}, "spec": spec}))
@@ -224,9 +267,11 @@ impl Candidate {
         match answer {
             Answer::Written(version, spec) => {
                 self.observe(version, spec, now);
+                (self.own, self.is_unanswered) = (Some(version), false);
                 // What the watch has shown meanwhile knows better.
                 if self.is_holder() {
-                    (self.hold, self.renewed) = (Some(Hold::since(sent, sent_at)), sent);
+                    self.renewed = sent;
+                    self.term.set(Some(Hold::since(sent, sent_at)));
                 }
             }
             // Only a write renews it: what is read may have been written long ago.
@@ -237,7 +282,7 @@ impl Candidate {
 
     /// A request was not answered, or refused.
     pub fn failed(&mut self, now: Instant) {
-        self.retry_at = now + RETRY;
+        (self.retry_at, self.is_unanswered) = (now + RETRY, true);
     }
 }
 

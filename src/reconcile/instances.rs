@@ -33,8 +33,8 @@ impl Instances {
         self.started.fetch_max(found.started.saturating_add(1), Relaxed);
     }
 
-    /// This process acts from now on, and those that have acted before no longer do.
-    pub fn lead(&self) {
+    /// The newer one no longer acts, or this process is newer now.
+    pub fn forget_newer(&self) {
         self.has_met_newer.store(false, Relaxed);
         self.is_known.store(false, Relaxed);
     }

@@ -21,7 +21,8 @@ fn event(version: u64, holder: Option<&str>) -> Event<InferenceServiceView> {
 /// The list of the watch has shown no Lease.
 fn election(replies: impl IntoIterator<Item = Reply>) -> (Election, Asked) {
     let (client, asked) = fake_api_server::client(replies);
-    let mut election = Election::new(client, "ops", "me".into(), || NOW);
+    let instances = Arc::new(Instances::new(NOW.into()));
+    let mut election = Election::new(client, "ops", "me".into(), || NOW, instances);
     election.observe(&Event::Init);
     election.observe(&Event::InitDone);
     (election, asked)
@@ -41,12 +42,14 @@ fn only(asked: &Asked) -> (String, String, Value) {
 async fn the_lease_is_made_renewed_and_released() {
     let replies = [(5, Some("me")), (6, Some("me")), (7, None)];
     let (mut election, asked) = election(replies.map(|(version, holder)| Reply::object(&lease(version, holder))));
-    assert_eq!(election.right(), Right::None);
+    assert!(!election.right().is_given());
     election.next().await;
     let (verb, path, body) = only(&asked);
     assert_eq!((&*verb, path), ("POST", format!("{PATH}?fieldManager=inference-operator")));
     assert_eq!((&body["apiVersion"], &body["kind"]), (&json!("coordination.k8s.io/v1"), &json!("Lease")));
     assert_eq!((&body["metadata"]["name"], &body["spec"]["holderIdentity"]), (&json!(LEASE), &json!("me")));
+    let named = &body["metadata"]["annotations"]["ai.example.com/instance"];
+    assert_eq!(named, &json!(election.instances.own().to_string()));
     assert!(election.right().is_given());
     let began = Instant::now();
     while asked.take().is_empty() {
@@ -57,7 +60,7 @@ async fn the_lease_is_made_renewed_and_released() {
     let (verb, path, body) = only(&asked);
     assert_eq!((&*verb, path), ("PATCH", format!("{PATH}/{LEASE}?fieldManager=inference-operator")));
     assert_eq!((&body["metadata"]["resourceVersion"], &body["spec"]["holderIdentity"]), (&json!("6"), &Value::Null));
-    assert_eq!(election.right(), Right::None);
+    assert!(!election.right().is_given());
     election.release().await;
     assert!(asked.take().is_empty(), "it is not its own any more");
 }
@@ -68,7 +71,7 @@ async fn a_lease_that_another_one_has_made_meanwhile_is_read_and_left() {
         election([Reply::refusal(409, "already exists"), Reply::object(&lease(8, Some("other")))]);
     election.next().await;
     assert_eq!(asked.take().len(), 2);
-    assert_eq!((election.right(), election.candidate().holder()), (Right::None, Some("other")));
+    assert_eq!((election.right().is_given(), election.candidate().holder()), (false, Some("other")));
     let quiet = tokio::time::timeout(Duration::from_secs(44), election.next()).await;
     assert!(quiet.is_err() && asked.take().is_empty());
 }
@@ -98,7 +101,7 @@ async fn the_watch_shows_who_has_it_and_when_it_is_gone() {
     election.next().await;
     asked.take();
     election.observe(&event(6, Some("other")));
-    assert_eq!((election.right(), election.candidate().holder()), (Right::None, Some("other")));
+    assert_eq!((election.right().is_given(), election.candidate().holder()), (false, Some("other")));
     election.observe(&Event::Init);
     election.observe(&Event::InitApply(serde_json::from_value(lease(4, Some("third"))).expect("an object")));
     election.observe(&Event::InitDone);

@@ -1,7 +1,6 @@
 //! To lead and to stand by.
 
 use super::*;
-use crate::controller::election::Right;
 use crate::controller::leadership::Change;
 use crate::telemetry::metrics::Standing;
 use serde_json::json;
@@ -39,8 +38,12 @@ async fn one_that_stands_by_starts_nothing_and_releases_nothing_until_it_leads()
     let mut controller = standby([]);
     assert!(controller.in_sync && !controller.leads && controller.queue.is_empty());
     assert_eq!((controller.standing(), controller.is_informed()), (Standing::StandsBy, false));
-    sees_lease(&mut controller, Some(lease(5, "other")));
+    let mut of_other = lease(5, "other");
+    let other = crate::model::Instance::of_this_release(9_000_000_000_000_000);
+    of_other["metadata"]["annotations"] = json!({crate::model::instance::ANNOTATION: other.to_string()});
+    sees_lease(&mut controller, Some(of_other));
     assert!(controller.is_informed());
+    assert!(controller.context.instances.own() > other, "whoever leads next is newer");
     assert_eq!((controller.elect(), identity(&controller)), (Change::None, "other".into()));
     controller.observe_inference_service(Event::Apply(named(object(UID, 101, 1, Value::Null), "new")));
     controller.sweep();
@@ -76,7 +79,7 @@ async fn who_leads_begins_with_what_is_left_to_do_and_who_loses_the_lease_with_n
     assert_eq!(controller.in_flight.len(), 1);
     // It is somebody else's: nothing that is in flight goes on.
     controller.observe(Observation::Lease(Event::Apply(serde_json::from_value(lease(7, "other")).expect("one"))));
-    assert_eq!((controller.right(), controller.elect()), (Right::None, Change::BeginsAnew));
+    assert_eq!((controller.right().is_given(), controller.elect()), (false, Change::BeginsAnew));
     assert!(controller.in_flight.is_empty() && controller.queue.is_empty() && controller.index.is_empty());
     assert!(!controller.in_sync, "all is listed again");
     controller.resign().await;

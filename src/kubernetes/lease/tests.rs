@@ -30,7 +30,7 @@ fn standby(began: Instant) -> Candidate {
 }
 
 fn holds(candidate: &Candidate, now: Instant) -> bool {
-    candidate.hold(now, NOON).is_some()
+    candidate.term().hold(now, NOON).is_some()
 }
 
 #[test]
@@ -130,11 +130,36 @@ fn what_was_read_renews_nothing() {
     candidate.answered(Answer::Read(12, of("me")), sent, NOON, sent + seconds(1));
     assert!(holds(&candidate, began + seconds(29)) && !holds(&candidate, began + seconds(30)));
     assert_eq!(candidate.next(), Some((sent + seconds(1) + RETRY, Step::Renew(12))));
-    // One that started with a Lease of its own, or has lost its time, renews it before it writes.
+    // One whose answer was lost renews what it reads before it writes.
     let mut candidate = standby(began);
+    candidate.failed(began);
     candidate.read(12, of("me"), began);
     assert!(!holds(&candidate, began));
-    assert_eq!(candidate.next(), Some((began, Step::Renew(12))));
+    assert_eq!(candidate.next(), Some((began + RETRY, Step::Renew(12))));
+}
+
+/// A datastore that was restored, or a person, may say so while another one acts.
+#[test]
+fn who_is_named_without_having_asked_waits_like_anybody() {
+    let began = Instant::now();
+    let mut candidate = standby(began);
+    candidate.read(7, of("me"), began + seconds(5));
+    assert_eq!(candidate.next(), Some((began + seconds(5) + DURATION, Step::Renew(7))));
+    // Not so while it leads, whoever has changed something else.
+    let mut candidate = leader(began);
+    candidate.observe(11, of("me"), began + seconds(5));
+    assert_eq!(candidate.next(), Some((began + RENEW_EVERY, Step::Renew(11))));
+}
+
+#[test]
+fn what_was_lost_to_a_clock_that_was_set_is_renewed_at_once() {
+    let began = Instant::now();
+    let mut candidate = leader(began);
+    assert!(candidate.term().hold(began, Timestamp(NOON.0 + 3600)).is_none());
+    candidate.lose();
+    assert!(!holds(&candidate, began + seconds(5)));
+    let (at, step) = candidate.next().expect("a step");
+    assert!(at <= began + seconds(5) && step == Step::Renew(10));
 }
 
 #[test]
@@ -196,25 +221,63 @@ fn a_lease_says_who_holds_it_since_when_and_how_often_that_has_changed() {
     assert_eq!(candidate.body(Step::Renew(10), time), json!({"metadata": version, "spec": renewed}));
 }
 
+fn term(since: Instant) -> Term {
+    let term = Term::default();
+    term.set(Some(Hold::since(since, NOON)));
+    term
+}
+
 #[tokio::test(start_paused = true)]
 async fn work_ends_with_the_hold() {
-    let hold = Hold::since(Instant::now(), NOON);
-    assert_eq!(hold.during(|| NOON, async { 7 }).await, Some(7));
+    let held = term(Instant::now());
+    assert_eq!(held.during(|| NOON, async { 7 }).await, Some(7));
     let began = Instant::now();
-    assert_eq!(hold.during(|| NOON, std::future::pending::<()>()).await, None);
+    assert_eq!(held.during(|| NOON, std::future::pending::<()>()).await, None);
     assert_eq!(began.elapsed(), VALID);
-    let over = hold.during(|| NOON, async { unreachable!("it is not begun") });
+    let over = held.during(|| NOON, async { unreachable!("it is not begun") });
     assert_eq!(over.await, None);
-    let over = hold.during(|| Timestamp(NOON.0 + 30), async { unreachable!("it is not begun") });
+    let over = term(Instant::now());
+    let over = over.during(|| Timestamp(NOON.0 + 30), async { unreachable!("it is not begun") });
     assert_eq!(over.await, None);
+}
+
+/// Or else what takes longer than the rest of one renewal would never be done, and never be reported.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_lengthens_what_is_under_way() {
+    let held = term(Instant::now());
+    let slow = async {
+        tokio::time::sleep(VALID + seconds(10)).await;
+        7
+    };
+    let renews = async {
+        tokio::time::sleep(RENEW_EVERY).await;
+        held.set(Some(Hold::since(Instant::now(), NOON)));
+    };
+    let (done, ()) = tokio::join!(held.during(|| NOON, slow), renews);
+    assert_eq!(done, Some(7));
+    // One that is lost ends it.
+    let began = Instant::now();
+    held.set(Some(Hold::since(began, NOON)));
+    let loses = async {
+        tokio::time::sleep(RENEW_EVERY).await;
+        held.set(None);
+    };
+    let ticks = async {
+        loop {
+            tokio::time::sleep(seconds(1)).await;
+        }
+    };
+    let (done, ()) = tokio::join!(held.during(|| NOON, ticks), loses);
+    assert_eq!(done, None::<()>);
+    assert!(began.elapsed() <= RENEW_EVERY + seconds(1));
 }
 
 /// What the process waited for is there when it wakes up, and before any timer has told that it is late.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_has_stood_still_sends_nothing_more() {
-    let hold = Hold::since(Instant::now(), NOON);
+    let held = term(Instant::now());
     let (answered, answer) = tokio::sync::oneshot::channel::<()>();
-    let mut work = Box::pin(hold.during(|| NOON, async { answer.await.expect("an answer") }));
+    let mut work = Box::pin(held.during(|| NOON, async { answer.await.expect("an answer") }));
     assert!(futures::poll!(&mut work).is_pending());
     answered.send(()).expect("somebody waits");
     tokio::time::advance(VALID).await;

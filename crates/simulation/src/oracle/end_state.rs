@@ -99,8 +99,9 @@ fn paused(store: &Store, key: &Key, object: &Value) -> Result<(), String> {
     }
     let deployment = store.get(&Key { kind: Kind::Deployment, ..key.clone() });
     let deployment = deployment.filter(|deployment| controller_uid(deployment) == uid);
-    // Without its label the watch does not report how it goes on, and nobody gives it back.
-    let is_seen = deployment.is_none_or(is_managed);
+    // Without its label the watch does not report how it goes on, or that it is gone, and nobody gives it back.
+    let is_known = !status["observed"]["deploymentResourceVersion"].is_null();
+    let is_seen = deployment.map_or(is_known, is_managed);
     let is_ready = is_seen && deployment.is_some_and(|deployment| is_complete(deployment, &deployment["status"]));
     let ready = deployment.map_or(0, |deployment| number(&deployment["status"]["readyReplicas"]));
     let all = deployment.map_or(0, |deployment| number(&deployment["status"]["replicas"]));
