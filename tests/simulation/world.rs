@@ -87,8 +87,17 @@ impl fmt::Display for Failure {
 
 /// `most_actions`: the limit for actions of users and strangers.
 pub fn run(seed: u64, most_actions: usize) -> Result<Run, Failure> {
+    run_with(seed, most_actions, ELECTIONS)
+}
+
+/// The same where no leader is elected, as it was when most of the seeds that found something did.
+pub fn run_without_election(seed: u64) -> Result<Run, Failure> {
+    run_with(seed, MOST_ACTIONS, 0)
+}
+
+fn run_with(seed: u64, most_actions: usize, elections: u64) -> Result<Run, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(simulate(seed, most_actions))
+    runtime.expect("a runtime").block_on(simulate(seed, most_actions, elections))
 }
 
 /// The fewest actions with which the seed still fails, and the failure. None: it does not fail.
@@ -96,7 +105,7 @@ pub fn cut_down(seed: u64) -> Option<(usize, Failure)> {
     (0..=MOST_ACTIONS).find_map(|actions| run(seed, actions).err().map(|problem| (actions, problem)))
 }
 
-async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
+async fn simulate(seed: u64, most_actions: usize, elections: u64) -> Result<Run, Failure> {
     clock::begin();
     let mut chance = Chance::new(seed);
     let mut faults = Faults {
@@ -120,7 +129,7 @@ async fn simulate(seed: u64, most_actions: usize) -> Result<Run, Failure> {
     let _world = AbortOnDrop(tokio::spawn(controllers::run(cluster.clone(), Chance::new(seed ^ 0xc047))));
     let _oracle = AbortOnDrop(tokio::spawn(check_obstacles(cluster.clone())));
     // When faults stop, this process goes on with whatever it remembers.
-    let elect = Chance::new(seed ^ 0x1ea5e).per_mille(ELECTIONS);
+    let elect = Chance::new(seed ^ 0x1ea5e).per_mille(elections);
     cluster.lock().invariants.elect = elect;
     let mut process = AbortOnDrop(tokio::spawn(run_and_kill(cluster.clone(), seed, is_killed)));
     // A second operator, started by mistake or as a standby. It keeps running.
