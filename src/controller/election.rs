@@ -20,6 +20,7 @@ use crate::model::instance::ANNOTATION as INSTANCE;
 use crate::model::labels::MANAGED_BY as FIELD_MANAGER;
 use crate::model::view::InferenceServiceView;
 use crate::model::view::lease::{self, LeaseView};
+use crate::reconcile::apply;
 use crate::reconcile::instances::Instances;
 use crate::time::{Timestamp, Utc};
 
@@ -56,8 +57,7 @@ impl Right {
 
 pub struct Election {
     client: kube::Client,
-    /// The API server's path to Leases of this namespace.
-    path: String,
+    namespace: String,
     now: fn() -> Timestamp,
     instances: Arc<Instances>,
     candidate: Candidate,
@@ -85,8 +85,8 @@ impl Election {
         now: fn() -> Timestamp,
         instances: Arc<Instances>,
     ) -> Election {
-        let (path, candidate) = (LeaseView::path(Some(namespace)), Candidate::new(identity, Instant::now()));
-        Election { client, path, now, instances, candidate, is_listed: false, job: None, fails: false }
+        let (namespace, candidate) = (namespace.to_owned(), Candidate::new(identity, Instant::now()));
+        Election { client, namespace, now, instances, candidate, is_listed: false, job: None, fails: false }
     }
 
     fn hold(&self) -> Option<Hold> {
@@ -165,7 +165,7 @@ impl Election {
 
     fn send(&self, step: Step) -> BoxFuture<'static, Sent> {
         let (at, time) = (Instant::now(), (self.now)());
-        let (client, path) = (self.client.clone(), self.path.clone());
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
         let mut body = self.candidate.body(step, Utc::from(time));
         if !matches!(step, Step::Renew(_)) {
             // Those that stand by are newer than this one, should they lead later.
@@ -177,13 +177,13 @@ impl Election {
         }
         async move {
             let answer = match step {
-                Step::Create => create(&client, &path, &body).await,
-                Step::Take(_) | Step::Renew(_) => patch(&client, &path, &body).await,
+                Step::Create => create(&client, &namespace, &body).await,
+                Step::Take(_) | Step::Renew(_) => patch(&client, &namespace, &body).await,
             };
             let answer = match answer {
                 Ok(lease) => Ok(Answer::Written(lease.0.meta.resource_version, lease::spec(&lease.0))),
                 Err(kube::Error::Api(status)) if status.code == 404 && step != Step::Create => Ok(Answer::Absent),
-                Err(kube::Error::Api(status)) if status.code == 409 => look(&client, &path).await,
+                Err(kube::Error::Api(status)) if status.code == 409 => look(&client, &namespace).await,
                 Err(error) => Err(describe(&error)),
             };
             Sent { answer, at, time }
@@ -199,7 +199,7 @@ impl Election {
             self.answered(sent);
         }
         let Some(body) = self.candidate.release(Instant::now(), (self.now)()) else { return };
-        match patch(&self.client, &self.path, &body).await {
+        match patch(&self.client, &self.namespace, &body).await {
             Ok(_) => tracing::info!("released the Lease"),
             Err(error) => tracing::warn!("cannot release the Lease {LEASE}: {}", describe(&error)),
         }
@@ -214,33 +214,38 @@ async fn maybe(job: Option<&mut BoxFuture<'static, Sent>>) -> Sent {
     }
 }
 
-async fn create(client: &kube::Client, path: &str, body: &Value) -> Result<LeaseView, kube::Error> {
-    ask(client, Request::post(format!("{path}?fieldManager={FIELD_MANAGER}")), "application/json", body).await
+async fn create(client: &kube::Client, namespace: &str, body: &Value) -> Result<LeaseView, kube::Error> {
+    let path = format!("{}?fieldManager={FIELD_MANAGER}", LeaseView::path(Some(namespace)));
+    write(client, Request::post(path), "application/json", body).await
 }
 
-async fn patch(client: &kube::Client, path: &str, body: &Value) -> Result<LeaseView, kube::Error> {
-    let builder = Request::patch(format!("{path}/{LEASE}?fieldManager={FIELD_MANAGER}"));
-    ask(client, builder, "application/merge-patch+json", body).await
+async fn patch(client: &kube::Client, namespace: &str, body: &Value) -> Result<LeaseView, kube::Error> {
+    let path = format!("{}/{LEASE}?fieldManager={FIELD_MANAGER}", LeaseView::path(Some(namespace)));
+    write(client, Request::patch(path), "application/merge-patch+json", body).await
 }
 
-/// The Lease as it is in the datastore.
-async fn look(client: &kube::Client, path: &str) -> Result<Answer, String> {
-    match ask(client, Request::get(format!("{path}/{LEASE}")), "application/json", &Value::Null).await {
-        Ok(lease) => Ok(Answer::Read(lease.0.meta.resource_version, lease::spec(&lease.0))),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Answer::Absent),
-        Err(error) => Err(describe(&error)),
-    }
-}
-
-async fn ask(
+async fn write(
     client: &kube::Client,
     builder: http::request::Builder,
     content_type: &'static str,
     body: &Value,
 ) -> Result<LeaseView, kube::Error> {
-    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-    let request = builder.header(header::CONTENT_TYPE, content_type).body(body).map_err(kube::Error::HttpError)?;
-    let answered = tokio::time::timeout(PATIENCE, request::object(client, request)).await;
+    let builder = builder.header(header::CONTENT_TYPE, content_type);
+    let request = builder.body(body.to_string().into_bytes()).map_err(kube::Error::HttpError)?;
+    patiently(request::object(client, request)).await
+}
+
+/// The Lease as it is in the datastore.
+async fn look(client: &kube::Client, namespace: &str) -> Result<Answer, String> {
+    match patiently(apply::get_of::<LeaseView>(client, namespace, LEASE)).await {
+        Ok(Some(lease)) => Ok(Answer::Read(lease.0.meta.resource_version, lease::spec(&lease.0))),
+        Ok(None) => Ok(Answer::Absent),
+        Err(error) => Err(describe(&error)),
+    }
+}
+
+async fn patiently<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let answered = tokio::time::timeout(PATIENCE, request).await;
     answered.unwrap_or_else(|_| Err(kube::Error::Service("timed out".into())))
 }
 

@@ -1,13 +1,14 @@
 //! Leader election by a Lease, as client-go does it (its package tools/leaderelection): who holds it writes, the others
 //! stand by. Used by controller/election.rs, which sends what is decided here; pure: the time is passed in.
 //!
-//! Why no crate: `kube-lease-manager` compares the holder's clock with one's own, and boxes without a battery are wrong by
-//! years. Here as there, a Lease is over when it has not changed for its duration, by one's own monotonic clock.
+//! Why no crate: `kube-lease-manager` compares the times in the Lease with one's own clock, and boards without a battery are
+//! wrong by years. Here, as with client-go, a Lease is over when it has not been seen to change for its duration, by one's
+//! own monotonic clock.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -93,13 +94,10 @@ impl Term {
         let is_held = || self.hold(Instant::now(), now()).is_some();
         loop {
             let until = self.latest()?.until;
-            let watched =
-                std::future::poll_fn(
-                    |context| {
-                        if is_held() { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
-                    },
-                );
-            match tokio::time::timeout_at(until, watched).await {
+            let mut go_on = |context: &mut Context<'_>| {
+                if is_held() { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
+            };
+            match tokio::time::timeout_at(until, poll_fn(&mut go_on)).await {
                 Ok(done) => return done,
                 // It was renewed meanwhile.
                 Err(_) if is_held() => {}
